@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/version.hpp>
+
+// What compiler and standard library are underneath. No other header but the dispatch headers of os/ asks.
+
+#if (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) < 202002L
+#  error "plait needs C++20: compile with -std=c++20 (MSVC: /std:c++20)"
+#endif
+
+#if !defined(__cpp_exceptions) && !defined(_CPPUNWIND)
+#  error "plait carries exceptions between threads, processes and coroutines: compile without -fno-exceptions"
+#endif
+
+// The inline namespaces that every name stands in, so that two versions, or the native and the portable build, can meet
+// in one program without sharing a symbol. PLAIT_PORTABLE_POSIX is the user's switch: the POSIX fallbacks in place of
+// the Linux calls.
+#if defined(PLAIT_PORTABLE_POSIX)
+#  define PLAIT_ABI v0::inline portable
+#else
+#  define PLAIT_ABI v0
+#endif
+
+// Exceptions and the accessors of shared state keep default visibility, so that a library built with hidden visibility
+// throws what its user can catch.
+#if defined(_WIN32)
+#  define PLAIT_VISIBLE
+#else
+#  define PLAIT_VISIBLE __attribute__((visibility("default")))
+#endif
+
+namespace plait::inline PLAIT_ABI::detail {
+
+/// Whether a std::condition_variable that waits until a steady-clock time follows that clock. Elsewhere it follows the
+/// wall clock, and long waits are cut short and looked at again.
+#if defined(__GLIBC__)
+inline constexpr bool waits_follow_steady_clock = true;
+#else
+inline constexpr bool waits_follow_steady_clock = false;
+#endif
+
+/// Whether AddressSanitizer watches this program. Memory is then not kept for reuse, so that it sees every block's end.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool address_sanitizer = true;
+#elif defined(__has_feature)
+#  if __has_feature(address_sanitizer)
+inline constexpr bool address_sanitizer = true;
+#  else
+inline constexpr bool address_sanitizer = false;
+#  endif
+#else
+inline constexpr bool address_sanitizer = false;
+#endif
+
+/// Tells the processor that this thread spins.
+inline void relax_processor() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb" ::: "memory");
+#endif
+}
+
+}  // namespace plait::inline PLAIT_ABI::detail

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+/// Every error that plait throws, by cause. What goes wrong at run time is an `Error`; what the program does wrong is a
+/// `UsageError` or std::invalid_argument; a failed system call is std::system_error with the call named in its text.
+namespace plait::inline PLAIT_ABI {
+
+/// The root of what goes wrong at run time, so that one `catch` takes all of it.
+class PLAIT_VISIBLE Error : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+/// The program used an object as its contract forbids (a lock released by a stranger, `join` before `start`); the text
+/// says what to do instead. Nothing was changed.
+class PLAIT_VISIBLE UsageError : public std::logic_error {
+public:
+    using std::logic_error::logic_error;
+};
+
+/// A wait that had a value to give ended without it; what was waited for goes on.
+class PLAIT_VISIBLE TimeoutError : public Error {
+public:
+    using Error::Error;
+};
+
+/// A pool's task ran longer than its limit and was killed: told from a mere `get(1s)`, after which it goes on.
+class PLAIT_VISIBLE TaskTimeoutError : public TimeoutError {
+public:
+    TaskTimeoutError(const std::string& text, std::int64_t pid, std::uint64_t task)
+        : TimeoutError{text}, pid_{pid}, task_{task} {}
+
+    /// The process that was killed with the task.
+    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    /// The task's number in its pool, counted from 0.
+    [[nodiscard]] std::uint64_t task() const noexcept { return task_; }
+
+private:
+    std::int64_t pid_;
+    std::uint64_t task_;
+};
+
+/// A promise went away before it was kept, so the future has neither a value nor an error of its own.
+class PLAIT_VISIBLE BrokenPromiseError : public Error {
+public:
+    using Error::Error;
+};
+
+/// A pool can have no workers any more: they died again and again while starting, or their initializer failed.
+class PLAIT_VISIBLE BrokenPoolError : public Error {
+public:
+    using Error::Error;
+};
+
+/// The call never began: its pool was terminated while it queued.
+class PLAIT_VISIBLE PoolTerminatedError : public Error {
+public:
+    using Error::Error;
+};
+
+/// Bytes that are no encoding of the type asked for: truncated, of another type, or hostile.
+class PLAIT_VISIBLE CodecError : public Error {
+public:
+    using Error::Error;
+};
+
+/// The other end of a connection is closed and everything it sent has been read.
+class PLAIT_VISIBLE EndOfStream : public Error {
+public:
+    using Error::Error;
+};
+
+/// An exception that crossed a process boundary and whose type the receiver cannot rebuild.
+class PLAIT_VISIBLE RemoteError : public Error {
+public:
+    RemoteError(const std::string& type_name, const std::string& text, const std::string& where)
+        : Error{type_name + ": " + text + " (in " + where + ")"}, type_name_{type_name}, text_{text}, where_{where} {}
+
+    /// The exception's type, as the sender's compiler spells it.
+    [[nodiscard]] const std::string& type_name() const noexcept { return type_name_; }
+    /// What its `what()` said.
+    [[nodiscard]] const std::string& text() const noexcept { return text_; }
+    /// The process that threw it.
+    [[nodiscard]] const std::string& where() const noexcept { return where_; }
+
+private:
+    std::string type_name_;
+    std::string text_;
+    std::string where_;
+};
+
+/// A process ended before it gave its result: by a signal, by an exit of its own, or killed from outside.
+class PLAIT_VISIBLE ProcessDied : public Error {
+public:
+    /// `exitcode` as Python tells it: a signal is negative on POSIX.
+    ProcessDied(const std::string& text, std::int64_t pid, std::int64_t exitcode)
+        : Error{text}, pid_{pid}, exitcode_{exitcode} {}
+
+    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    /// The code it exited with; minus the signal's number where a signal ended it.
+    [[nodiscard]] std::int64_t exitcode() const noexcept { return exitcode_; }
+    /// The signal that ended it, or 0.
+    [[nodiscard]] int signal() const noexcept { return exitcode_ < 0 ? static_cast<int>(-exitcode_) : 0; }
+
+private:
+    std::int64_t pid_;
+    std::int64_t exitcode_;
+};
+
+/// What a cancelled task or future throws where it is awaited.
+///
+/// Python: asyncio.CancelledError. Not a std::exception, so that `catch (const std::exception&)` does not swallow a
+/// cancellation: catch it by name only to clean up, and throw it on.
+class PLAIT_VISIBLE CancelledError {
+public:
+    CancelledError() = default;
+    explicit CancelledError(std::string message) : message_{std::move(message)} {}
+
+    /// What was said to `cancel`; may be empty.
+    [[nodiscard]] const std::string& message() const noexcept { return message_; }
+    [[nodiscard]] const char* what() const noexcept { return message_.empty() ? "cancelled" : message_.c_str(); }
+
+private:
+    std::string message_;
+};
+
+}  // namespace plait::inline PLAIT_ABI

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+#include <plait/core/timeout.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <new>
+
+namespace plait::inline PLAIT_ABI::detail {
+
+/// Where the threads of this program sleep, first come, first served, each under the address that it waits for.
+///
+/// A primitive keeps its state in an atomic word and comes here only to sleep or to wake. It needs no mutex or condition
+/// of its own, so it is constant-initialised, one word large, and may be destroyed as soon as its last waiter is let go:
+/// `wake` never looks at it.
+///
+/// Source: the idea is WebKit's parking lot (Pizlo, "Locking in WebKit", 2016).
+namespace parking {
+
+enum class Result {
+    unwanted,     ///< `may_sleep` said no
+    woken,        ///< `wake` picked this thread
+    handed_over,  ///< `wake_one` picked it, and gave it what it waited for
+    interrupted,  ///< `interrupt` picked it
+    timed_out,
+};
+
+/// Where among those who sleep under one address: who slept before and got nothing may go first.
+enum class Place { last, first };
+
+/// Who sleeps under an address, told to those who wake.
+enum class Sleepers { none, one, several };
+
+/// Sleeps under `address` until somebody picks this thread or `deadline` passes, if `may_sleep()` still says so once no
+/// `wake` of this address can come between the question and the sleep. `may_sleep` must not park, wake or throw, nor
+/// lock what is held while waking. `self` names the sleep for `interrupt`.
+template <class Predicate>
+Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place place = Place::last,
+             const void* self = nullptr);
+
+/// Wakes the `limit` threads that have slept longest under `address`; returns how many there were to wake.
+std::size_t wake(const void* address, std::size_t limit);
+std::size_t wake_all(const void* address);
+
+/// Wakes the thread that has slept longest under `address`, and asks `before_wake(Sleepers)` first, while no thread can
+/// begin or end a sleep there: the place to write the primitive's word. It is asked also when nobody sleeps. What it
+/// returns, `woken` or `handed_over`, is what the sleeper is told.
+template <class Function>
+void wake_one(const void* address, Function before_wake);
+
+/// Wakes the thread that sleeps under `address` as `self`, if there is one.
+void interrupt(const void* address, const void* self);
+
+/// How many threads sleep under `address` now.
+[[nodiscard]] std::size_t waiting(const void* address);
+
+/// For the child of a fork, before anything else: the sleepers were threads of the parent, and a lock of the table may
+/// have been held by one of them.
+void reset_after_fork() noexcept;
+
+struct Sleeper {
+    Sleeper(const void* where, const void* who) : address{where}, self{who} {}
+
+    const void* const address;
+    const void* const self;
+    std::condition_variable awake;
+    bool picked = false;
+    Result result = Result::timed_out;
+    Sleeper* next = nullptr;
+    Sleeper* previous = nullptr;
+};
+
+/// The sleepers of all addresses that share a hash, oldest first; everything in it is guarded by `mutex`.
+struct alignas(64) Bucket {
+    std::mutex mutex;
+    Sleeper* oldest = nullptr;
+    Sleeper* newest = nullptr;
+
+    void add(Sleeper& sleeper, Place place) noexcept;
+    void remove(Sleeper& sleeper) noexcept;
+    /// The oldest sleeper under `address` from `from` on, or null.
+    static Sleeper* find(Sleeper* from, const void* address) noexcept;
+    /// Takes `sleeper` off the list and wakes it: under the mutex, for once it is free the sleeper's frame may be gone.
+    void pick(Sleeper& sleeper, Result result) noexcept;
+};
+
+inline constexpr std::size_t bucket_count = 256;
+
+PLAIT_VISIBLE inline Bucket* buckets() {
+    // Never destroyed: a thread may still sleep or wake while static objects are being destroyed.
+    static Bucket* const table = new Bucket[bucket_count];
+    return table;
+}
+
+inline Bucket& bucket_of(const void* address) {
+    constexpr std::uint64_t golden_ratio = 0x9E3779B97F4A7C15;
+    return buckets()[(reinterpret_cast<std::uintptr_t>(address) * golden_ratio >> 32) % bucket_count];
+}
+
+/// Waits for `picked`; returns whether it came before `deadline`.
+inline bool wait_picked(Sleeper& self, std::unique_lock<std::mutex>& lock, Deadline deadline) {
+    if (deadline.is_never()) {
+        while (!self.picked) self.awake.wait(lock);
+        return true;
+    }
+    while (!self.picked) {
+        auto until = deadline.time_point();
+        if constexpr (!waits_follow_steady_clock) {
+            // This wait follows the wall clock, which may be set back meanwhile: look again at least every second.
+            until = (std::min)(until, Deadline::Clock::now() + std::chrono::seconds{1});
+        }
+        self.awake.wait_until(lock, until);
+        if (!self.picked && deadline.has_passed()) return false;
+    }
+    return true;
+}
+
+template <class Predicate>
+Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place place, const void* self) {
+    Bucket& bucket = bucket_of(address);
+    std::unique_lock lock{bucket.mutex};
+    if (!may_sleep()) return Result::unwanted;
+
+    Sleeper sleeper{address, self};
+    bucket.add(sleeper, place);
+    if (!wait_picked(sleeper, lock, deadline)) bucket.remove(sleeper);
+    return sleeper.result;
+}
+
+inline std::size_t wake(const void* address, std::size_t limit) {
+    Bucket& bucket = bucket_of(address);
+    const std::scoped_lock lock{bucket.mutex};
+    std::size_t woken = 0;
+    Sleeper* sleeper = Bucket::find(bucket.oldest, address);
+    while (sleeper != nullptr && woken < limit) {
+        Sleeper* const next = Bucket::find(sleeper->next, address);
+        bucket.pick(*sleeper, Result::woken);
+        sleeper = next;
+        ++woken;
+    }
+    return woken;
+}
+
+inline std::size_t wake_all(const void* address) { return wake(address, SIZE_MAX); }
+
+template <class Function>
+void wake_one(const void* address, Function before_wake) {
+    Bucket& bucket = bucket_of(address);
+    const std::scoped_lock lock{bucket.mutex};
+    Sleeper* const sleeper = Bucket::find(bucket.oldest, address);
+    Sleepers sleepers = Sleepers::none;
+    if (sleeper != nullptr)
+        sleepers = Bucket::find(sleeper->next, address) != nullptr ? Sleepers::several : Sleepers::one;
+    const Result result = before_wake(sleepers);
+    if (sleeper != nullptr) bucket.pick(*sleeper, result);
+}
+
+inline void interrupt(const void* address, const void* self) {
+    Bucket& bucket = bucket_of(address);
+    const std::scoped_lock lock{bucket.mutex};
+    Sleeper* sleeper = Bucket::find(bucket.oldest, address);
+    while (sleeper != nullptr && sleeper->self != self) sleeper = Bucket::find(sleeper->next, address);
+    if (sleeper != nullptr) bucket.pick(*sleeper, Result::interrupted);
+}
+
+inline std::size_t waiting(const void* address) {
+    Bucket& bucket = bucket_of(address);
+    const std::scoped_lock lock{bucket.mutex};
+    std::size_t count = 0;
+    for (Sleeper* sleeper = Bucket::find(bucket.oldest, address); sleeper != nullptr;
+         sleeper = Bucket::find(sleeper->next, address))
+        ++count;
+    return count;
+}
+
+inline void reset_after_fork() noexcept {
+    // The old contents are dropped, not destroyed: a mutex that a thread of the parent holds may not be destroyed here.
+    for (std::size_t i = 0; i < bucket_count; ++i) ::new (static_cast<void*>(buckets() + i)) Bucket;
+}
+
+inline void Bucket::add(Sleeper& sleeper, Place place) noexcept {
+    if (place == Place::last) {
+        sleeper.previous = newest;
+        (newest != nullptr ? newest->next : oldest) = &sleeper;
+        newest = &sleeper;
+    } else {
+        sleeper.next = oldest;
+        (oldest != nullptr ? oldest->previous : newest) = &sleeper;
+        oldest = &sleeper;
+    }
+}
+
+inline void Bucket::remove(Sleeper& sleeper) noexcept {
+    (sleeper.previous != nullptr ? sleeper.previous->next : oldest) = sleeper.next;
+    (sleeper.next != nullptr ? sleeper.next->previous : newest) = sleeper.previous;
+}
+
+inline Sleeper* Bucket::find(Sleeper* from, const void* address) noexcept {
+    while (from != nullptr && from->address != address) from = from->next;
+    return from;
+}
+
+inline void Bucket::pick(Sleeper& sleeper, Result result) noexcept {
+    remove(sleeper);
+    sleeper.result = result;
+    sleeper.picked = true;
+    sleeper.awake.notify_one();
+}
+
+}  // namespace parking
+}  // namespace plait::inline PLAIT_ABI::detail
