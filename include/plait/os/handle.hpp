@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+
+// Contract: `Handle`, the owner of one object of the kernel. Move-only; `get`, `release`, `reset`, and `operator bool`
+// for "owns one". Closing changes no error code. `NativeHandle` is the system's own type, `Handle::none` no object.
+
+#if defined(_WIN32)
+#  error "plait: processes are not built on Windows yet; include plait/threading.hpp and plait/asyncio.hpp instead"
+#else
+#  include <plait/os/posix/handle.hpp>
+#endif

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <string>
+#include <typeinfo>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline const char* current_exception_type() noexcept {
+    const std::type_info* const type = abi::__cxa_current_exception_type();
+    return type != nullptr ? type->name() : nullptr;
+}
+
+inline std::string readable_type(const char* name) {
+    if (name == nullptr) return "an unknown type";
+    int status = 0;
+    char* const text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
+    std::string result = status == 0 && text != nullptr ? text : name;
+    std::free(text);
+    return result;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os

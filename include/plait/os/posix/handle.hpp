@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+using NativeHandle = int;
+
+class Handle {
+public:
+    static constexpr NativeHandle none = -1;
+
+    Handle() noexcept = default;
+    explicit Handle(NativeHandle owned) noexcept : native_{owned} {}
+    Handle(Handle&& other) noexcept : native_{other.release()} {}
+    Handle& operator=(Handle&& other) noexcept {
+        if (this != &other) reset(other.release());
+        return *this;
+    }
+    ~Handle() { reset(); }
+
+    explicit operator bool() const noexcept { return native_ != none; }
+    [[nodiscard]] NativeHandle get() const noexcept { return native_; }
+    [[nodiscard]] NativeHandle release() noexcept { return std::exchange(native_, none); }
+    void reset(NativeHandle owned = none) noexcept {
+        const int error = errno;
+        // Not again on EINTR: Linux has freed the number by then, and another thread may have it.
+        if (native_ != none) ::close(native_);
+        errno = error;
+        native_ = owned;
+    }
+
+private:
+    NativeHandle native_ = none;
+};
+
+/// Owns what a call returned; numbers 0 to 2 are moved up, for a program that closed its standard streams gets those,
+/// and would print into our channel.
+inline Handle above_standard_streams(NativeHandle owned) noexcept {
+    Handle handle{owned};
+    if (owned < 0 || owned > 2) return handle;
+    return Handle{::fcntl(owned, F_DUPFD_CLOEXEC, 3)};
+}
+
+}  // namespace plait::inline PLAIT_ABI::os

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/timeout.hpp>
+#include <plait/os/handle.hpp>
+#include <plait/os/poller.hpp>
+#include <plait/os/process.hpp>
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <thread>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr int polite_end = SIGTERM;
+inline constexpr int certain_end = SIGKILL;
+
+inline void end_with(std::int64_t parent, const Handle& channel) {
+    const auto end_this_process = [] { ::kill(::getpid(), SIGKILL); };
+    Handle watched = watch_process(parent);
+    if (parent_process_id() != parent) end_this_process();  // asked after the watch began: no gap between
+    const BlockSignals blocked;
+    std::thread([end_this_process, watched = std::move(watched), native = channel.get()] {
+        // Asked for nothing but the end: what the parent writes there is for others.
+        PollItem items[] = {{watched.get(), readable}, {native, 0}};
+        poll(items, detail::Deadline::never());
+        end_this_process();
+    }).detach();
+}
+
+}  // namespace plait::inline PLAIT_ABI::os

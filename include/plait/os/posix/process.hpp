@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+#include <plait/os/handle.hpp>
+#include <plait/os/system_error.hpp>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <string>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline std::int64_t process_id() noexcept { return ::getpid(); }
+inline std::int64_t parent_process_id() noexcept { return ::getppid(); }
+
+PLAIT_VISIBLE inline std::string& program_name() {
+    // Never destroyed: a child may be started while static objects are being destroyed.
+    static std::string* const name = new std::string("plait-child");
+    return *name;
+}
+inline void remember_program(const char* name) {
+    if (name != nullptr) program_name() = name;
+}
+/// Names the running file itself, also after it was renamed or deleted.
+inline const char* executable_path() noexcept { return "/proc/self/exe"; }
+
+[[noreturn]] inline void exit_immediately(int code) noexcept { ::_exit(code); }
+
+inline void open_missing_standard_streams() noexcept {
+    for (int standard = 0; standard <= 2; ++standard)
+        // open gives the lowest free number: this one, for those below it are open by now.
+        if (::fcntl(standard, F_GETFD) < 0) static_cast<void>(::open("/dev/null", standard == 0 ? O_RDONLY : O_WRONLY));
+}
+inline void read_nothing_from_standard_input() noexcept {
+    const Handle null{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+    if (null) ::dup2(null.get(), 0);
+}
+
+inline void lead_process_group() noexcept { ::setpgid(0, 0); }
+
+inline void take_no_notice_of_interrupt() noexcept {
+    // A handler and not SIG_IGN, which what this process executes would inherit.
+    struct ::sigaction action{};
+    action.sa_handler = [](int) {};
+    action.sa_flags = SA_RESTART;
+    ::sigemptyset(&action.sa_mask);
+    ::sigaction(SIGINT, &action, nullptr);
+}
+
+struct SignalMask {
+    sigset_t native;
+
+    static SignalMask current() noexcept {
+        SignalMask mask;
+        ::pthread_sigmask(SIG_SETMASK, nullptr, &mask.native);
+        return mask;
+    }
+    void apply() const noexcept { ::pthread_sigmask(SIG_SETMASK, &native, nullptr); }
+};
+
+/// Around the start of a thread of ours: signals go to the program's own threads.
+class BlockSignals {
+public:
+    BlockSignals() noexcept : before_{SignalMask::current()} {
+        SignalMask all;
+        ::sigfillset(&all.native);
+        all.apply();
+    }
+    ~BlockSignals() { before_.apply(); }
+    BlockSignals(const BlockSignals&) = delete;
+    BlockSignals& operator=(const BlockSignals&) = delete;
+
+private:
+    SignalMask before_;
+};
+
+inline std::string signal_description(int number) {
+    const struct {
+        int number;
+        const char* name;
+    } names[] = {
+        {SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},   {SIGQUIT, "SIGQUIT"}, {SIGILL, "SIGILL"},   {SIGTRAP, "SIGTRAP"},
+        {SIGABRT, "SIGABRT"}, {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},   {SIGKILL, "SIGKILL"}, {SIGUSR1, "SIGUSR1"},
+        {SIGSEGV, "SIGSEGV"}, {SIGUSR2, "SIGUSR2"}, {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"}, {SIGTERM, "SIGTERM"},
+        {SIGXCPU, "SIGXCPU"}, {SIGXFSZ, "SIGXFSZ"}, {SIGSYS, "SIGSYS"},
+    };
+    std::string name = "signal " + std::to_string(number);
+    for (const auto& entry : names)
+        if (entry.number == number) name = entry.name;
+    const char* const text = ::strsignal(number);
+    return text != nullptr ? name + " (" + text + ")" : name;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/os/posix/process.hpp>
+
+#include <unistd.h>
+
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline bool has_raised_privileges() noexcept { return ::getuid() != ::geteuid() || ::getgid() != ::getegid(); }
+
+inline Handle watch_process(std::int64_t) noexcept { return Handle{}; }
+
+inline constexpr bool children_die_with_parent = false;
+
+/// Not to be had here: whoever has a channel to the parent sees its end of file.
+inline bool die_with_parent(std::int64_t pid) noexcept { return ::getppid() == static_cast<pid_t>(pid); }
+
+inline void close_handles_from(NativeHandle first) noexcept {
+    for (int handle = first, end = static_cast<int>(::sysconf(_SC_OPEN_MAX)); handle < end; ++handle) ::close(handle);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
