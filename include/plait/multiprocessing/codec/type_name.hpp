@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+
+#include <cstddef>
+#include <source_location>
+#include <string_view>
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// How the compiler spells `NamedType`, for the text of errors, without RTTI. Not the same from one compiler to another.
+template <class NamedType>
+[[nodiscard]] constexpr std::string_view type_name() {
+    // The signature of this very function holds it: "... [with NamedType = int; ...]" or "... [NamedType = int]".
+    std::string_view text = std::source_location::current().function_name();
+    constexpr std::string_view key = "NamedType = ";
+    const std::size_t begin = text.find(key);
+    if (begin == std::string_view::npos) return "a value";
+    text.remove_prefix(begin + key.size());
+    std::size_t depth = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        if (depth == 0 && (c == ';' || c == ']')) return text.substr(0, i);
+        if (c == '<' || c == '(' || c == '[' || c == '{') ++depth;
+        if (depth > 0 && (c == '>' || c == ')' || c == ']' || c == '}')) --depth;
+    }
+    return text;
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
