@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/error.hpp>
+#include <plait/core/report.hpp>
+#include <plait/core/timeout.hpp>
+#include <plait/multiprocessing/remote_call.hpp>
+#include <plait/os/channel.hpp>
+#include <plait/os/child.hpp>
+#include <plait/os/image.hpp>
+#include <plait/os/memory.hpp>
+#include <plait/os/process.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+// How a fresh start of this executable becomes a child of ours.
+//
+// The parent starts it with one argument, `--plait-child`, and one channel as handle 3, in which a message already waits:
+// the handle of a piece of shared memory with the child's job. `freeze_support` in the child's main takes over if the
+// argument is there, and obeys only if the channel was made by its own parent process, of the same user, and the job was
+// written by the same build of the same program. Else it ends with status 125 and one line, and main never runs.
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+
+inline constexpr const char* child_argument = "--plait-child";
+inline constexpr int refused_status = 125;
+
+/// What lies at the beginning of a job's memory; the bytes that its `main` decodes follow.
+struct JobHeader {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'6A6F;  // "plait jo"
+    static constexpr std::uint64_t this_layout = std::uint64_t{PLAIT_VERSION} << 8 | sizeof(void*);
+
+    std::uint64_t magic;
+    std::uint64_t layout;
+    std::array<std::byte, 16> identity;
+    std::uint64_t place;
+    std::uint64_t payload_size;
+};
+
+/// What a fresh child's own main gets.
+struct ChildContext {
+    os::Handle control;               ///< the channel to the parent
+    std::vector<os::Handle> handles;  ///< what else the parent sent
+    std::span<const std::byte> payload;
+    std::int64_t parent = 0;
+};
+
+/// A main of a fresh child, as an entry record of its own kind.
+struct ChildMain {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'6D61;  // "plait ma"
+
+    std::uint64_t magic;
+    int (*run)(ChildContext& context);
+};
+template <int (*run)(ChildContext& context)>
+inline constexpr ChildMain child_main{ChildMain::magic_word, run};
+
+PLAIT_VISIBLE inline std::atomic<bool>& freeze_support_called() noexcept {
+    static constinit std::atomic<bool> called{false};
+    return called;
+}
+
+struct FreshChild {
+    os::Child process;
+    os::Handle control;
+};
+
+/// Starts this executable anew, to run `entry` with `payload` and `handles`.
+/// Throws: UsageError where the child would not find its way, before anything is started; std::system_error.
+inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std::byte> payload,
+                                    std::span<const os::NativeHandle> handles, const os::SpawnOptions& options = {}) {
+    if (!freeze_support_called().load(std::memory_order_relaxed))
+        throw UsageError(
+            "a fresh start of this program would run its main again instead of the child's function: begin main with "
+            "plait::multiprocessing::freeze_support(argc, argv), or use Process::forked or StartMethod::fork");
+    if (os::has_raised_privileges())
+        throw UsageError(
+            "a program with raised privileges (set-uid, file capabilities) does not start itself anew: "
+            "drop them first, or use StartMethod::fork");
+
+    const JobHeader header{JobHeader::magic_word, JobHeader::this_layout, os::executable_image().identity(),
+                           place_of(reinterpret_cast<std::uintptr_t>(&entry), sizeof entry, "a child's main"),
+                           payload.size()};
+    const auto job = os::SharedMapping::create(sizeof header + payload.size());
+    std::memcpy(job.data(), &header, sizeof header);
+    if (!payload.empty()) std::memcpy(job.data() + sizeof header, payload.data(), payload.size());
+
+    os::ChannelEnds channel = os::make_channel();
+    std::vector<os::NativeHandle> sent{job.handle().get()};
+    sent.insert(sent.end(), handles.begin(), handles.end());
+    const std::byte hello[1] = {std::byte{'p'}};
+    os::send_with_handles(channel.first, hello, sent);
+    const std::string arguments[] = {child_argument};
+    return {os::spawn_self(arguments, channel.second, options), std::move(channel.first)};
+}
+
+/// The whole life of a fresh child: checks, runs its main, gives its exit status. Refusals are CodecErrors.
+inline int run_fresh_child() {
+    ChildContext context;
+    context.control = os::Handle{os::first_inherited};
+    context.parent = os::parent_process_id();
+    if (!os::peer_is(context.control, context.parent)) throw CodecError("its channel was not made by its parent");
+    std::byte hello[1];
+    // The message was there before this process was: a deadline is only for who fakes it.
+    if (!os::receive_with_handles(context.control, hello, context.handles,
+                                  plait::detail::Deadline{std::chrono::seconds{2}}) ||
+        context.handles.empty())
+        throw CodecError("its parent is gone, or sent no job");
+
+    const auto job = os::SharedMapping::open(std::move(context.handles.front()));
+    context.handles.erase(context.handles.begin());
+    JobHeader header;
+    if (job.size() < sizeof header) throw CodecError("its job is too short");
+    std::memcpy(&header, job.data(), sizeof header);
+    if (header.magic != JobHeader::magic_word || header.layout != JobHeader::this_layout)
+        throw CodecError("its job was written by another version of plait");
+    if (header.identity != os::executable_image().identity())
+        throw CodecError("its job was written by another build of this program");
+    if (header.payload_size > job.size() - sizeof header) throw CodecError("its job is truncated");
+    const auto& image = os::executable_image();
+    const std::uintptr_t address = image.base() + header.place;
+    if (address % alignof(ChildMain) != 0 || !image.contains(address, sizeof(ChildMain)) ||
+        reinterpret_cast<const ChildMain*>(address)->magic != ChildMain::magic_word)
+        throw CodecError("its job names no main of this program");
+
+    context.payload = job.bytes().subspan(sizeof header, header.payload_size);
+    return reinterpret_cast<const ChildMain*>(address)->run(context);
+}
+
+}  // namespace detail
+
+/// The first line of `main` in a program that starts processes: returns at once in the program, and never in a child
+/// that was made from a fresh start of its executable, which runs there what it was made for.
+///
+///     int main(int argc, char** argv) {
+///         plait::multiprocessing::freeze_support(argc, argv);
+///         …
+///     }
+///
+/// Python: multiprocessing.freeze_support under `if __name__ == "__main__":`. Without it, starting such a child is a
+/// UsageError in the parent, before anything is started.
+inline void freeze_support(int argc, char** argv) {
+    if (argc > 0) os::remember_program(argv[0]);
+    detail::freeze_support_called().store(true, std::memory_order_relaxed);
+    if (argc != 2 || std::strcmp(argv[1], detail::child_argument) != 0) return;
+
+    int status = detail::refused_status;
+    try {
+        os::open_missing_standard_streams();
+        os::close_handles_from(os::first_inherited + os::inherited_handles);
+        status = detail::run_fresh_child();
+    } catch (...) {
+        plait::detail::print_error_line("plait: this process was started as a child and refuses: " +
+                                        plait::detail::describe(std::current_exception()));
+        os::exit_immediately(detail::refused_status);
+    }
+    std::exit(status);  // its own exit handlers and static destructors run, as for any program
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/error.hpp>
+#include <plait/core/timeout.hpp>
+#include <plait/multiprocessing/freeze_support.hpp>
+#include <plait/multiprocessing/pool/call.hpp>
+#include <plait/multiprocessing/pool/maker.hpp>
+#include <plait/multiprocessing/pool/protocol.hpp>
+#include <plait/multiprocessing/start_method.hpp>
+#include <plait/os/channel.hpp>
+#include <plait/os/child.hpp>
+#include <plait/os/lifeline.hpp>
+#include <plait/os/memory.hpp>
+#include <plait/os/process.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// One worker of a Pool, for people who want to look.
+struct WorkerInfo {
+    enum class State { starting, idle, busy, ending };
+
+    std::int64_t pid = 0;
+    State state = State::starting;
+    std::optional<std::uint64_t> task = {};  ///< the number of the task that it is at
+    std::uint64_t tasks_done = 0;            ///< by this process
+};
+
+namespace detail {
+
+struct CrewOptions {
+    std::size_t processes = 1;
+    StartMethod start_method = StartMethod::forkserver;
+    std::vector<std::byte> initializer;  ///< an encoded call, or empty
+    std::optional<std::uint64_t> max_tasks_per_child;
+    std::chrono::nanoseconds termination_grace{};
+};
+
+/// One place for a worker, and the worker in it.
+struct CrewMember {
+    enum class State { absent, starting, idle, busy };
+    /// Why we end it: nobody does; its task ran too long; its task was cancelled; it broke the protocol; it has done its
+    /// share of tasks.
+    enum class Ending { no, timeout, cancelled, misbehaved, retired };
+
+    explicit CrewMember(Mark& its_mark) noexcept : mark{&its_mark} {}
+
+    [[nodiscard]] bool takes_work() const noexcept {
+        return state == State::idle && ending == Ending::no && !channel_ended && !death;
+    }
+    /// When its task will have run too long; while it has not begun, no sooner than if it began now.
+    [[nodiscard]] plait::detail::Deadline time_limit() const;
+    [[nodiscard]] WorkerInfo info() const;
+
+    Mark* mark;
+    State state = State::absent;
+    Ending ending = Ending::no;
+    std::uint64_t number = 0;  ///< of this worker in its pool: no two ever share one
+    std::int64_t pid = 0;
+    os::Handle channel;
+    std::vector<std::byte> input;   ///< read, not yet understood
+    std::vector<std::byte> output;  ///< to be written, up to `written` done
+    std::size_t written = 0;
+    bool channel_ended = false;
+    std::optional<Batch> batch;
+    std::uint64_t tasks_done = 0;
+    std::uint64_t ended_task = 0;  ///< the task for whose sake it is ended
+    plait::detail::Deadline suspect_at = plait::detail::Deadline::never();  ///< of one whose channel ended
+    plait::detail::Deadline kill_at = plait::detail::Deadline::never();
+    plait::detail::Deadline retry_at = plait::detail::Deadline::never();  ///< of an absent one
+    std::optional<Report> death;
+};
+
+/// A pool's processes: the maker, and a member for each place. All of it belongs to one thread at a time.
+class Crew {
+public:
+    /// Makes all of them. Throws: UsageError, std::system_error; nothing is left behind then.
+    explicit Crew(CrewOptions options)
+        : options_{std::move(options)}, marks_{os::SharedMapping::create(options_.processes * sizeof(Mark))} {
+        members_.reserve(options_.processes);
+        for (std::size_t i = 0; i < options_.processes; ++i)
+            members_.emplace_back(*reinterpret_cast<Mark*>(marks_.data() + i * sizeof(Mark)));
+        start_maker();
+        try {
+            for (CrewMember& member : members_) order(member);
+            for (std::size_t answers = 0; answers < members_.size(); ++answers) {
+                Report report;
+                if (!os::receive_all(control_, writable_bytes_of(report)))
+                    throw Error("the process that makes a pool's workers ended while it made the first");
+                if (report.kind == Report::Kind::failed)
+                    os::throw_system_error("fork of a pool's worker", static_cast<int>(report.code));
+                take(report);
+                if (report.kind == Report::Kind::died) --answers;  // one that died young was made before
+            }
+        } catch (...) {
+            end();
+            throw;
+        }
+    }
+
+    [[nodiscard]] const CrewOptions& options() const noexcept { return options_; }
+    [[nodiscard]] std::vector<CrewMember>& members() noexcept { return members_; }
+    [[nodiscard]] const std::vector<CrewMember>& members() const noexcept { return members_; }
+    [[nodiscard]] os::NativeHandle control() const noexcept { return control_.get(); }
+
+    /// Asks for a worker in an empty place. What fails is tried again later, see `retry_at`.
+    void replace(CrewMember& member) {
+        try {
+            order(member);
+        } catch (const std::system_error&) {
+            try_later(member);  // no descriptor left: for now
+        }
+    }
+    void kill(const CrewMember& member, int number) {
+        send(Order{.kind = Order::Kind::kill, .worker = member.number, .signal = number}, {});
+    }
+    /// Forbids it to begin more, asks it to end, and sets the time for what it cannot refuse.
+    void end_member(CrewMember& member, CrewMember::Ending why) {
+        member.mark->stop();
+        member.ending = why;
+        kill(member, os::polite_end);
+        member.kill_at = plait::detail::Deadline{options_.termination_grace};
+    }
+
+    /// Reads what the maker says. False where it is gone: its workers are then, too, and have a death to settle.
+    bool read_reports();
+    /// A new maker in place of one that is gone. False where there can be none: a copy of the program as it was is lost.
+    bool replace_maker() {
+        if (options_.start_method == StartMethod::fork) return false;
+        end();
+        start_maker();
+        return true;
+    }
+    /// Ends every process that is left, and waits for the maker's end.
+    void end() noexcept;
+
+private:
+    void start_maker();
+    void order(CrewMember& member);
+    void take(const Report& report);
+    void send(const Order& order, std::span<const os::NativeHandle> handles) {
+        // Where the maker is gone, its channel's end tells.
+        static_cast<void>(os::send_with_handles(control_, bytes_of(order), handles));
+    }
+    void try_later(CrewMember& member) {
+        backoff_ = (std::min)(2 * backoff_, std::chrono::milliseconds{1000});
+        member.retry_at = plait::detail::Deadline{backoff_};
+    }
+
+    CrewOptions options_;
+    os::SharedMapping marks_;
+    const os::SignalMask signal_mask_ = os::SignalMask::current();  // the program's, for makers to come
+    std::vector<CrewMember> members_;
+    os::Child maker_;
+    os::Handle control_;
+    std::uint64_t next_worker_ = 1;
+    std::chrono::milliseconds backoff_{10};
+};
+
+inline plait::detail::Deadline CrewMember::time_limit() const {
+    using plait::detail::Deadline;
+    const Timeout timeout = batch->call->timeout;
+    if (timeout.is_never() || !mark->has_begun(batch->task())) return Deadline{timeout};
+    const std::chrono::nanoseconds begun{mark->begun_at.load(std::memory_order_relaxed)};
+    const auto at = Deadline::Clock::time_point{std::chrono::duration_cast<Deadline::Clock::duration>(begun)};
+    return timeout.duration() < Deadline::Clock::time_point::max() - at ? Deadline::at(at + timeout.duration())
+                                                                         : Deadline::never();
+}
+
+inline WorkerInfo CrewMember::info() const {
+    WorkerInfo info{.pid = pid, .tasks_done = tasks_done};
+    if (ending != Ending::no)
+        info.state = WorkerInfo::State::ending;
+    else if (state == State::busy)
+        info.state = WorkerInfo::State::busy;
+    else if (state == State::idle)
+        info.state = WorkerInfo::State::idle;
+    if (batch) info.task = batch->task();
+    return info;
+}
+
+/// "exited with status 3", "was killed by SIGSEGV (Segmentation fault)".
+inline std::string describe_end(std::int64_t code) {
+    return code < 0 ? "was killed by " + os::signal_description(static_cast<int>(-code))
+                    : "exited with status " + std::to_string(code);
+}
+
+inline void Crew::start_maker() {
+    const bool spawn = options_.start_method == StartMethod::spawn;
+    if (options_.start_method == StartMethod::fork) {
+        os::ChannelEnds channel = os::make_channel();
+        const std::int64_t program = os::process_id();
+        maker_ = os::fork_child([&] {
+            channel.first.reset();
+            plait::detail::wait_helper() = nullptr;
+            return Maker{std::move(channel.second), std::move(marks_), options_.initializer, spawn, program}.run();
+        });
+        control_ = std::move(channel.first);
+        return;
+    }
+    Encoder payload;
+    payload.write(spawn, options_.initializer);
+    const os::NativeHandle handles[] = {marks_.handle().get()};
+    os::SpawnOptions how;
+    how.signal_mask = &signal_mask_;
+    FreshChild fresh = start_fresh_child(child_main<&run_fresh_maker>, payload.bytes(), handles, how);
+    maker_ = std::move(fresh.process);
+    control_ = std::move(fresh.control);
+}
+
+inline void Crew::order(CrewMember& member) {
+    Mark& mark = *member.mark;
+    member = CrewMember{mark};
+    mark.reset();
+    member.number = next_worker_++;
+    os::ChannelEnds channel = os::make_channel();
+    const auto slot = static_cast<std::uint32_t>(&member - members_.data());
+    const os::NativeHandle handles[] = {channel.second.get()};
+    send(Order{.kind = Order::Kind::make, .slot = slot, .worker = member.number}, handles);
+    member.channel = std::move(channel.first);
+    member.state = CrewMember::State::starting;
+}
+
+inline void Crew::take(const Report& report) {
+    for (CrewMember& member : members_) {
+        if (member.number != report.worker) continue;
+        if (report.kind == Report::Kind::made) {
+            member.pid = report.pid;
+            backoff_ = std::chrono::milliseconds{10};
+        } else if (report.kind == Report::Kind::failed) {
+            member.state = CrewMember::State::absent;
+            member.channel.reset();
+            try_later(member);
+        } else {
+            member.death = report;
+        }
+    }
+}
+
+inline bool Crew::read_reports() {
+    for (;;) {
+        os::PollItem item{control_.get(), os::readable};
+        if (!os::poll({&item, 1}, plait::detail::Deadline::at({}))) return true;
+        Report report;
+        if (os::receive_all(control_, writable_bytes_of(report))) {
+            take(report);
+            continue;
+        }
+        for (CrewMember& member : members_) {
+            if (member.state == CrewMember::State::absent || member.death) continue;
+            if (!os::children_die_with_parent && member.pid != 0)
+                os::signal_process_group(member.pid, os::certain_end);
+            // Its channel's end is its own: wait for it, so that what it still did is known.
+            const plait::detail::Deadline soon{std::chrono::seconds{2}};
+            os::PollItem end{member.channel.get(), 0};
+            static_cast<void>(os::poll({&end, 1}, soon));
+            member.death = Report{.kind = Report::Kind::died, .pid = member.pid, .code = -os::certain_end};
+        }
+        return false;
+    }
+}
+
+inline void Crew::end() noexcept {
+    control_.reset();
+    try {
+        // The maker ends its workers, which cannot take long: they are killed. It may be stopped itself.
+        if (maker_.pid() == 0) return;
+        if (!maker_.wait(plait::detail::Deadline{std::chrono::seconds{5}})) {
+            maker_.send_signal(os::certain_end);
+            maker_.wait(plait::detail::Deadline::never());
+        }
+        maker_ = os::Child{};
+    } catch (...) {
+        plait::detail::report_unraisable("the end of a pool's processes", std::current_exception());
+    }
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::multiprocessing

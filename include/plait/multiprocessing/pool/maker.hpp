@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/timeout.hpp>
+#include <plait/multiprocessing/freeze_support.hpp>
+#include <plait/multiprocessing/pool/protocol.hpp>
+#include <plait/multiprocessing/pool/worker.hpp>
+#include <plait/os/channel.hpp>
+#include <plait/os/child.hpp>
+#include <plait/os/lifeline.hpp>
+#include <plait/os/memory.hpp>
+#include <plait/os/process.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+// The maker of a pool's workers: a process with a single thread that starts them, reaps them, signals them, and sees to
+// it that they go with the program.
+//
+// It was made when the pool was, from a fresh start of the executable or as a copy of the program, so the last worker
+// starts from the same state as the first, whatever threads the program has by then. It is the workers' parent: a
+// number that it signals is its own unreaped child's and nobody else's, and the program needs no SIGCHLD.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+int run_fresh_worker(ChildContext& context);
+
+class Maker {
+public:
+    /// `control` is the channel to the program `program`, `marks` the memory with a Mark for each slot.
+    Maker(os::Handle control, os::SharedMapping marks, std::vector<std::byte> initializer, bool spawn,
+          std::int64_t program)
+        : control_{std::move(control)},
+          marks_{std::move(marks)},
+          initializer_{std::move(initializer)},
+          spawn_{spawn},
+          program_{program} {}
+
+    /// Until the program lets go of the channel, or is gone.
+    int run() {
+        os::lead_process_group();
+        os::take_no_notice_of_interrupt();
+        // Both, the program's own end and its channel's: a fork of the program may hold the channel open.
+        const os::Handle program = os::watch_process(program_);
+        bool serving = os::parent_process_id() == program_;
+        while (serving) {
+            os::PollItem items[] = {{control_.get(), os::readable}, {program.get(), os::readable}};
+            reaper_.wait(items, plait::detail::Deadline::never());
+            while (const auto dead = reap()) report_death(*dead);
+            serving = !items[1].is_ready() && (!items[0].is_readable() || obey());
+        }
+        end_workers();
+        return 0;
+    }
+
+private:
+    struct Made {
+        std::uint64_t number;
+        std::int64_t pid;
+    };
+
+    /// Takes one order. False where the program is gone.
+    bool obey() {
+        Order order;
+        std::vector<os::Handle> handles;
+        if (!os::receive_with_handles(control_, writable_bytes_of(order), handles)) return false;
+        if (order.kind == Order::Kind::kill) {
+            for (const Made& made : workers_)
+                if (made.number == order.worker) os::signal_process_group(made.pid, order.signal);
+            return true;
+        }
+        if (handles.empty()) return false;
+        Report report{.worker = order.worker};
+        try {
+            report.pid = spawn_ ? start_fresh(order.slot, handles.front()) : start_copy(order.slot, handles.front());
+            workers_.push_back({order.worker, report.pid});
+        } catch (const std::system_error& error) {
+            report.kind = Report::Kind::failed;
+            report.code = error.code().value();
+        }
+        return os::send_all(control_, bytes_of(report));
+    }
+
+    std::int64_t start_copy(std::uint32_t slot, const os::Handle& channel) {
+        const std::int64_t maker = os::process_id();
+        return os::fork_process([&] {
+            reaper_.undo();
+            control_.reset();
+            if (!os::die_with_parent(maker)) return 0;
+            return Worker{channel, mark(marks_, slot)}.serve(initializer_);
+        });
+    }
+    std::int64_t start_fresh(std::uint32_t slot, const os::Handle& channel) {
+        Encoder payload;
+        payload.write(slot, initializer_);
+        const os::NativeHandle handles[] = {channel.get(), marks_.handle().get()};
+        os::SpawnOptions options;
+        options.signal_mask = &reaper_.before();
+        return start_fresh_child(child_main<&run_fresh_worker>, payload.bytes(), handles, options).process.pid();
+    }
+
+    std::optional<os::Reaped> reap() {
+        // What a worker left in its process group goes with it.
+        return reaper_.reap([](std::int64_t pid) { os::signal_process_group(pid, os::certain_end); });
+    }
+
+    void report_death(const os::Reaped& dead) {
+        for (std::size_t i = 0; i < workers_.size(); ++i) {
+            if (workers_[i].pid != dead.pid) continue;
+            const Report report{.kind = Report::Kind::died,
+                                .worker = workers_[i].number,
+                                .pid = dead.pid,
+                                .code = dead.status.code,
+                                .memory = dead.most_memory};
+            workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(i));
+            static_cast<void>(os::send_all(control_, bytes_of(report)));
+            return;
+        }
+    }
+
+    void end_workers() {
+        for (const Made& made : workers_) os::signal_process_group(made.pid, os::certain_end);
+        while (!workers_.empty()) {
+            while (const auto dead = reap())
+                std::erase_if(workers_, [&](const Made& made) { return made.pid == dead->pid; });
+            if (!workers_.empty()) reaper_.wait({}, plait::detail::Deadline::never());
+        }
+    }
+
+    static Mark& mark(const os::SharedMapping& marks, std::uint32_t slot) {
+        return *reinterpret_cast<Mark*>(marks.data() + slot * sizeof(Mark));
+    }
+    friend int run_fresh_worker(ChildContext& context);
+
+    os::Handle control_;
+    os::SharedMapping marks_;
+    std::vector<std::byte> initializer_;
+    bool spawn_;
+    std::int64_t program_;
+    os::ChildReaper reaper_;
+    std::vector<Made> workers_;
+};
+
+/// The main of a maker that is a fresh start: its payload is whether its workers are too, and the initializer.
+inline int run_fresh_maker(ChildContext& context) {
+    Decoder in(context.payload);
+    const bool spawn = in.read<bool>();
+    auto initializer = in.read<std::vector<std::byte>>();
+    auto marks = os::SharedMapping::open(std::move(context.handles.at(0)));
+    return Maker{std::move(context.control), std::move(marks), std::move(initializer), spawn, context.parent}.run();
+}
+
+/// The main of a worker that is a fresh start, made by the maker: its payload is its slot and the initializer.
+inline int run_fresh_worker(ChildContext& context) {
+    if (!os::die_with_parent(context.parent)) return 0;
+    Decoder in(context.payload);
+    const auto slot = in.read<std::uint32_t>();
+    const auto initializer = in.read<std::vector<std::byte>>();
+    const os::Handle channel = std::move(context.handles.at(0));
+    const auto marks = os::SharedMapping::open(std::move(context.handles.at(1)));
+    context.control.reset();
+    return Worker{channel, Maker::mark(marks, slot)}.serve(initializer);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

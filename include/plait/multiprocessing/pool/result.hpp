@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/future_state.hpp>
+#include <plait/core/outcome.hpp>
+#include <plait/multiprocessing/codec.hpp>
+#include <plait/multiprocessing/pool/call.hpp>
+#include <plait/multiprocessing/pool/engine.hpp>
+#include <plait/multiprocessing/remote_call.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+// The states of a pool's futures: sinks of the items of one call.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// What both kinds of state do alike.
+template <class Whole>
+class PoolState : public plait::detail::FutureState<Whole>, public ItemSink {
+public:
+    explicit PoolState(const std::shared_ptr<Engine>& engine) noexcept : engine_{engine} {}
+
+    void retain() noexcept override { this->add_owner(); }
+    void release() noexcept override { this->drop_owner(); }
+    bool begin() noexcept override { return this->start() || (this->started() && !this->ready()); }
+
+protected:
+    /// The result is a cancellation from here on; the worker is ended afterwards.
+    bool cancel_running() override {
+        if (!this->settle_cancelled()) return false;
+        if (const auto engine = engine_.lock()) engine->cancel(*this);
+        return true;
+    }
+    /// Off the thread that dispatches: a callback is the user's code, and may call the pool.
+    bool hand_over(plait::detail::MoveOnlyFunction<void()>& callback) noexcept override {
+        const auto engine = engine_.lock();
+        return engine != nullptr && engine->callbacks().add(*this, callback);
+    }
+
+private:
+    std::weak_ptr<Engine> engine_;
+};
+
+/// Decodes one result: all of its bytes.
+template <class Result>
+Outcome<Result> read_result(Decoder& in) noexcept {
+    return Outcome<Result>::of([&]() -> Result {
+        if constexpr (std::is_void_v<Result>) {
+            return;
+        } else {
+            Result result = in.read<Result>();
+            if (in.remaining() != 0) throw CodecError("cannot decode a task's result: bytes are left over");
+            return result;
+        }
+    });
+}
+
+/// Of one call: `apply`.
+template <class Result>
+class CallState final : public PoolState<Result> {
+public:
+    using PoolState<Result>::PoolState;
+
+    void succeed(std::size_t, Decoder& result) noexcept override { this->settle(read_result<Result>(result)); }
+    void fail(std::size_t, std::exception_ptr exception) noexcept override {
+        Outcome<Result> outcome;
+        outcome.set_exception(std::move(exception));
+        this->settle(std::move(outcome));
+    }
+};
+
+/// Of many items: `map`. Touched by the engine's thread alone once it is submitted.
+template <class Result>
+class MapState final : public PoolState<std::conditional_t<std::is_void_v<Result>, void, std::vector<Result>>> {
+public:
+    using Whole = std::conditional_t<std::is_void_v<Result>, void, std::vector<Result>>;
+    using PoolState<Whole>::PoolState;
+
+    /// How many items there are; none is an empty result at once.
+    void expect(std::size_t count) {
+        outcomes_.resize(count);
+        left_ = count;
+        if (count == 0) finish_all();
+    }
+    void succeed(std::size_t item, Decoder& result) noexcept override { set(item, read_result<Result>(result)); }
+    void fail(std::size_t item, std::exception_ptr exception) noexcept override {
+        Outcome<Result> outcome;
+        outcome.set_exception(std::move(exception));
+        set(item, std::move(outcome));
+    }
+
+private:
+    void set(std::size_t item, Outcome<Result> outcome) noexcept {
+        outcomes_[item] = std::move(outcome);
+        if (--left_ == 0) finish_all();
+    }
+    void finish_all() noexcept {
+        this->settle(Outcome<Whole>::of([&]() -> Whole {
+            if constexpr (std::is_void_v<Result>) {
+                for (auto& outcome : outcomes_) std::move(outcome).value();
+            } else {
+                std::vector<Result> whole;
+                whole.reserve(outcomes_.size());
+                for (auto& outcome : outcomes_) whole.push_back(std::move(outcome).value());
+                return whole;
+            }
+        }));
+        outcomes_.clear();
+    }
+
+    std::vector<Outcome<Result>> outcomes_;
+    std::size_t left_ = 0;
+};
+
+template <class State>
+plait::detail::StatePointer<State> make_state(const std::shared_ptr<Engine>& engine) {
+    return plait::detail::StatePointer<State>{new State(engine)};
+}
+
+/// The call that a tuple of arguments stands for.
+template <class F, class Tuple>
+struct StarTraits;
+template <class F, template <class...> class Tuple, class... Args>
+struct StarTraits<F, Tuple<Args...>> : CallTraits<F, const Args&...> {
+    static constexpr void check() { check_call<F, const Args&...>(); }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/multiprocessing/pool/protocol.hpp>
+#include <plait/multiprocessing/remote_call.hpp>
+#include <plait/multiprocessing/remote_exception.hpp>
+#include <plait/os/channel.hpp>
+#include <plait/os/process.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <vector>
+
+// The life of a worker: it runs the initializer, then tasks from its channel until that ends.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+class Worker {
+public:
+    Worker(const os::Handle& channel, Mark& mark) noexcept : channel_{channel}, mark_{mark} {}
+
+    /// `initializer` is an encoded call, or empty. Returns the exit code.
+    int serve(std::span<const std::byte> initializer) {
+        // A signal sent to the terminal's group reaches the program, which decides; a task's children die with its group.
+        os::lead_process_group();
+        os::take_no_notice_of_interrupt();
+        os::read_nothing_from_standard_input();
+        if (!initializer.empty() && !initialize(initializer)) return 1;
+        if (!send(Frame{.kind = Frame::Kind::ready})) return 0;
+
+        Frame frame;
+        std::vector<std::byte> payload;
+        // The end of the channel: the pool is closed, or gone.
+        while (os::receive_all(channel_, writable_bytes_of(frame))) {
+            payload.resize(frame.size);
+            if (!os::receive_all(channel_, payload) || !run_tasks(frame, payload)) break;
+        }
+        os::flush_standard_streams();
+        return 0;
+    }
+
+private:
+    bool initialize(std::span<const std::byte> call) {
+        try {
+            Decoder in(call);
+            const Callee callee{in};
+            callee.call(in, result_);
+            return true;
+        } catch (...) {
+            send_exception(Frame{.kind = Frame::Kind::initializer_failed}, std::current_exception());
+            return false;
+        }
+    }
+
+    /// What a message says of the function to call.
+    struct Callee {
+        explicit Callee(Decoder& in)
+            : place{in.read<std::uint64_t>()},
+              signature{in.read<std::uint64_t>()},
+              state{in.read<std::vector<std::byte>>()} {}
+        void call(Decoder& arguments, Encoder& result) const {
+            find_entry(place, signature).call(state, arguments, result);
+        }
+
+        std::uint64_t place;
+        std::uint64_t signature;
+        std::vector<std::byte> state;
+    };
+
+    /// False where the program is gone, or wants no more of this worker.
+    bool run_tasks(const Frame& frame, std::span<const std::byte> payload) {
+        Decoder in(payload);
+        const Callee callee{in};
+        for (std::uint32_t i = 0; i < frame.count; ++i) {
+            Decoder arguments(in.read_bytes(in.read<std::uint64_t>()));
+            if (!run_task(callee, frame.task + i, arguments)) return false;
+        }
+        return true;
+    }
+
+    bool run_task(const Callee& callee, std::uint64_t task, Decoder& arguments) {
+        if (!mark_.begin(task)) return false;  // the program is about to end this worker
+        Frame frame{.kind = Frame::Kind::value, .task = task};
+        result_.clear();
+        std::exception_ptr exception;
+        try {
+            callee.call(arguments, result_);
+        } catch (...) {
+            exception = std::current_exception();
+        }
+        // A task that forked: its copy came back here too, and has nothing to say.
+        if (os::process_id() != pid_) os::exit_immediately(0);
+        os::flush_standard_streams();  // what a task printed is there when its result is
+        if (exception != nullptr) {
+            frame.kind = Frame::Kind::exception;
+            return send_exception(frame, exception);
+        }
+        return send(frame, result_.bytes());
+    }
+
+    bool send_exception(Frame frame, const std::exception_ptr& exception) {
+        result_.clear();
+        write_exception(result_, exception);
+        return send(frame, result_.bytes());
+    }
+    bool send(Frame frame, std::span<const std::byte> payload = {}) {
+        frame.size = payload.size();
+        // In one piece, so that a small result is one system call.
+        message_.clear();
+        message_.write_bytes(bytes_of(frame));
+        message_.write_bytes(payload);
+        return os::send_all(channel_, message_.bytes());
+    }
+
+    const os::Handle& channel_;
+    Mark& mark_;
+    const std::int64_t pid_ = os::process_id();
+    Encoder result_;
+    Encoder message_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
