@@ -41,8 +41,7 @@ inline unsigned cpu_count() { return os::usable_processors(); }
 class Initializer {
 public:
     template <class F, class... Args>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, Initializer>)
-    Initializer(F&& f, Args&&... args) {
+    requires(!std::is_same_v<std::remove_cvref_t<F>, Initializer>) Initializer(F&& f, Args&&... args) {
         detail::check_call<std::decay_t<F>, Args...>();
         using Travel = typename detail::CallTraits<std::decay_t<F>, Args...>::Travel;
         const std::decay_t<F> callable(std::forward<F>(f));
@@ -60,12 +59,14 @@ private:
 
 /// What a Pool may be told when it is made.
 struct PoolOptions {
-    std::optional<int> processes = {};          ///< how many workers; `cpu_count()` where it is empty
-    std::optional<Initializer> initializer = {};  ///< each worker runs it first, replacements too; if it throws, the pool is broken
+    std::optional<int> processes = {};  ///< how many workers; `cpu_count()` where it is empty
+    std::optional<Initializer> initializer =
+        {};  ///< each worker runs it first, replacements too; if it throws, the pool is broken
     std::optional<int> max_tasks_per_child = {};  ///< a worker that has done so many is replaced by a fresh one
     Timeout task_timeout = Timeout::never();      ///< a task that runs longer is killed, with its worker
-    Timeout termination_grace = std::chrono::seconds{1};  ///< between asking a worker to end (SIGTERM) and ending it (SIGKILL)
-    std::optional<StartMethod> start_method = {};         ///< `get_start_method()` where it is empty
+    Timeout termination_grace =
+        std::chrono::seconds{1};                   ///< between asking a worker to end (SIGTERM) and ending it (SIGKILL)
+    std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
 };
 
 /// Processes that run plain functions: a crash in one is an exception here.
@@ -134,7 +135,7 @@ public:
 
     /// No more work is taken; what was taken is done.
     void close() { engine().close(); }
-    /// No more work is taken; what was taken fails with BrokenPoolError, and the workers are killed.
+    /// No more work is taken; what was taken fails with PoolTerminatedError, and the workers are killed.
     void terminate() { engine().terminate(); }
     /// Waits until all work is done and all processes are gone. Throws: UsageError before `close` or `terminate`.
     void join() { static_cast<void>(engine().join(Timeout::never())); }
@@ -154,9 +155,8 @@ private:
     }
     template <class Travel, class F>
     std::shared_ptr<detail::Call> make_call(const F& callable, detail::ItemSink& sink) const {
-        return std::make_shared<detail::Call>(detail::Call{detail::SinkPointer(sink),
-                                                           detail::name_callable<Travel>(callable),
-                                                           detail::type_name<F>(), task_timeout_});
+        return std::make_shared<detail::Call>(detail::Call{
+            detail::SinkPointer(sink), detail::name_callable<Travel>(callable), detail::type_name<F>(), task_timeout_});
     }
     /// `write(out, item)` encodes the arguments that the call of `Travel` gets from an item.
     template <class Travel, class Callable, class Result, class Items, class Write>
@@ -177,7 +177,8 @@ inline Pool::Pool(PoolOptions options) : task_timeout_{options.task_timeout} {
     crew.processes = static_cast<std::size_t>(options.processes.value_or(static_cast<int>(cpu_count())));
     crew.start_method = options.start_method.value_or(get_start_method());
     if (options.initializer) crew.initializer = std::move(options.initializer->call_);
-    if (options.max_tasks_per_child) crew.max_tasks_per_child = static_cast<std::uint64_t>(*options.max_tasks_per_child);
+    if (options.max_tasks_per_child)
+        crew.max_tasks_per_child = static_cast<std::uint64_t>(*options.max_tasks_per_child);
     crew.termination_grace = options.termination_grace.duration();
     engine_ = std::make_shared<detail::Engine>(std::move(crew));
 }
@@ -195,8 +196,7 @@ inline Pool::~Pool() {
 }
 
 template <class F, class... Args>
-auto Pool::apply_async(F&& f, Args&&... args)
-    -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
+auto Pool::apply_async(F&& f, Args&&... args) -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
     using Callable = std::decay_t<F>;
     detail::check_call<Callable, Args...>();
     using Traits = detail::CallTraits<Callable, Args...>;
@@ -207,9 +207,8 @@ auto Pool::apply_async(F&& f, Args&&... args)
     try {
         const Callable callable(std::forward<F>(f));
         batch.call = make_call<typename Traits::Travel>(callable, *state);
-        batch.add([&](Encoder& out) {
-            detail::write_arguments<typename Traits::Travel>(out, std::forward<Args>(args)...);
-        });
+        batch.add(
+            [&](Encoder& out) { detail::write_arguments<typename Traits::Travel>(out, std::forward<Args>(args)...); });
     } catch (const CodecError&) {
         state->fail(0, std::current_exception());
         return future;
@@ -228,8 +227,7 @@ auto Pool::map_async(F&& f, Items&& items, std::size_t chunk_size) {
     using Traits = detail::CallTraits<Callable, Item>;
     const Callable callable(std::forward<F>(f));
     return map_items<typename Traits::Travel, Callable, typename Traits::Result>(
-        callable, items, chunk_size,
-        [](Encoder& out, auto&& item) {
+        callable, items, chunk_size, [](Encoder& out, auto&& item) {
             detail::write_arguments<typename Traits::Travel>(out, std::forward<decltype(item)>(item));
         });
 }
@@ -243,9 +241,7 @@ auto Pool::starmap_async(F&& f, Items&& items, std::size_t chunk_size) {
     return map_items<typename Traits::Travel, Callable, typename Traits::Result>(
         callable, items, chunk_size, [](Encoder& out, auto&& item) {
             std::apply(
-                [&](const auto&... arguments) {
-                    detail::write_arguments<typename Traits::Travel>(out, arguments...);
-                },
+                [&](const auto&... arguments) { detail::write_arguments<typename Traits::Travel>(out, arguments...); },
                 item);
         });
 }

@@ -38,9 +38,8 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 class Process {
 public:
     template <class F, class... Args>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, Process> &&
-                 !std::is_same_v<std::remove_cvref_t<F>, ProcessOptions>)
-    explicit Process(F&& target, Args&&... args)
+    requires(!std::is_same_v<std::remove_cvref_t<F>, Process> &&
+             !std::is_same_v<std::remove_cvref_t<F>, ProcessOptions>) explicit Process(F&& target, Args&&... args)
         : Process(ProcessOptions{}, std::forward<F>(target), std::forward<Args>(args)...) {}
 
     template <class F, class... Args>
@@ -130,10 +129,8 @@ Process Process::forked(F&& target, Args&&... args) {
     const auto make = [](ProcessOptions chosen, auto&& callable, auto&&... values) {
         detail::ProcessTarget ways;
         ways.run = [callable = std::decay_t<decltype(callable)>(std::forward<decltype(callable)>(callable)),
-                    arguments = std::tuple<std::decay_t<decltype(values)>...>(
-                        std::forward<decltype(values)>(values)...)]() mutable {
-            std::apply(std::move(callable), std::move(arguments));
-        };
+                    arguments = std::tuple<std::decay_t<decltype(values)>...>(std::forward<decltype(values)>(
+                        values)...)]() mutable { std::apply(std::move(callable), std::move(arguments)); };
         return Process(std::make_unique<detail::ProcessState>(std::move(chosen), std::move(ways)));
     };
     if constexpr (std::is_same_v<std::remove_cvref_t<F>, ProcessOptions>) {

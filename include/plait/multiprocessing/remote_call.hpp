@@ -34,9 +34,9 @@ using TravelType = std::remove_cvref_t<Parameter>;
 
 /// What an argument is sent as where the callable does not say (a generic lambda): literals as strings.
 template <class Argument>
-using LooseTravelType =
-    std::conditional_t<std::is_same_v<std::decay_t<Argument>, const char*> || std::is_same_v<std::decay_t<Argument>, char*>,
-                       std::string, std::decay_t<Argument>>;
+using LooseTravelType = std::conditional_t<std::is_same_v<std::decay_t<Argument>, const char*> ||
+                                               std::is_same_v<std::decay_t<Argument>, char*>,
+                                           std::string, std::decay_t<Argument>>;
 
 template <class... Parameters>
 struct ParameterList {
@@ -65,7 +65,9 @@ template <class F>
 concept FunctionPointer = std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>;
 
 template <class F>
-concept OneCallOperator = requires { Parameters<decltype(&F::operator())>::count; };
+concept OneCallOperator = requires {
+    Parameters<decltype(&F::operator())>::count;
+};
 
 /// What a call of `F` with `Args` sends, and what comes of it.
 template <class F, class... Args>
@@ -102,7 +104,7 @@ template <class F>
 concept NamedByType = std::is_empty_v<F> && std::is_default_constructible_v<F> && std::is_trivially_copyable_v<F>;
 
 template <class F>
-concept TravellingCallable = FunctionPointer<F> || NamedByType<F> || (Encodable<F> && Decodable<F>);
+concept TravellingCallable = FunctionPointer<F> || NamedByType<F> ||(Encodable<F>&& Decodable<F>);
 
 struct EntryRecord {
     static constexpr std::uint64_t magic_word = 0x706C'6169'7420'656E;  // "plait en"

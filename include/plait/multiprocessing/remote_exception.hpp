@@ -134,15 +134,30 @@ inline RebuildableException rebuildable_remote_error() {
 inline std::span<const RebuildableException> rebuildable_exceptions() {
     // Never destroyed: a pool may outlive static objects. The place in it is what travels: both ends are one program.
     static const auto& table = *new std::vector<RebuildableException>{
-        made_of_text<std::runtime_error>(),  made_of_text<std::logic_error>(),     made_of_text<std::invalid_argument>(),
-        made_of_text<std::domain_error>(),   made_of_text<std::length_error>(),    made_of_text<std::out_of_range>(),
-        made_of_text<std::range_error>(),    made_of_text<std::overflow_error>(),  made_of_text<std::underflow_error>(),
-        made_of_nothing<std::exception>(),   made_of_nothing<std::bad_alloc>(),    made_of_nothing<std::bad_cast>(),
+        made_of_text<std::runtime_error>(),
+        made_of_text<std::logic_error>(),
+        made_of_text<std::invalid_argument>(),
+        made_of_text<std::domain_error>(),
+        made_of_text<std::length_error>(),
+        made_of_text<std::out_of_range>(),
+        made_of_text<std::range_error>(),
+        made_of_text<std::overflow_error>(),
+        made_of_text<std::underflow_error>(),
+        made_of_nothing<std::exception>(),
+        made_of_nothing<std::bad_alloc>(),
+        made_of_nothing<std::bad_cast>(),
         made_of_nothing<std::bad_array_new_length>(),
-        made_of_text<Error>(),               made_of_text<UsageError>(),           made_of_text<TimeoutError>(),
-        made_of_text<CodecError>(),          made_of_text<EndOfStream>(),          made_of_text<BrokenPromiseError>(),
-        made_of_text<BrokenPoolError>(),     rebuildable_system_error(),           rebuildable_cancelled_error(),
-        rebuildable_process_died(),          rebuildable_remote_error(),
+        made_of_text<Error>(),
+        made_of_text<UsageError>(),
+        made_of_text<TimeoutError>(),
+        made_of_text<CodecError>(),
+        made_of_text<EndOfStream>(),
+        made_of_text<BrokenPromiseError>(),
+        made_of_text<BrokenPoolError>(),
+        rebuildable_system_error(),
+        rebuildable_cancelled_error(),
+        rebuildable_process_died(),
+        rebuildable_remote_error(),
     };
     return table;
 }

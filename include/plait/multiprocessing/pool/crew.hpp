@@ -53,7 +53,7 @@ struct CrewMember {
     /// share of tasks.
     enum class Ending { no, timeout, cancelled, misbehaved, retired };
 
-    explicit CrewMember(Mark& its_mark) noexcept : mark{&its_mark} {}
+    explicit CrewMember(Slot& its_slot) noexcept : slot{&its_slot} {}
 
     [[nodiscard]] bool takes_work() const noexcept {
         return state == State::idle && ending == Ending::no && !channel_ended && !death;
@@ -62,19 +62,21 @@ struct CrewMember {
     [[nodiscard]] plait::detail::Deadline time_limit() const;
     [[nodiscard]] WorkerInfo info() const;
 
-    Mark* mark;
+    Slot* slot;
     State state = State::absent;
     Ending ending = Ending::no;
     std::uint64_t number = 0;  ///< of this worker in its pool: no two ever share one
     std::int64_t pid = 0;
     os::Handle channel;
-    std::vector<std::byte> input;   ///< read, not yet understood
-    std::vector<std::byte> output;  ///< to be written, up to `written` done
+    std::vector<std::byte> input;    ///< read, not yet understood
+    std::uint32_t stream_read = 0;   ///< how far in the worker's stream that goes
+    std::uint32_t channel_read = 0;  ///< how far the channel has brought it
+    std::vector<std::byte> output;   ///< to be written, up to `written` done
     std::size_t written = 0;
     bool channel_ended = false;
     std::optional<Batch> batch;
     std::uint64_t tasks_done = 0;
-    std::uint64_t ended_task = 0;  ///< the task for whose sake it is ended
+    std::uint64_t ended_task = 0;                                           ///< the task for whose sake it is ended
     plait::detail::Deadline suspect_at = plait::detail::Deadline::never();  ///< of one whose channel ended
     plait::detail::Deadline kill_at = plait::detail::Deadline::never();
     plait::detail::Deadline retry_at = plait::detail::Deadline::never();  ///< of an absent one
@@ -86,10 +88,10 @@ class Crew {
 public:
     /// Makes all of them. Throws: UsageError, std::system_error; nothing is left behind then.
     explicit Crew(CrewOptions options)
-        : options_{std::move(options)}, marks_{os::SharedMapping::create(options_.processes * sizeof(Mark))} {
+        : options_{std::move(options)}, slots_{os::SharedMapping::create(options_.processes * sizeof(Slot))} {
         members_.reserve(options_.processes);
         for (std::size_t i = 0; i < options_.processes; ++i)
-            members_.emplace_back(*reinterpret_cast<Mark*>(marks_.data() + i * sizeof(Mark)));
+            members_.emplace_back(*reinterpret_cast<Slot*>(slots_.data() + i * sizeof(Slot)));
         start_maker();
         try {
             for (CrewMember& member : members_) order(member);
@@ -126,7 +128,7 @@ public:
     }
     /// Forbids it to begin more, asks it to end, and sets the time for what it cannot refuse.
     void end_member(CrewMember& member, CrewMember::Ending why) {
-        member.mark->stop();
+        member.slot->mark.stop();
         member.ending = why;
         kill(member, os::polite_end);
         member.kill_at = plait::detail::Deadline{options_.termination_grace};
@@ -158,7 +160,7 @@ private:
     }
 
     CrewOptions options_;
-    os::SharedMapping marks_;
+    os::SharedMapping slots_;
     const os::SignalMask signal_mask_ = os::SignalMask::current();  // the program's, for makers to come
     std::vector<CrewMember> members_;
     os::Child maker_;
@@ -170,11 +172,14 @@ private:
 inline plait::detail::Deadline CrewMember::time_limit() const {
     using plait::detail::Deadline;
     const Timeout timeout = batch->call->timeout;
-    if (timeout.is_never() || !mark->has_begun(batch->task())) return Deadline{timeout};
-    const std::chrono::nanoseconds begun{mark->begun_at.load(std::memory_order_relaxed)};
-    const auto at = Deadline::Clock::time_point{std::chrono::duration_cast<Deadline::Clock::duration>(begun)};
+    // The task that runs may be further on than the results that we have read.
+    const std::uint64_t begun = slot->mark.last_begun();
+    if (timeout.is_never() || begun < batch->task() || begun >= batch->first_task + batch->count)
+        return Deadline{timeout};
+    const std::chrono::nanoseconds since{slot->mark.begun_at.load(std::memory_order_relaxed)};
+    const auto at = Deadline::Clock::time_point{std::chrono::duration_cast<Deadline::Clock::duration>(since)};
     return timeout.duration() < Deadline::Clock::time_point::max() - at ? Deadline::at(at + timeout.duration())
-                                                                         : Deadline::never();
+                                                                        : Deadline::never();
 }
 
 inline WorkerInfo CrewMember::info() const {
@@ -203,14 +208,14 @@ inline void Crew::start_maker() {
         maker_ = os::fork_child([&] {
             channel.first.reset();
             plait::detail::wait_helper() = nullptr;
-            return Maker{std::move(channel.second), std::move(marks_), options_.initializer, spawn, program}.run();
+            return Maker{std::move(channel.second), std::move(slots_), options_.initializer, spawn, program}.run();
         });
         control_ = std::move(channel.first);
         return;
     }
     Encoder payload;
     payload.write(spawn, options_.initializer);
-    const os::NativeHandle handles[] = {marks_.handle().get()};
+    const os::NativeHandle handles[] = {slots_.handle().get()};
     os::SpawnOptions how;
     how.signal_mask = &signal_mask_;
     FreshChild fresh = start_fresh_child(child_main<&run_fresh_maker>, payload.bytes(), handles, how);
@@ -219,9 +224,9 @@ inline void Crew::start_maker() {
 }
 
 inline void Crew::order(CrewMember& member) {
-    Mark& mark = *member.mark;
-    member = CrewMember{mark};
-    mark.reset();
+    Slot& its_slot = *member.slot;
+    member = CrewMember{its_slot};
+    its_slot.reset();
     member.number = next_worker_++;
     os::ChannelEnds channel = os::make_channel();
     const auto slot = static_cast<std::uint32_t>(&member - members_.data());
@@ -258,8 +263,7 @@ inline bool Crew::read_reports() {
         }
         for (CrewMember& member : members_) {
             if (member.state == CrewMember::State::absent || member.death) continue;
-            if (!os::children_die_with_parent && member.pid != 0)
-                os::signal_process_group(member.pid, os::certain_end);
+            if (!os::children_die_with_parent && member.pid != 0) os::signal_process_group(member.pid, os::certain_end);
             // Its channel's end is its own: wait for it, so that what it still did is known.
             const plait::detail::Deadline soon{std::chrono::seconds{2}};
             os::PollItem end{member.channel.get(), 0};

@@ -83,6 +83,8 @@ private:
     void look_after(CrewMember& member);
     void write_output(CrewMember& member);
     void read_results(CrewMember& member);
+    void read_outbox(CrewMember& member);
+    void accept_all(CrewMember& member);
     void accept(CrewMember& member, const Frame& frame, Decoder payload);
     void settle_death(CrewMember& member);
     void break_with(std::exception_ptr cause);
@@ -95,7 +97,7 @@ private:
     Crew crew_;
     std::deque<Batch> queue_;  // what no worker has
     std::vector<os::PollItem> poll_items_;
-    std::size_t published_ = 0;  // how many workers infos_ tells of
+    std::size_t published_ = 0;     // how many workers infos_ tells of
     unsigned deaths_at_start_ = 0;  // one after the other, without a worker that came up between
     bool closing_ = false;
     bool terminating_ = false;

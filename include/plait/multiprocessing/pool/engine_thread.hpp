@@ -67,7 +67,8 @@ inline void Engine::run() {
         }
     }
     if (terminating_)
-        fail_everything(std::make_exception_ptr(BrokenPoolError("the pool was terminated before this task had ended")));
+        fail_everything(
+            std::make_exception_ptr(PoolTerminatedError("the pool was terminated before this task had ended")));
     else if (!is_broken_)
         retire_all();
     crew_.end();
@@ -109,8 +110,9 @@ inline void Engine::dispatch() {
             Batch batch = std::move(queue_.front());
             queue_.pop_front();
             if (!batch.call->sink->begin()) continue;  // cancelled while it waited
-            const std::uint64_t most =
-                crew_.options().max_tasks_per_child ? *crew_.options().max_tasks_per_child - member.tasks_done : batch.left();
+            const std::uint64_t most = crew_.options().max_tasks_per_child
+                                           ? *crew_.options().max_tasks_per_child - member.tasks_done
+                                           : batch.left();
             if (batch.left() > most) queue_.push_front(batch.split_after(static_cast<std::size_t>(most)));
             give(member, std::move(batch));
         }
@@ -199,9 +201,12 @@ inline void Engine::look_after(CrewMember& member) {
     } else if (member.channel_ended && member.suspect_at.has_passed()) {
         // It closed its end and lives on: nothing more can come of it.
         crew_.end_member(member, CrewMember::Ending::misbehaved);
-    } else if (member.batch && member.time_limit().has_passed() && member.mark->stop_at(member.batch->task())) {
-        member.ended_task = member.batch->task();
-        crew_.end_member(member, CrewMember::Ending::timeout);
+    } else if (member.batch && member.time_limit().has_passed()) {
+        read_outbox(member);  // those that it has done with are not the one that takes so long
+        if (member.batch && member.time_limit().has_passed() && member.slot->mark.stop_at(member.batch->task())) {
+            member.ended_task = member.batch->task();
+            crew_.end_member(member, CrewMember::Ending::timeout);
+        }
     }
 }
 
@@ -213,6 +218,12 @@ inline void Engine::read_results(CrewMember& member) {
         member.input.resize(used + part);
         const os::Transfer received = os::receive_some(member.channel, std::span{member.input}.subspan(used));
         member.input.resize(used + received.count);
+        // What the outbox has given us already is passed over.
+        const auto known = (std::min)(std::size_t{member.stream_read - member.channel_read}, received.count);
+        const auto begin = member.input.begin() + static_cast<std::ptrdiff_t>(used);
+        member.input.erase(begin, begin + static_cast<std::ptrdiff_t>(known));
+        member.channel_read += static_cast<std::uint32_t>(received.count);
+        member.stream_read += static_cast<std::uint32_t>(received.count - known);
         if (received.closed) {
             // Most likely it died, and the maker is about to say of what.
             member.channel_ended = true;
@@ -220,7 +231,16 @@ inline void Engine::read_results(CrewMember& member) {
         }
         if (received.count < part) break;
     }
+    accept_all(member);
+}
 
+inline void Engine::read_outbox(CrewMember& member) {
+    const std::size_t count = member.slot->outbox.read_from(member.stream_read, member.input);
+    member.stream_read += static_cast<std::uint32_t>(count);
+    accept_all(member);
+}
+
+inline void Engine::accept_all(CrewMember& member) {
     std::size_t read = 0;
     while (member.input.size() - read >= sizeof(Frame)) {
         Frame frame;
@@ -243,7 +263,7 @@ inline void Engine::accept(CrewMember& member, const Frame& frame, Decoder paylo
         throw BrokenPoolError("the pool's initializer failed: " + plait::detail::describe(read_exception(payload)));
     const bool value = frame.kind == Frame::Kind::value;
     if ((!value && frame.kind != Frame::Kind::exception) || !member.batch || frame.task != member.batch->task() ||
-        !member.mark->has_begun(frame.task)) {
+        member.slot->mark.last_begun() < frame.task) {
         // A task wrote to the channel, or over the worker's memory: nothing that it says counts any more.
         crew_.end_member(member, CrewMember::Ending::misbehaved);
         return;
@@ -275,9 +295,10 @@ inline void Engine::accept(CrewMember& member, const Frame& frame, Decoder paylo
 
 inline void Engine::settle_death(CrewMember& member) {
     if (member.channel && !member.channel_ended) read_results(member);
+    read_outbox(member);  // what it had not written yet
     // Replaced and published first: who is told of the death, and looks at the workers, sees living ones.
-    CrewMember dead = std::exchange(member, CrewMember{*member.mark});
-    const std::uint64_t last_mark = dead.mark->begun.load(std::memory_order_acquire);
+    CrewMember dead = std::exchange(member, CrewMember{*member.slot});
+    const std::uint64_t last_mark = dead.slot->mark.begun.load(std::memory_order_acquire);
     crew_.replace(member);
     publish();
 
@@ -300,7 +321,8 @@ inline std::exception_ptr describe_death(const CrewMember& member, const Batch& 
     const std::string task = "task " + std::to_string(batch.task()) + ", " + std::string(batch.call->name);
     if (member.ending == CrewMember::Ending::timeout && member.ended_task == batch.task()) {
         char limit[32];
-        std::snprintf(limit, sizeof limit, "%g s", std::chrono::duration<double>(batch.call->timeout.duration()).count());
+        std::snprintf(limit, sizeof limit, "%g s",
+                      std::chrono::duration<double>(batch.call->timeout.duration()).count());
         return std::make_exception_ptr(
             TaskTimeoutError(task + ", ran longer than its limit of " + limit + "; " + worker + " was killed with it",
                              member.pid, batch.task()));

@@ -32,11 +32,11 @@ int run_fresh_worker(ChildContext& context);
 
 class Maker {
 public:
-    /// `control` is the channel to the program `program`, `marks` the memory with a Mark for each slot.
-    Maker(os::Handle control, os::SharedMapping marks, std::vector<std::byte> initializer, bool spawn,
+    /// `control` is the channel to the program `program`, `slots` the memory with a Slot for each worker.
+    Maker(os::Handle control, os::SharedMapping slots, std::vector<std::byte> initializer, bool spawn,
           std::int64_t program)
         : control_{std::move(control)},
-          marks_{std::move(marks)},
+          slots_{std::move(slots)},
           initializer_{std::move(initializer)},
           spawn_{spawn},
           program_{program} {}
@@ -92,13 +92,13 @@ private:
             reaper_.undo();
             control_.reset();
             if (!os::die_with_parent(maker)) return 0;
-            return Worker{channel, mark(marks_, slot)}.serve(initializer_);
+            return Worker{channel, slot_at(slots_, slot)}.serve(initializer_);
         });
     }
     std::int64_t start_fresh(std::uint32_t slot, const os::Handle& channel) {
         Encoder payload;
         payload.write(slot, initializer_);
-        const os::NativeHandle handles[] = {channel.get(), marks_.handle().get()};
+        const os::NativeHandle handles[] = {channel.get(), slots_.handle().get()};
         os::SpawnOptions options;
         options.signal_mask = &reaper_.before();
         return start_fresh_child(child_main<&run_fresh_worker>, payload.bytes(), handles, options).process.pid();
@@ -132,13 +132,13 @@ private:
         }
     }
 
-    static Mark& mark(const os::SharedMapping& marks, std::uint32_t slot) {
-        return *reinterpret_cast<Mark*>(marks.data() + slot * sizeof(Mark));
+    static Slot& slot_at(const os::SharedMapping& slots, std::uint32_t index) {
+        return *reinterpret_cast<Slot*>(slots.data() + index * sizeof(Slot));
     }
     friend int run_fresh_worker(ChildContext& context);
 
     os::Handle control_;
-    os::SharedMapping marks_;
+    os::SharedMapping slots_;
     std::vector<std::byte> initializer_;
     bool spawn_;
     std::int64_t program_;
@@ -151,8 +151,8 @@ inline int run_fresh_maker(ChildContext& context) {
     Decoder in(context.payload);
     const bool spawn = in.read<bool>();
     auto initializer = in.read<std::vector<std::byte>>();
-    auto marks = os::SharedMapping::open(std::move(context.handles.at(0)));
-    return Maker{std::move(context.control), std::move(marks), std::move(initializer), spawn, context.parent}.run();
+    auto slots = os::SharedMapping::open(std::move(context.handles.at(0)));
+    return Maker{std::move(context.control), std::move(slots), std::move(initializer), spawn, context.parent}.run();
 }
 
 /// The main of a worker that is a fresh start, made by the maker: its payload is its slot and the initializer.
@@ -162,9 +162,9 @@ inline int run_fresh_worker(ChildContext& context) {
     const auto slot = in.read<std::uint32_t>();
     const auto initializer = in.read<std::vector<std::byte>>();
     const os::Handle channel = std::move(context.handles.at(0));
-    const auto marks = os::SharedMapping::open(std::move(context.handles.at(1)));
+    const auto slots = os::SharedMapping::open(std::move(context.handles.at(1)));
     context.control.reset();
-    return Worker{channel, Maker::mark(marks, slot)}.serve(initializer);
+    return Worker{channel, Maker::slot_at(slots, slot)}.serve(initializer);
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/core/config.hpp>
+#include <plait/multiprocessing/pool/outbox.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -13,7 +14,7 @@
 // What the three parties of a pool say to one another: the program, the maker of its workers, and the workers.
 //
 // Program and maker talk in `Order`s and `Report`s over one channel. Program and worker have a channel of their own, with
-// a `Frame` before each message, and a `Mark` in memory that both see. Nothing is shared between workers: one that dies,
+// a `Frame` before each message, and a `Slot` of memory that both see. Nothing is shared between workers: one that dies,
 // at any instruction, takes nothing of another's with it.
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
@@ -47,6 +48,10 @@ struct alignas(64) Mark {
     [[nodiscard]] bool has_begun(std::uint64_t task) const noexcept {
         return is_at(begun.load(std::memory_order_acquire), task);
     }
+    /// The number of that task; the greatest number there is before the first.
+    [[nodiscard]] std::uint64_t last_begun() const noexcept {
+        return (begun.load(std::memory_order_acquire) & ~stop_bit) - 1;
+    }
     static bool is_at(std::uint64_t mark, std::uint64_t task) noexcept { return (mark & ~stop_bit) == task + 1; }
     /// From now on nothing new begins.
     void stop() noexcept { begun.fetch_or(stop_bit, std::memory_order_acq_rel); }
@@ -54,6 +59,17 @@ struct alignas(64) Mark {
     [[nodiscard]] bool stop_at(std::uint64_t task) noexcept {
         std::uint64_t expected = task + 1;
         return begun.compare_exchange_strong(expected, expected | stop_bit, std::memory_order_acq_rel);
+    }
+};
+
+/// What the program and one worker share.
+struct Slot {
+    Mark mark;
+    Outbox outbox;
+
+    void reset() noexcept {
+        mark.reset();
+        outbox.reset();
     }
 };
 

@@ -19,7 +19,8 @@ namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
 class Worker {
 public:
-    Worker(const os::Handle& channel, Mark& mark) noexcept : channel_{channel}, mark_{mark} {}
+    Worker(const os::Handle& channel, Slot& slot) noexcept
+        : channel_{channel}, mark_{slot.mark}, outbox_{slot.outbox} {}
 
     /// `initializer` is an encoded call, or empty. Returns the exit code.
     int serve(std::span<const std::byte> initializer) {
@@ -28,7 +29,7 @@ public:
         os::take_no_notice_of_interrupt();
         os::read_nothing_from_standard_input();
         if (!initializer.empty() && !initialize(initializer)) return 1;
-        if (!send(Frame{.kind = Frame::Kind::ready})) return 0;
+        if (!send(Frame{.kind = Frame::Kind::ready}) || !write_out()) return 0;
 
         Frame frame;
         std::vector<std::byte> payload;
@@ -49,7 +50,9 @@ private:
             callee.call(in, result_);
             return true;
         } catch (...) {
-            send_exception(Frame{.kind = Frame::Kind::initializer_failed}, std::current_exception());
+            static_cast<void>(
+                send_exception(Frame{.kind = Frame::Kind::initializer_failed}, std::current_exception()) &&
+                write_out());
             return false;
         }
     }
@@ -77,7 +80,7 @@ private:
             Decoder arguments(in.read_bytes(in.read<std::uint64_t>()));
             if (!run_task(callee, frame.task + i, arguments)) return false;
         }
-        return true;
+        return write_out();
     }
 
     bool run_task(const Callee& callee, std::uint64_t task, Decoder& arguments) {
@@ -105,20 +108,27 @@ private:
         write_exception(result_, exception);
         return send(frame, result_.bytes());
     }
+    /// Into the outbox if it fits, else behind what is there into the channel. False where the program is gone.
     bool send(Frame frame, std::span<const std::byte> payload = {}) {
         frame.size = payload.size();
-        // In one piece, so that a small result is one system call.
-        message_.clear();
-        message_.write_bytes(bytes_of(frame));
-        message_.write_bytes(payload);
-        return os::send_all(channel_, message_.bytes());
+        if (outbox_.add(bytes_of(frame), payload)) return true;
+        if (!write_out()) return false;
+        if (outbox_.add(bytes_of(frame), payload)) return true;
+        if (!os::send_all(channel_, bytes_of(frame)) || !os::send_all(channel_, payload)) return false;
+        outbox_.written(sizeof frame + payload.size());
+        return true;
+    }
+    bool write_out() {
+        if (!os::send_all(channel_, outbox_.content())) return false;
+        outbox_.written(0);
+        return true;
     }
 
     const os::Handle& channel_;
     Mark& mark_;
+    Outbox& outbox_;
     const std::int64_t pid_ = os::process_id();
     Encoder result_;
-    Encoder message_;
 };
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

@@ -45,7 +45,7 @@ inline void lead_process_group() noexcept { ::setpgid(0, 0); }
 
 inline void take_no_notice_of_interrupt() noexcept {
     // A handler and not SIG_IGN, which what this process executes would inherit.
-    struct ::sigaction action{};
+    struct ::sigaction action {};
     action.sa_handler = [](int) {};
     action.sa_flags = SA_RESTART;
     ::sigemptyset(&action.sa_mask);
