@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+namespace support {
+
+/// What surrounds each test case: a deadline (watchdog.hpp) and a leak check (leak_check.hpp). On Linux; elsewhere there
+/// is neither.
+void install_harness();
+
+/// Runs the cases that the command line asks for; returns the exit status that their assertions ask for.
+int run_cases(int argc, char** argv);
+
+/// The exit status that the leak checks of all cases ask for: 0 if none found anything.
+[[nodiscard]] int harness_verdict();
+
+}  // namespace support
