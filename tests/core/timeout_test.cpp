@@ -72,7 +72,6 @@ struct ManualClock {
     using rep = duration::rep;
     using period = duration::period;
     using time_point = std::chrono::time_point<ManualClock>;
-    static constexpr bool is_steady = false;
     static time_point now() { return current; }
     static inline time_point current{};
 };

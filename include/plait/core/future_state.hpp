@@ -107,6 +107,8 @@ public:
     [[nodiscard]] bool ready() const noexcept { return phase() >= done; }
     [[nodiscard]] bool cancelled() const noexcept { return phase() == was_cancelled; }
     [[nodiscard]] bool started() const noexcept { return phase() >= running; }
+    /// Started, and neither ended nor about to be.
+    [[nodiscard]] bool is_running() const noexcept { return phase() == running; }
 
     /// Claims the right to run the call; false where it was cancelled, or claimed by another.
     bool start() noexcept { return move_phase(pending, running); }

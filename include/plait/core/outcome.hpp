@@ -57,7 +57,8 @@ class Outcome {
     using Value = typename Stored::Type;
 
 public:
-    Outcome() noexcept {}
+    // Not left without a value, though nothing reads it: g++ 12 with sanitizers warns of what it cannot follow.
+    Outcome() noexcept : exception_{} {}
     Outcome(Outcome&& other) noexcept(std::is_nothrow_move_constructible_v<Value>) { move_from(other); }
     Outcome& operator=(Outcome&& other) noexcept(std::is_nothrow_move_constructible_v<Value>) {
         if (this != &other) {

@@ -148,7 +148,7 @@ private:
 /// The standard's: std::stop_callback. The destructor waits for a call that runs on another thread, so that what the
 /// callback refers to may go right after. What `f` throws is reported (`set_unraisable_hook`).
 template <class F>
-class StopCallback : private detail::StopCallbackBase {
+class StopCallback final : private detail::StopCallbackBase {
 public:
     template <class Callable>
     requires std::is_constructible_v<F, Callable> StopCallback(const StopToken& token, Callable&& f)

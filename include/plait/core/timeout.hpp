@@ -26,14 +26,14 @@ public:
 
     static constexpr Timeout never() noexcept { return Timeout{}; }
 
-    [[nodiscard]] constexpr bool is_never() const noexcept { return duration_ == std::chrono::nanoseconds::max(); }
+    [[nodiscard]] constexpr bool is_never() const noexcept { return duration_ == (std::chrono::nanoseconds::max)(); }
     /// Whether nothing is to be waited for: the duration was zero or less.
     [[nodiscard]] constexpr bool is_zero() const noexcept { return duration_ == std::chrono::nanoseconds::zero(); }
-    /// Never negative; `nanoseconds::max()` for never.
+    /// Never negative; the longest there is for never.
     [[nodiscard]] constexpr std::chrono::nanoseconds duration() const noexcept { return duration_; }
 
 private:
-    constexpr Timeout() noexcept : duration_{std::chrono::nanoseconds::max()} {}
+    constexpr Timeout() noexcept : duration_{(std::chrono::nanoseconds::max)()} {}
 
     template <class Rep, class Period>
     static constexpr std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> duration);
@@ -48,7 +48,7 @@ constexpr std::chrono::nanoseconds Timeout::saturated(std::chrono::duration<Rep,
     using Seconds = std::chrono::duration<double>;
     const double seconds = std::chrono::duration_cast<Seconds>(duration).count();
     if (seconds != seconds) throw std::invalid_argument("plait::Timeout: the duration is not a number");
-    if (seconds >= Seconds(nanoseconds::max()).count()) return nanoseconds::max();
+    if (seconds >= Seconds((nanoseconds::max)()).count()) return (nanoseconds::max)();
     if (seconds <= 0) return nanoseconds::zero();
     return std::chrono::ceil<nanoseconds>(duration);
 }
@@ -60,16 +60,16 @@ class Deadline {
 public:
     using Clock = std::chrono::steady_clock;
 
-    explicit Deadline(Timeout timeout) : at_{Clock::time_point::max()} {
+    explicit Deadline(Timeout timeout) : at_{(Clock::time_point::max)()} {
         if (timeout.is_never()) return;
         const auto now = Clock::now();
-        if (timeout.duration() < Clock::time_point::max() - now)
+        if (timeout.duration() < (Clock::time_point::max)() - now)
             at_ = now + std::chrono::ceil<Clock::duration>(timeout.duration());
     }
-    static constexpr Deadline never() noexcept { return Deadline{Clock::time_point::max()}; }
+    static constexpr Deadline never() noexcept { return Deadline{(Clock::time_point::max)()}; }
     static constexpr Deadline at(Clock::time_point at) noexcept { return Deadline{at}; }
 
-    [[nodiscard]] constexpr bool is_never() const noexcept { return at_ == Clock::time_point::max(); }
+    [[nodiscard]] constexpr bool is_never() const noexcept { return at_ == (Clock::time_point::max)(); }
     [[nodiscard]] bool has_passed() const { return !is_never() && Clock::now() >= at_; }
     [[nodiscard]] constexpr Clock::time_point time_point() const noexcept { return at_; }
     /// What is left of it: never negative.

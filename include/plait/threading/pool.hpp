@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+#include <plait/core/error.hpp>
+#include <plait/core/future.hpp>
+#include <plait/os/thread.hpp>
+#include <plait/threading/detail/bound_call.hpp>
+#include <plait/threading/detail/bulk.hpp>
+#include <plait/threading/detail/pool_core.hpp>
+#include <plait/threading/detail/pool_task.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <iterator>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::threading {
+
+namespace detail {
+
+/// Anything that a range-for goes over.
+template <class Range>
+concept Iterable = requires(Range& range) {
+    std::ranges::begin(range) != std::ranges::end(range);
+};
+
+/// Calls `f` with the elements of each tuple.
+template <class F>
+struct Starred {
+    F f;
+    template <class Tuple>
+    decltype(auto) operator()(Tuple&& tuple) {
+        return std::apply(f, std::forward<Tuple>(tuple));
+    }
+};
+
+}  // namespace detail
+
+/// Runs calls on a fixed number of threads: the tool for work that keeps processors busy and does not crash.
+///
+/// Python: multiprocessing.pool.ThreadPool and concurrent.futures.ThreadPoolExecutor. For code that may crash use
+/// multiprocessing::Pool; for many waits at once, asyncio.
+///
+///     ThreadPool pool;
+///     Future<int> answer = pool.apply_async([](int x) { return x * x; }, 7);
+///     std::vector<double> roots = pool.map([](double x) { return std::sqrt(x); }, numbers);
+///     std::cout << answer.get();
+///
+/// A call is run in no particular order with others; its callable and arguments are kept by value and gone before its
+/// result is there. A callable that takes a StopToken before its arguments is told there of `terminate`.
+/// Waiting: a call that waits for a future runs the awaited call itself if that still queues, else only calls that it,
+/// or those, have submitted, else it sleeps while a spare thread stands in for it (32 at most). So to wait for what one
+/// has submitted, holding no lock, never deadlocks.
+/// Threads: every member but moves and destruction from any thread, also from calls.
+/// Lifetime: the destructor closes and joins; while an exception unwinds the scope, it terminates and joins. In a call of
+/// its own it does not wait for that call.
+class ThreadPool {
+public:
+    /// As many threads as processors may be used.
+    ThreadPool() : ThreadPool(std::int64_t{os::usable_processors()}) {}
+    /// Throws: std::invalid_argument for less than one; std::system_error where there are not so many threads.
+    explicit ThreadPool(std::int64_t workers) : core_{make_core(workers)}, exceptions_{std::uncaught_exceptions()} {}
+    ThreadPool(ThreadPool&&) noexcept = default;
+    ThreadPool& operator=(ThreadPool other) noexcept {
+        core_.swap(other.core_);
+        std::swap(exceptions_, other.exceptions_);
+        return *this;
+    }
+    ~ThreadPool() {
+        if (core_ == nullptr) return;
+        if (std::uncaught_exceptions() > exceptions_)
+            core_->terminate();
+        else
+            core_->close();
+        core_->join();
+    }
+
+    /// Has `f(args...)` called, and returns its result's future. Throws: UsageError after `close`.
+    template <class F, class... Args>
+    requires detail::CallableLater<F, Args...> Future<detail::CallResult<F, Args...>> apply_async(F&& f,
+                                                                                                  Args&&... args) {
+        return detail::submit_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    /// The same; Python's executors call it so.
+    template <class F, class... Args>
+    requires detail::CallableLater<F, Args...> Future<detail::CallResult<F, Args...>> submit(F&& f, Args&&... args) {
+        return apply_async(std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    /// Has it called and waits: returns what it returns, throws what it throws.
+    template <class F, class... Args>
+    requires detail::CallableLater<F, Args...> detail::CallResult<F, Args...> apply(F&& f, Args&&... args) {
+        return apply_async(std::forward<F>(f), std::forward<Args>(args)...).get();
+    }
+
+    /// Calls `f` with each item of `range`, several at once, and gives the results in the items' order; nothing where
+    /// they are void. `f` is shared by the threads and must bear it.
+    ///
+    /// All items are run; then the error of the first that failed is thrown. `chunk` items at a time are taken up; 0
+    /// means some sixteen chunks for each thread. The range is read by the calling thread before anything is called.
+    template <class F, detail::Iterable Range>
+    auto map(F&& f, Range&& range, std::size_t chunk = 0) {
+        return run_all(f, detail::items_of<detail::Lifetime::of_map>(range), chunk);
+    }
+    /// Returns at once the future of what `map` gives. The items are copied.
+    template <class F, detail::Iterable Range>
+    auto map_async(F&& f, Range&& range, std::size_t chunk = 0) {
+        return start_all(std::decay_t<F>(std::forward<F>(f)), detail::items_of<detail::Lifetime::of_call>(range),
+                         chunk);
+    }
+    /// As `map`, of a range of tuples: each holds the arguments of a call.
+    template <class F, detail::Iterable Range>
+    auto starmap(F&& f, Range&& range, std::size_t chunk = 0) {
+        detail::Starred<F&> starred{f};
+        return run_all(starred, detail::items_of<detail::Lifetime::of_map>(range), chunk);
+    }
+    /// As `map_async`, of a range of tuples.
+    template <class F, detail::Iterable Range>
+    auto starmap_async(F&& f, Range&& range, std::size_t chunk = 0) {
+        return start_all(detail::Starred<std::decay_t<F>>{std::forward<F>(f)},
+                         detail::items_of<detail::Lifetime::of_call>(range), chunk);
+    }
+
+    /// Calls `f(i)` for each i from `first` up to but not `last`, several at once; errors as of `map`.
+    template <std::integral First, std::integral Last, class F>
+    void parallel_for(First first, Last last, F&& f, std::size_t chunk = 0) {
+        using Integer = std::common_type_t<First, Last>;
+        const auto from = static_cast<Integer>(first);
+        const auto to = static_cast<Integer>(last);
+        const auto call = [&f](Integer i) { static_cast<void>(f(i)); };
+        run_all(call, detail::Indices<Integer>{from, from < to ? static_cast<std::size_t>(to - from) : 0}, chunk);
+    }
+
+    /// Takes no more calls; those made are run. Any number of times.
+    void close() { core().close(); }
+    /// Fails the calls that have not begun with PoolTerminatedError, and asks those that run to stop, by their StopToken;
+    /// waits for none. Takes no more calls. Any number of times.
+    void terminate() { core().terminate(); }
+    /// Waits until all calls have run and the threads have ended. Throws: UsageError before `close` or `terminate`, and
+    /// in a call of the pool.
+    void join();
+
+    /// How many threads there are to run calls.
+    [[nodiscard]] std::size_t size() const { return core().size(); }
+    /// How many of them sleep for want of calls; for tests and diagnosis.
+    [[nodiscard]] std::size_t waiting() const { return core().idle(); }
+
+private:
+    static std::shared_ptr<detail::PoolCore> make_core(std::int64_t workers) {
+        if (workers < 1)
+            throw std::invalid_argument("a ThreadPool needs at least one thread, not " + std::to_string(workers));
+        auto core = std::make_shared<detail::PoolCore>(static_cast<std::size_t>(workers));
+        core->start();
+        return core;
+    }
+    [[nodiscard]] detail::PoolCore& core() const {
+        if (core_ == nullptr) throw UsageError("this ThreadPool was moved from: use the one that it was moved to");
+        return *core_;
+    }
+    template <class F, class Items>
+    auto start_all(F&& f, Items items, std::size_t chunk) {
+        return detail::submit_bulk(core(), std::forward<F>(f), std::move(items), chunk);
+    }
+    template <class F, class Items>
+    auto run_all(F& f, Items items, std::size_t chunk) {
+        return start_all(f, std::move(items), chunk).get();
+    }
+
+    std::shared_ptr<detail::PoolCore> core_;
+    int exceptions_;  // how many unwound when it was made
+};
+
+inline void ThreadPool::join() {
+    detail::PoolCore& core = this->core();
+    if (!core.closed())
+        throw UsageError("join of a pool that is open would wait for ever: close() or terminate() it first");
+    const detail::Worker* const worker = detail::Worker::current();
+    if (worker != nullptr && &worker->pool() == &core)
+        throw UsageError("a call that joins its own pool would wait for itself: join it from outside");
+    core.join();
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+#include <plait/core/parking.hpp>
+
+#include "support/catch.hpp"
+#include "support/deadline.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+namespace parking = plait::detail::parking;
+using parking::Place;
+using parking::Result;
+using plait::detail::Deadline;
+using support::within;
+
+namespace {
+
+const auto always = [] { return true; };
+
+/// Threads that sleep under one address, each begun when the one before sleeps; notes who woke, in order, and why.
+class SleepingThreads {
+public:
+    ~SleepingThreads() {
+        for (auto& thread : threads_) thread.join();
+    }
+    void add(Place place = Place::last, const void* self = nullptr) {
+        const std::size_t before = parking::waiting(this);
+        threads_.emplace_back([this, place, self, number = static_cast<int>(threads_.size())] {
+            const Result result = parking::sleep(this, Deadline{30s}, always, place, self);
+            const std::scoped_lock lock{mutex_};
+            woken_.push_back(number);
+            results_.push_back(result);
+        });
+        ready_ = ready_ && within(20s, [&] { return parking::waiting(this) == before + 1; });
+    }
+    [[nodiscard]] bool ready() const { return ready_; }
+    [[nodiscard]] std::vector<int> woken(std::size_t count) {
+        static_cast<void>(within(20s, [&] {
+            const std::scoped_lock lock{mutex_};
+            return woken_.size() >= count;
+        }));
+        const std::scoped_lock lock{mutex_};
+        return woken_;
+    }
+    [[nodiscard]] std::vector<Result> results() {
+        const std::scoped_lock lock{mutex_};
+        return results_;
+    }
+
+private:
+    std::vector<std::thread> threads_;
+    std::mutex mutex_;
+    std::vector<int> woken_;
+    std::vector<Result> results_;
+    bool ready_ = true;
+};
+
+}  // namespace
+
+TEST_CASE("who slept first is woken first") {
+    SleepingThreads threads;
+    for (int i = 0; i < 3; ++i) threads.add();
+    CHECK(threads.ready());
+    for (std::size_t i = 1; i <= 3; ++i) {
+        CHECK(parking::wake(&threads, 1) == 1);
+        CHECK(threads.woken(i).back() == static_cast<int>(i) - 1);
+    }
+    CHECK(parking::wake(&threads, 1) == 0);
+    CHECK(threads.results() == std::vector(3, Result::woken));
+}
+
+TEST_CASE("who asks for the first place is woken before all others") {
+    SleepingThreads threads;
+    threads.add();
+    threads.add(Place::first);
+    CHECK(parking::wake(&threads, 1) == 1);
+    CHECK(threads.woken(1) == std::vector{1});
+    CHECK(parking::wake_all(&threads) == 1);
+    CHECK(threads.woken(2) == std::vector{1, 0});
+}
+
+TEST_CASE("sleepers under other addresses sleep on") {
+    SleepingThreads threads;
+    threads.add();
+    int other = 0;
+    CHECK(parking::wake_all(&other) == 0);
+    CHECK(parking::waiting(&threads) == 1);
+    CHECK(parking::wake_all(&threads) == 1);
+}
+
+TEST_CASE("a sleep that is not wanted any more does not begin") {
+    int address = 0;
+    CHECK(parking::sleep(&address, Deadline::never(), [] { return false; }) == Result::unwanted);
+}
+
+TEST_CASE("a sleep that times out leaves nothing behind") {
+    int address = 0;
+    CHECK(parking::sleep(&address, Deadline{1ms}, always) == Result::timed_out);
+    CHECK(parking::waiting(&address) == 0);
+    CHECK(parking::wake_all(&address) == 0);
+}
+
+TEST_CASE("wake_one is told who sleeps, and tells the sleeper what it decided") {
+    SleepingThreads threads;
+    std::vector<parking::Sleepers> told;
+    const auto hand_over = [&](parking::Sleepers sleepers) {
+        told.push_back(sleepers);
+        return Result::handed_over;
+    };
+    threads.add();
+    threads.add();
+    for (std::size_t i = 1; i <= 2; ++i) {
+        parking::wake_one(&threads, hand_over);
+        CHECK(threads.woken(i).size() == i);
+    }
+    parking::wake_one(&threads, hand_over);
+    CHECK(told == std::vector{parking::Sleepers::several, parking::Sleepers::one, parking::Sleepers::none});
+    CHECK(threads.results() == std::vector(2, Result::handed_over));
+}
+
+TEST_CASE("an interrupt wakes the one sleep that it names") {
+    SleepingThreads threads;
+    int first = 0;
+    int second = 0;
+    threads.add(Place::last, &first);
+    threads.add(Place::last, &second);
+    parking::interrupt(&threads, &second);
+    CHECK(threads.woken(1) == std::vector{1});
+    CHECK(threads.results() == std::vector{Result::interrupted});
+    parking::interrupt(&threads, &second);
+    CHECK(parking::waiting(&threads) == 1);
+    CHECK(parking::wake_all(&threads) == 1);
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include <plait/os/thread.hpp>
+
+#include "support/catch.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+
+namespace os = plait::os;
+
+static_assert(std::is_same_v<decltype(&os::set_thread_name), void (*)(std::string_view) noexcept>);
+static_assert(std::is_same_v<decltype(&os::thread_name), std::string (*)()>);
+static_assert(std::is_same_v<decltype(&os::native_thread_id), std::uint64_t (*)() noexcept>);
+static_assert(std::is_same_v<decltype(&os::current_process_id), std::int64_t (*)() noexcept>);
+static_assert(std::is_same_v<decltype(&os::is_main_thread), bool (*)() noexcept>);
+static_assert(std::is_same_v<decltype(&os::remember_main_thread), void (*)() noexcept>);
+static_assert(std::is_same_v<decltype(&os::main_thread_id), std::uint64_t (*)() noexcept>);
+static_assert(std::is_same_v<decltype(&os::usable_processors), unsigned (*)()>);
+
+TEST_CASE("a thread has the name that it was given, cut to fifteen bytes") {
+    std::string first;
+    std::string second;
+    std::thread thread{[&] {
+        os::set_thread_name("worker");
+        first = os::thread_name();
+        os::set_thread_name("a name too long for the system");
+        second = os::thread_name();
+    }};
+    thread.join();
+    CHECK(first == "worker");
+    CHECK(second == "a name too long");
+}
+
+TEST_CASE("a name is cut between characters, not within one") {
+    using os::detail::cut_thread_name;
+    CHECK(cut_thread_name("fifteen bytes!!") == "fifteen bytes!!");
+    CHECK(cut_thread_name("fourteen bytes\xC3\xA9") == "fourteen bytes");
+    CHECK(cut_thread_name("thirteen byte\xC3\xA9!") == "thirteen byte\xC3\xA9");
+    CHECK(cut_thread_name("thirteen byte\xE2\x82\xAC") == "thirteen byte");
+    CHECK(cut_thread_name("").empty());
+}
+
+TEST_CASE("threads have numbers of their own, and the main thread knows that it is") {
+    const bool here = os::is_main_thread();
+    const std::uint64_t own = os::native_thread_id();
+    std::uint64_t other = own;
+    bool there = true;
+    std::thread thread{[&] {
+        other = os::native_thread_id();
+        there = os::is_main_thread();
+    }};
+    thread.join();
+    CHECK(here);
+    CHECK_FALSE(there);
+    CHECK(other != own);
+    CHECK(os::native_thread_id() == own);
+    CHECK(os::main_thread_id() == own);
+    CHECK(os::current_process_id() > 0);
+}
+
+TEST_CASE("at least one processor is usable, and no more than there are") {
+    CHECK(os::usable_processors() >= 1);
+    CHECK(os::usable_processors() <= std::thread::hardware_concurrency());
+}
