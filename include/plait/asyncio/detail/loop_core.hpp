@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/asyncio/detail/mailbox.hpp>
+#include <plait/asyncio/detail/ready_queue.hpp>
+#include <plait/asyncio/detail/timer_wheel.hpp>
+#include <plait/core/config.hpp>
+#include <plait/core/error.hpp>
+#include <plait/core/function.hpp>
+#include <plait/core/report.hpp>
+#include <plait/core/timeout.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+class EventLoop;
+
+/// What a loop's exception handler is told: what happened, the exception if there is one, and the task's name if it
+/// was a task's.
+struct ErrorContext {
+    std::string message;
+    std::exception_ptr exception = nullptr;
+    std::string task = {};
+};
+
+namespace detail {
+
+class TaskBase;
+
+/// What this thread's loop is doing. `next` is the trampoline: whoever awaits a coroutine or ends one leaves here what
+/// is to be resumed, and returns to the loop, so that no chain of coroutines ever grows the stack.
+struct Running {
+    std::coroutine_handle<> next;
+    TaskBase* task;
+    EventLoop* loop;
+    EventLoop* assigned;  // by set_event_loop
+};
+
+PLAIT_VISIBLE inline Running& running() noexcept {
+    static constinit thread_local Running context{};
+    return context;
+}
+
+/// A place in one of a loop's lists of tasks; the list itself is a ring through its head.
+struct TaskLink {
+    TaskLink() noexcept = default;
+    TaskLink(const TaskLink&) = delete;
+    TaskLink& operator=(const TaskLink&) = delete;
+
+    void insert_before(TaskLink& place) noexcept {
+        following = &place;
+        preceding = place.preceding;
+        preceding->following = this;
+        place.preceding = this;
+    }
+    void unlink() noexcept {
+        preceding->following = following;
+        following->preceding = preceding;
+        preceding = following = this;
+    }
+
+    TaskLink* following = this;
+    TaskLink* preceding = this;
+};
+
+/// What a loop owns besides tasks and must end before them, such as the threads of `to_thread`.
+class LoopService {
+public:
+    LoopService() = default;
+    LoopService(const LoopService&) = delete;
+    LoopService& operator=(const LoopService&) = delete;
+    virtual ~LoopService() = default;
+};
+
+/// The working parts of an EventLoop, which tasks and awaiters use; it never waits for anything but mail and time.
+class LoopCore {
+public:
+    using Clock = std::chrono::steady_clock;
+    using ExceptionHandler = plait::detail::MoveOnlyFunction<void(EventLoop&, const ErrorContext&)>;
+
+    explicit LoopCore(EventLoop& owner) : mailbox{std::make_shared<Mailbox>()}, owner_{owner} {}
+
+    [[nodiscard]] Nanoseconds now() const noexcept {
+        if (manual_clock) return manual_time_;
+        return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count();
+    }
+    /// Starts `node`, to fire after `delay`; one that is never is not started at all.
+    void start_timer(TimerNode& node, Timeout delay) noexcept {
+        if (delay.is_never()) return;
+        const Nanoseconds time = now();
+        const Nanoseconds length = delay.duration().count();
+        if (length < TimerWheel::never - time) timers.add(node, time + length);
+    }
+    void stop_timer(TimerNode& node) noexcept {
+        if (node.is_timed()) timers.remove(node);
+    }
+
+    /// Sleeps if there is nothing to do, then does once all that there is to do.
+    void run_once();
+
+    /// Tells the handler, or by default standard error.
+    void report(const ErrorContext& context) noexcept;
+    void report(const char* message) noexcept { report(ErrorContext{message, std::current_exception()}); }
+
+    ReadyQueue ready;
+    TimerWheel timers;
+    const std::shared_ptr<Mailbox> mailbox;
+    TaskLink tasks;     // those that have not ended
+    TaskLink finished;  // those that have, while somebody outside has them
+    std::uint32_t tasks_made = 0;
+    std::size_t awaited_outside = 0;  // what other threads are to complete: while there is any, a manual clock stands
+    std::unique_ptr<LoopService> executor;
+    ExceptionHandler exception_handler;
+    bool manual_clock = false;
+    bool stopping = false;
+    bool closed = false;
+
+private:
+    void sleep();
+
+    EventLoop& owner_;
+    Nanoseconds manual_time_ = 0;
+    std::vector<Mailbox::Mail> mail_;
+};
+
+inline void LoopCore::run_once() {
+    if (ready.empty() && !stopping && !mailbox->has_mail()) sleep();
+    if (!timers.empty()) timers.expire(now());
+    // The mail's turn comes after what was ready before it: so calls keep the order in which the loop's own thread made
+    // them, by whichever door.
+    if (mailbox->has_mail()) mailbox->take(mail_);
+    ready.run_pass();
+    for (Mailbox::Mail& call : mail_) {
+        try {
+            call();
+        } catch (...) {
+            report("an exception left a callback");
+        }
+        call = nullptr;
+    }
+    mail_.clear();
+}
+
+inline void LoopCore::sleep() {
+    using plait::detail::Deadline;
+    const Nanoseconds next = timers.next_deadline();
+    if (timers.empty() || next == TimerWheel::never) return mailbox->wait(Deadline::never());
+    if (!manual_clock) {
+        const auto since_epoch = std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{next});
+        return mailbox->wait(Deadline::at(Clock::time_point{since_epoch}));
+    }
+    if (awaited_outside != 0) return mailbox->wait(Deadline::never());
+    manual_time_ = (std::max)(manual_time_, next);
+}
+
+inline void LoopCore::report(const ErrorContext& context) noexcept {
+    const char* failure = "the exception handler of an event loop threw";
+    try {
+        if (exception_handler) return exception_handler(owner_, context);
+        failure = "an event loop could not report an error";
+        const std::string where = context.task.empty() ? context.message : context.message + " (" + context.task + ")";
+        plait::detail::report_unraisable(where, context.exception);
+    } catch (...) {
+        plait::detail::report_unraisable(failure, std::current_exception());
+    }
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::asyncio

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/asyncio/handle.hpp>
+#include <plait/asyncio/loop.hpp>
+#include <plait/asyncio/task.hpp>
+#include <plait/core/config.hpp>
+
+#include <chrono>
+#include <optional>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Tasks that were cancelled and are waited for: whichever still runs after ten seconds is reported by name, so that a
+/// wait without end has a culprit.
+class Stragglers {
+public:
+    static constexpr std::chrono::seconds patience{10};
+
+    explicit Stragglers(EventLoop& loop) noexcept : loop_{loop} {}
+    Stragglers(const Stragglers&) = delete;
+    Stragglers& operator=(const Stragglers&) = delete;
+    ~Stragglers() {
+        if (timer_) timer_->cancel();
+    }
+
+    void add(const AnyTask& task) {
+        tasks_.push_back(task);
+        if (!timer_) timer_ = loop_.call_later(patience, [this] { report(); });
+    }
+
+private:
+    void report() {
+        for (const AnyTask& task : tasks_)
+            if (!task.done())
+                loop_.call_exception_handler(
+                    {"a task still runs ten seconds after it was cancelled, and is waited for", nullptr, task.name()});
+    }
+
+    EventLoop& loop_;
+    std::vector<AnyTask> tasks_;
+    std::optional<Handle> timer_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail

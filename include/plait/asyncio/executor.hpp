@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/asyncio/awaitable.hpp>
+#include <plait/asyncio/coroutine.hpp>
+#include <plait/asyncio/detail/thread_executor.hpp>
+#include <plait/asyncio/future.hpp>
+#include <plait/asyncio/loop.hpp>
+#include <plait/core/config.hpp>
+#include <plait/core/error.hpp>
+#include <plait/core/future.hpp>
+#include <plait/core/stop_token.hpp>
+
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+struct ToThreadOptions {
+    /// A cancelled await returns at once, though the function still runs; what comes of it is dropped.
+    bool abandon = false;
+};
+
+namespace detail {
+
+/// Waits for a function on a thread; a cancellation asks it to stop, and waits for its end.
+template <class T>
+class ThreadCallWait : private OutsideWaiter {
+public:
+    ThreadCallWait(Future<T> future, StopSource stop, bool abandon) noexcept
+        : future_{std::move(future)}, stop_{std::move(stop)}, abandon_{abandon} {}
+
+    AwaiterReference<ThreadCallWait> operator co_await() noexcept { return AwaiterReference<ThreadCallWait>{*this}; }
+    bool await_ready() const { return future_.ready(); }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) {
+        future_.add_done_callback([tell = begin(handle)](const Future<T>&) mutable { tell(); });
+    }
+    T await_resume() {
+        if (task() != nullptr) task()->check_cancelled();
+        if (cancelled_ && !future_.exception()) throw CancelledError(task()->cancel_message());
+        return std::move(future_).get();
+    }
+
+private:
+    bool cancel_wait() noexcept override {
+        static_cast<void>(stop_.request_stop());
+        if (future_.cancel() || abandon_) {
+            give_up();
+            return false;
+        }
+        cancelled_ = true;
+        return true;
+    }
+
+    Future<T> future_;
+    StopSource stop_;
+    bool abandon_;
+    bool cancelled_ = false;
+};
+
+struct ToThreadFunction {
+    /// Calls `f(args...)` on a thread, and gives its result or throws its exception; the loop goes on meanwhile. Where
+    /// `f` takes a StopToken first, it is given one.
+    ///
+    ///     std::string text = co_await to_thread(read_file, path);
+    ///     co_await to_thread({.abandon = true}, resolve, name);
+    ///
+    /// Python: asyncio.to_thread. The loop has up to min(32, processors + 4) threads for it; further calls queue.
+    /// Cancel: a call that queues is dropped. One that runs is asked to stop by its token, and its end is waited for; an
+    /// error that it ends with is thrown, else CancelledError.
+    template <class F, class... Args>
+    requires(!std::is_same_v<std::decay_t<F>, ToThreadOptions>) auto operator()(F&& f, Args&&... args) const {
+        return (*this)(ToThreadOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+    auto operator()(ToThreadOptions options, F&& f, Args&&... args) const {
+        return call(options, std::decay_t<F>(std::forward<F>(f)),
+                    std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...));
+    }
+
+private:
+    template <class F, class... Args>
+    static auto call(ToThreadOptions options, F f, std::tuple<Args...> args)
+        -> Coroutine<typename ThreadCallResult<F, Args...>::Type> {
+        using Result = typename ThreadCallResult<F, Args...>::Type;
+        ThreadExecutor& executor = ThreadExecutor::of(LoopAccess::core(get_running_loop()));
+        StopSource stop;
+        auto future = executor.submit(stop, std::move(f), std::move(args));
+        ThreadCallWait<Result> wait{std::move(future), std::move(stop), options.abandon};
+        co_return co_await wait;
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::ToThreadFunction to_thread{};
+
+template <class F, class... Args>
+auto EventLoop::run_in_executor(std::nullptr_t, F&& f, Args&&... args)
+    -> Future<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>...>> {
+    check_usable();
+    return detail::ThreadExecutor::of(core_).submit(StopSource{}, std::forward<F>(f),
+                                                    std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...));
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio

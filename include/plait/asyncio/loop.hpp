@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/asyncio/awaitable.hpp>
+#include <plait/asyncio/coroutine.hpp>
+#include <plait/asyncio/detail/as_coroutine.hpp>
+#include <plait/asyncio/detail/loop_core.hpp>
+#include <plait/asyncio/detail/task_state.hpp>
+#include <plait/asyncio/handle.hpp>
+#include <plait/asyncio/task.hpp>
+#include <plait/core/config.hpp>
+#include <plait/core/error.hpp>
+#include <plait/core/report.hpp>
+#include <plait/core/timeout.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI {
+
+template <class T>
+class Future;
+
+namespace asyncio {
+
+/// How an EventLoop differs from the ordinary one; for tests.
+struct EventLoopOptions {
+    /// The loop's time stands while anything can run, and jumps to the next timer when nothing can. So an hour's timeout
+    /// takes no time. It starts at the clock's zero. While a thread or a pool works for the loop, it waits for that.
+    bool manual_clock = false;
+    /// Other than 0: tasks that are ready in one pass take turns in an order drawn from this number, the same for the
+    /// same number.
+    std::uint64_t seed = 0;
+};
+
+namespace detail {
+
+struct LoopAccess;
+
+}  // namespace detail
+
+/// Runs tasks and callbacks, one at a time, on the thread that calls it. `run` makes one; make one yourself to embed it.
+///
+///     EventLoop loop;
+///     int four = loop.run_until_complete(twice(2));
+///     Handle handle = loop.call_later(1s, [&] { loop.stop(); });
+///     loop.run_forever();
+///
+/// Python: asyncio.EventLoop. An exception that leaves a callback or that nobody fetches goes to the exception handler.
+/// Threads: from one only, the one that runs it; `call_soon_threadsafe` from any. Another loop may not run there
+/// meanwhile.
+/// Lifetime: closing destroys tasks that have not ended, and reports each; their destructors run, their code does not.
+class EventLoop {
+public:
+    using Clock = std::chrono::steady_clock;
+
+    explicit EventLoop(EventLoopOptions options = {}) : core_{*this} {
+        core_.manual_clock = options.manual_clock;
+        if (options.seed != 0) core_.ready.shuffle(options.seed);
+    }
+    EventLoop(const EventLoop&) = delete;
+    EventLoop& operator=(const EventLoop&) = delete;
+    ~EventLoop();
+
+    /// Runs until the awaitable has ended, and gives its value or throws its exception. A coroutine becomes a task.
+    ///
+    /// Throws: UsageError where the loop was stopped before that, and as `run_forever`.
+    template <class A>
+    requires Awaitable<A> detail::Awaited<A> run_until_complete(A&& awaitable);
+    /// Runs until `stop`. Throws: UsageError where this loop is closed, or a loop runs on this thread already.
+    void run_forever();
+    /// Ends `run_forever` or `run_until_complete` after the present pass; before them, after their first.
+    void stop() noexcept { core_.stopping = true; }
+    /// Joins the threads of `to_thread`, destroys what has not ended, and lets the loop do nothing more; twice is fine.
+    ///
+    /// Throws: UsageError while it runs.
+    void close();
+    [[nodiscard]] bool is_running() const noexcept { return running_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_closed() const noexcept { return core_.closed; }
+
+    /// Makes a task, which begins in the next pass.
+    ///
+    /// From a function and its arguments: both are kept in the task, so that a lambda's captures live as long as it.
+    template <class T>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> create_task(
+        Coroutine<T>&& coroutine);
+    template <class F, class... Args>
+    requires detail::CoroutineFunction<F, Args...>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(F&& function,
+                                                                                                      Args&&... args) {
+        return create_task(detail::stored_call(std::decay_t<F>(std::forward<F>(function)),
+                                               std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)));
+    }
+    /// Of anything else that can be awaited: `create_task(sleep(1s))`.
+    template <class A>
+    requires detail::PlainAwaitable<A>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(A&& awaitable) {
+        return create_task(detail::as_coroutine(std::remove_cvref_t<A>(std::forward<A>(awaitable))));
+    }
+    /// The tasks of this loop that have not ended.
+    [[nodiscard]] std::vector<AnyTask> all_tasks();
+
+    /// Calls `f(args...)` in the next pass, after what was scheduled before. Function and arguments are kept until then.
+    template <class F, class... Args>
+    Handle call_soon(F&& f, Args&&... args);
+    /// Calls it when `delay` has passed; timers of one time fire in the order in which they were made.
+    template <class F, class... Args>
+    Handle call_later(Timeout delay, F&& f, Args&&... args);
+    /// Calls it at a time of `time()`'s clock, in the next pass if that has passed.
+    template <class F, class... Args>
+    Handle call_at(Clock::time_point when, F&& f, Args&&... args);
+    /// As `call_soon`, from any thread; wakes the loop if it sleeps. Calls of one thread keep their order.
+    ///
+    /// Throws: UsageError once the loop is closed.
+    template <class F, class... Args>
+    void call_soon_threadsafe(F&& f, Args&&... args);
+
+    /// The time on the loop's clock: the steady clock, unless it is a manual one.
+    [[nodiscard]] Clock::time_point time() const noexcept {
+        return Clock::time_point{std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{core_.now()})};
+    }
+
+    /// Calls `pool.apply_async(f, args...)`: for any pool, and for what is written to take any loop.
+    template <class Pool, class F, class... Args>
+    auto run_in_executor(Pool& pool, F&& f, Args&&... args) {
+        return pool.apply_async(std::forward<F>(f), std::forward<Args>(args)...);
+    }
+
+    /// On the threads of `to_thread`. Defined in asyncio/executor.hpp.
+    template <class F, class... Args>
+    auto run_in_executor(std::nullptr_t, F&& f, Args&&... args)
+        -> Future<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>...>>;
+
+    /// Calls `handler(loop, context)` for every error that has no caller. Null gives back the default, one line on
+    /// standard error. What the handler throws is reported there.
+    template <class Handler>
+    void set_exception_handler(Handler&& handler) {
+        core_.exception_handler = std::forward<Handler>(handler);
+    }
+    void call_exception_handler(const ErrorContext& context) noexcept { core_.report(context); }
+
+private:
+    friend struct detail::LoopAccess;
+
+    class StopAtEnd final : public detail::DoneLink {
+    public:
+        StopAtEnd(const AnyTask& task, EventLoop& loop) : loop_{loop} {
+            if (!task.done())
+                detail::TaskAccess::state(task).add_done_link(*this);
+            else
+                loop_.stop();
+        }
+        void on_done() noexcept override { loop_.stop(); }
+
+    private:
+        EventLoop& loop_;
+    };
+
+    void check_usable() const;
+    void run_until_done(const AnyTask& task);
+
+    detail::LoopCore core_;
+    std::atomic<bool> running_{false};  // written by the running thread; others only want to know that it is not they
+};
+
+/// The loop that runs on this thread. Throws: UsageError where none does.
+///
+/// Python: asyncio.get_running_loop.
+[[nodiscard]] inline EventLoop& get_running_loop() {
+    EventLoop* const loop = detail::running().loop;
+    if (loop == nullptr)
+        throw UsageError("no event loop runs on this thread: call this from a coroutine or a callback");
+    return *loop;
+}
+
+/// The loop that runs on this thread, else the one that `set_event_loop` gave it. Throws: UsageError where neither is.
+///
+/// Python: asyncio.get_event_loop, which makes none either any more.
+[[nodiscard]] inline EventLoop& get_event_loop() {
+    const detail::Running& context = detail::running();
+    if (context.loop != nullptr) return *context.loop;
+    if (context.assigned == nullptr)
+        throw UsageError("this thread has no event loop: make one and give it to set_event_loop, or use run");
+    return *context.assigned;
+}
+/// Makes `loop` this thread's, until it is destroyed; null for none.
+inline void set_event_loop(EventLoop* loop) noexcept { detail::running().assigned = loop; }
+
+/// The task that runs now; one that is not `valid` in a plain callback, and where no loop runs.
+[[nodiscard]] inline AnyTask current_task() noexcept {
+    detail::TaskBase* const task = detail::running().task;
+    return task != nullptr ? detail::TaskAccess::any(*task) : AnyTask{};
+}
+/// The tasks of the running loop that have not ended.
+[[nodiscard]] inline std::vector<AnyTask> all_tasks() { return get_running_loop().all_tasks(); }
+
+namespace detail {
+
+/// For the rest of the wing.
+struct LoopAccess {
+    static LoopCore& core(EventLoop& loop) noexcept { return loop.core_; }
+    static void run_until_done(EventLoop& loop, const AnyTask& task) { loop.run_until_done(task); }
+    static std::atomic<bool>& running_flag(EventLoop& loop) noexcept { return loop.running_; }
+};
+
+/// Says that this thread runs `loop`, for a scope.
+class RunningScope {
+public:
+    RunningScope(EventLoop& loop, std::atomic<bool>& flag) noexcept : flag_{flag} {
+        running().loop = &loop;
+        flag_.store(true, std::memory_order_relaxed);
+    }
+    RunningScope(const RunningScope&) = delete;
+    RunningScope& operator=(const RunningScope&) = delete;
+    ~RunningScope() {
+        running().loop = nullptr;
+        flag_.store(false, std::memory_order_relaxed);
+    }
+
+private:
+    std::atomic<bool>& flag_;
+};
+
+/// The task of any awaitable: a task is its own, a coroutine becomes one.
+template <class A>
+auto task_of(EventLoop& loop, A&& awaitable) {
+    if constexpr (IsTask<std::remove_cvref_t<A>>::value) {
+        static_cast<void>(TaskAccess::state(static_cast<const AnyTask&>(awaitable)));
+        return std::remove_cvref_t<A>(std::forward<A>(awaitable));
+    } else if constexpr (IsCoroutine<std::remove_cvref_t<A>>::value) {
+        return loop.create_task(std::move(awaitable));
+    } else {
+        return loop.create_task(as_coroutine(std::remove_cvref_t<A>(std::forward<A>(awaitable))));
+    }
+}
+
+}  // namespace detail
+
+inline EventLoop::~EventLoop() {
+    if (is_running()) {
+        plait::detail::print_error_line("plait: an EventLoop was destroyed from within: it must outlive its run");
+        std::terminate();
+    }
+    close();
+    if (detail::running().assigned == this) set_event_loop(nullptr);
+}
+
+inline void EventLoop::check_usable() const {
+    if (detail::running().loop != this && is_running())
+        throw UsageError("this event loop runs on another thread: use call_soon_threadsafe from here");
+    if (core_.closed) throw UsageError("this event loop is closed: make another");
+}
+
+inline void EventLoop::run_forever() {
+    if (detail::running().loop != nullptr)
+        throw UsageError("an event loop runs on this thread already: await, or create a task, instead of running");
+    check_usable();
+    const detail::RunningScope scope{*this, running_};
+    do core_.run_once();
+    while (!core_.stopping);
+    core_.stopping = false;
+}
+
+template <class A>
+requires Awaitable<A> detail::Awaited<A> EventLoop::run_until_complete(A&& awaitable) {
+    if (detail::running().loop != nullptr)
+        throw UsageError("an event loop runs on this thread already: await, or create a task, instead of running");
+    auto task = detail::task_of(*this, std::forward<A>(awaitable));
+    run_until_done(task);
+    return std::move(task).result();
+}
+
+inline void EventLoop::run_until_done(const AnyTask& task) {
+    {
+        const StopAtEnd link{task, *this};
+        run_forever();
+    }
+    if (!task.done()) throw UsageError("the event loop was stopped before the task had ended");
+}
+
+inline void EventLoop::close() {
+    if (is_running()) throw UsageError("EventLoop::close: the loop runs; stop it first");
+    if (core_.closed) return;
+    core_.closed = true;
+    // Threads first: they may use what the tasks' frames hold. Then nothing can be posted any more.
+    core_.executor = nullptr;
+    const std::vector<detail::Mailbox::Mail> unread = core_.mailbox->close();
+    core_.ready.clear();
+    while (core_.tasks.following != &core_.tasks) static_cast<detail::TaskBase*>(core_.tasks.following)->abandon();
+    core_.ready.clear();
+    core_.timers.clear();
+    while (core_.finished.following != &core_.finished) {
+        auto& task = static_cast<detail::TaskBase&>(*core_.finished.following);
+        task.unlink();
+        task.forget_loop();
+    }
+}
+
+template <class T>
+Task<T> EventLoop::create_task(Coroutine<T>&& coroutine) {
+    check_usable();
+    return detail::TaskAccess::task(*new detail::TaskState<T>{core_, coroutine});
+}
+
+inline std::vector<AnyTask> EventLoop::all_tasks() {
+    std::vector<AnyTask> tasks;
+    for (detail::TaskLink* link = core_.tasks.following; link != &core_.tasks; link = link->following)
+        tasks.push_back(detail::TaskAccess::any(static_cast<detail::TaskBase&>(*link)));
+    return tasks;
+}
+
+template <class F, class... Args>
+Handle EventLoop::call_soon(F&& f, Args&&... args) {
+    check_usable();
+    auto callable = detail::bind_call(std::forward<F>(f), std::forward<Args>(args)...);
+    auto* const callback = new detail::Callback<decltype(callable)>{core_, std::move(callable)};
+    core_.ready.push(*callback);
+    return Handle{*callback};
+}
+
+template <class F, class... Args>
+Handle EventLoop::call_later(Timeout delay, F&& f, Args&&... args) {
+    const detail::Nanoseconds now = core_.now();
+    const detail::Nanoseconds length = delay.duration().count();
+    const detail::Nanoseconds deadline =
+        length < detail::TimerWheel::never - now ? now + length : detail::TimerWheel::never;
+    return call_at(Clock::time_point{std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{deadline})},
+                   std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+template <class F, class... Args>
+Handle EventLoop::call_at(Clock::time_point when, F&& f, Args&&... args) {
+    check_usable();
+    auto callable = detail::bind_call(std::forward<F>(f), std::forward<Args>(args)...);
+    auto* const callback = new detail::Callback<decltype(callable)>{core_, std::move(callable)};
+    core_.timers.add(*callback, std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count());
+    return Handle{*callback};
+}
+
+template <class F, class... Args>
+void EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
+    if (!core_.mailbox->post(detail::bind_call(std::forward<F>(f), std::forward<Args>(args)...)))
+        throw UsageError("this event loop is closed: nothing can be called on it any more");
+}
+
+}  // namespace asyncio
+}  // namespace plait::inline PLAIT_ABI

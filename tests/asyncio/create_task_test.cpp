@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include <plait/asyncio/create_task.hpp>
+#include <plait/asyncio/run.hpp>
+#include <plait/asyncio/sleep.hpp>
+
+#include "asyncio/virtual_time.hpp"
+#include "support/catch.hpp"
+
+#include <string>
+#include <type_traits>
+#include <utility>
+
+using namespace std::chrono_literals;
+using plait::asyncio::Coroutine;
+using plait::asyncio::Task;
+using support::run_virtual;
+namespace aio = plait::asyncio;
+
+namespace {
+
+Coroutine<int> late(int x) {
+    co_await aio::sleep(1s);
+    co_return x;
+}
+
+}  // namespace
+
+TEST_CASE("create_task keeps the function and its arguments: a lambda's captures live as long as the task") {
+    run_virtual([]() -> Coroutine<void> {
+        Task<std::string> task;
+        {
+            std::string captured(100, 'x');
+            auto lambda = [captured](const std::string& argument) -> Coroutine<std::string> {
+                co_await aio::sleep(1s);
+                co_return captured.substr(0, 2) + argument;
+            };
+            task = aio::create_task(std::move(lambda), std::string("y"));
+        }
+        const std::string text = co_await task;
+        CHECK(text == "xxy");
+    });
+}
+
+TEST_CASE("ensure_future gives a task of any awaitable, and a task itself") {
+    run_virtual([]() -> Coroutine<void> {
+        auto task = aio::ensure_future(late(1));
+        STATIC_REQUIRE(std::is_same_v<decltype(task), Task<int>>);
+        auto same = aio::ensure_future(task);
+        CHECK(same == task);
+        auto slept = aio::ensure_future(aio::sleep(1s));
+        STATIC_REQUIRE(std::is_same_v<decltype(slept), Task<void>>);
+        co_await slept;
+        CHECK(same.done());
+    });
+}
+
+TEST_CASE("a task is made of anything that can be awaited, once") {
+    run_virtual([]() -> Coroutine<void> {
+        auto slept = aio::create_task(aio::sleep(1s));
+        co_await slept;
+        auto coroutine = late(2);
+        auto task = aio::create_task(std::move(coroutine));
+        CHECK_THROWS_AS(aio::create_task(std::move(coroutine)), plait::UsageError);
+        const int value = co_await task;
+        CHECK(value == 2);
+    });
+}

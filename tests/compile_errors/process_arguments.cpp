@@ -1,0 +1,11 @@
+// expect: plait: the arguments do not fit the callable: give one for each parameter
+// SPDX-License-Identifier: MIT
+#include <plait/multiprocessing/process.hpp>
+
+void greet(int number, double other);
+
+#if defined(NO_MISTAKE)
+void start() { plait::multiprocessing::Process child(greet, 1, 2); }
+#else
+void start() { plait::multiprocessing::Process child(greet, 1); }
+#endif
