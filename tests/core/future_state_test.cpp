@@ -83,3 +83,27 @@ TEST_CASE("a thread that has other work is asked to help before it sleeps") {
     CHECK(helper.sleeps == 0);
     CHECK(state->task_in(&helper) == nullptr);
 }
+
+TEST_CASE("a cancellation is one from its beginning, and drops the call before it is seen") {
+    struct Call final : FutureState<int> {
+        void drop_call() noexcept override {
+            dropped_before_the_end = !ready();
+            cancelled_again = cancel();
+            settled = settle(Outcome<int>{});
+            told = cancel_succeeded();
+        }
+        bool dropped_before_the_end = false;
+        bool cancelled_again = false;
+        bool settled = true;
+        bool told = false;
+    };
+    const StatePointer<Call> call{new Call};
+    CHECK_FALSE(call->cancel_succeeded());
+    CHECK(call->cancel());
+    CHECK(call->cancelled());
+    CHECK(call->cancel_succeeded());
+    CHECK(call->dropped_before_the_end);
+    CHECK(call->cancelled_again);
+    CHECK_FALSE(call->settled);
+    CHECK(call->told);
+}

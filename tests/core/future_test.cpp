@@ -252,3 +252,49 @@ TEST_CASE("a future of no call says so") {
     CHECK_THROWS_AS(none.wait(), UsageError);
     CHECK_THROWS_AS(static_cast<void>(none.ready()), UsageError);
 }
+
+namespace {
+
+/// Throws when it is copied for the `fatal`th time.
+struct Copied {
+    Copied() = default;
+    Copied(const Copied&) {
+        if (++copies == fatal) throw std::runtime_error("the copy failed");
+    }
+    Copied& operator=(const Copied&) = delete;
+    static inline int copies = 0;
+    static inline int fatal = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a value that fails to be copied is the caller's error or the future's, and nobody waits for ever") {
+    bool kept = false;
+    for (int fatal = 1; !kept && fatal < 20; ++fatal) {
+        Copied::copies = 0;
+        Copied::fatal = fatal;
+        Promise<Copied> promise;
+        const Future<Copied> future = promise.future();
+        bool refused = false;
+        try {
+            promise.set_value(Copied{});
+        } catch (const std::runtime_error&) {
+            refused = true;
+        }
+        kept = Copied::copies < fatal;
+        CHECK(future.wait(0s) != refused);
+        if (refused) promise.set_value(Copied{});
+        REQUIRE(future.wait(1s));
+        CHECK(future.successful() == (kept || refused));
+    }
+    CHECK(kept);
+}
+
+TEST_CASE("a promise that was moved from says so") {
+    Promise<int> promise;
+    const Promise<int> taken = std::move(promise);
+    CHECK_THROWS_AS(promise.set_value(1), UsageError);
+    CHECK_THROWS_AS(promise.set_exception(broken()), UsageError);
+    CHECK_THROWS_AS(promise.set_running(), UsageError);
+    CHECK_THROWS_AS(static_cast<void>(promise.future()), UsageError);
+}

@@ -135,3 +135,15 @@ TEST_CASE("an interrupt wakes the one sleep that it names") {
     CHECK(parking::waiting(&threads) == 1);
     CHECK(parking::wake_all(&threads) == 1);
 }
+
+TEST_CASE("wake_all calls what it is given first, also where nobody sleeps") {
+    SleepingThreads threads;
+    int calls = 0;
+    const auto count = [&] { ++calls; };
+    CHECK(parking::wake_all(&threads, count) == 0);
+    threads.add();
+    threads.add();
+    CHECK(parking::wake_all(&threads, count) == 2);
+    CHECK(calls == 2);
+    CHECK(threads.woken(2).size() == 2);
+}

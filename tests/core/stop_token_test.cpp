@@ -143,3 +143,15 @@ TEST_CASE("callbacks that come and go while a stop is requested are each run or 
         CHECK(wrong == 0);
     }
 }
+
+TEST_CASE("a source that was moved from stops nothing") {
+    StopSource source;
+    const StopToken token = source.get_token();
+    StopSource taken = std::move(source);
+    CHECK_FALSE(source.request_stop());
+    CHECK_FALSE(source.stop_requested());
+    CHECK_FALSE(source.get_token().stop_possible());
+    CHECK_FALSE(token.stop_requested());
+    CHECK(taken.request_stop());
+    CHECK(token.stop_requested());
+}

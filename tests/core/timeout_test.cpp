@@ -4,7 +4,9 @@
 #include "support/catch.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <limits>
+#include <ratio>
 #include <type_traits>
 
 using namespace std::chrono_literals;
@@ -105,4 +107,17 @@ TEST_CASE("a time that is long past is tried once, and the farthest is not the p
     const auto succeed = [](Timeout timeout) { return !timeout.is_zero(); };
     CHECK(attempt_until(std::chrono::system_clock::time_point::max(), succeed));
     CHECK(attempt_until(std::chrono::steady_clock::time_point::max(), succeed));
+}
+
+TEST_CASE("periods that are no number of nanoseconds hold long timeouts too, and round up") {
+    using Samples = std::chrono::duration<std::int64_t, std::ratio<1, 44100>>;
+    using Frames = std::chrono::duration<std::int64_t, std::ratio<1001, 30000>>;
+    constexpr std::int64_t year = 365 * 86400;
+    CHECK(Timeout{Samples{44100 * year * 20}}.duration() == std::chrono::seconds{year * 20});
+    CHECK(Timeout{Samples{44100 * year * 20 + 1}}.duration() == std::chrono::seconds{year * 20} + 22676ns);
+    CHECK(Timeout{Samples{1}}.duration() == 22676ns);
+    CHECK(Timeout{Frames{3000 * year}}.duration() == std::chrono::seconds{1001 * year / 10});
+    CHECK(Timeout{Frames::max()}.is_never());
+    CHECK(Timeout{Samples::max()}.is_never());
+    CHECK(Timeout{Samples{-1}}.is_zero());
 }

@@ -179,3 +179,21 @@ TEST_CASE("a requested stop ends the wait that was given its token, and no other
     CHECK(stopped == 2);
     CHECK(event.wait(source.get_token()));
 }
+
+TEST_CASE("who sleeps on another event at the same place is not woken by the set of the one before") {
+    namespace parking = plait::detail::parking;
+    Event event;
+    CHECK_FALSE(event.wait(1ns));  // its set is going to look for sleepers
+    std::thread setter;
+    bool seen_too_early = true;
+    // While nobody can begin a sleep there: were the event seen to be set, it could be destroyed and made anew.
+    const auto hold = [&] {
+        setter = std::thread{[&] { event.set(); }};
+        seen_too_early = within(100ms, [&] { return event.is_set(); });
+        return false;
+    };
+    CHECK(parking::sleep(&event, plait::detail::Deadline::never(), hold) == parking::Result::unwanted);
+    setter.join();
+    CHECK_FALSE(seen_too_early);
+    CHECK(event.is_set());
+}

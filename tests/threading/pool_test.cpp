@@ -513,3 +513,15 @@ TEST_CASE("a pool moves, and one that was moved from says so") {
     taken = ThreadPool(2);
     CHECK(taken.size() == 2);
 }
+
+TEST_CASE("a call that is cancelled is dropped before that is seen, though it still queues") {
+    ThreadPool pool(1);
+    const Busy busy(pool);
+    const auto witness = std::make_shared<int>(0);
+    Future<void> queued = pool.apply_async([witness] {});
+    CHECK(witness.use_count() == 2);
+    long uses = 0;
+    queued.add_done_callback([&](const Future<void>&) { uses = witness.use_count(); });
+    CHECK(queued.cancel());
+    CHECK(uses == 1);
+}

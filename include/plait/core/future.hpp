@@ -124,10 +124,13 @@ public:
         if (state_) state_->abandon();
     }
 
-    [[nodiscard]] Future<T> future() const { return Future<T>{state_}; }
+    [[nodiscard]] Future<T> future() const {
+        static_cast<void>(state());
+        return Future<T>{state_};
+    }
 
     /// Claims the call: from now on `cancel` does not succeed. False where the future was cancelled.
-    bool set_running() { return state_->start(); }
+    bool set_running() { return state().start(); }
     /// Throws: UsageError where a result is there already. Where the future was cancelled the value is dropped.
     template <class... Args>
     void set_value(Args&&... args) {
@@ -142,8 +145,13 @@ public:
     }
 
 private:
+    [[nodiscard]] detail::FutureState<T>& state() const {
+        if (!state_) throw UsageError("this Promise was moved from: use the one that it was moved to");
+        return *state_;
+    }
     void settle(Outcome<T> outcome) {
-        if (!state_->settle(std::move(outcome)) && !state_->cancelled())
+        detail::FutureState<T>& state = this->state();
+        if (!state.settle(std::move(outcome)) && !state.cancel_succeeded())
             throw UsageError("this Promise has been kept: a result can be set once");
     }
 

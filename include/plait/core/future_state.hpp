@@ -137,11 +137,17 @@ public:
     }
 
     bool cancel() {
-        if (move_phase(pending, claimed)) {
+        if (move_phase(pending, cancelling)) {
+            drop_call();
             finish(was_cancelled);
             return true;
         }
-        return cancelled() || (!ready() && cancel_running());
+        return cancel_succeeded() || (!ready() && cancel_running());
+    }
+    /// Cancelled, or about to be.
+    [[nodiscard]] bool cancel_succeeded() const noexcept {
+        const Phase now = phase();
+        return now == cancelling || now == was_cancelled;
     }
 
     template <class F>
@@ -168,8 +174,8 @@ public:
 
 protected:
     // The phases, in order; who may leave each: pending whoever claims the call or cancels it, running and claimed the
-    // claimer alone, the last two nobody.
-    enum Phase : std::uint32_t { pending, running, claimed, done, was_cancelled };
+    // claimer alone, cancelling who cancels it, the last two nobody.
+    enum Phase : std::uint32_t { pending, running, claimed, cancelling, done, was_cancelled };
 
     FutureStateBase() = default;
     virtual ~FutureStateBase() { delete_callbacks(); }
@@ -199,6 +205,8 @@ protected:
 
     void mark_looked_at() noexcept { looked_at_.store(true, std::memory_order_relaxed); }
 
+    /// Destroys the call and its arguments: it was cancelled and will not run.
+    virtual void drop_call() noexcept {}
     /// Ends the call although it runs, if the pool can; true where the outcome will be a cancellation.
     virtual bool cancel_running() { return false; }
     /// Takes a callback to another thread, if this one may not run the user's code; the taker keeps the state alive.
@@ -271,7 +279,12 @@ public:
     /// Makes it ready; false where it was ready, or cancelled.
     bool settle(Outcome<T> outcome) {
         if (!claim()) return false;
-        outcome_ = std::move(outcome);
+        try {
+            outcome_ = std::move(outcome);
+        } catch (...) {
+            // The value's own: the call is claimed, nobody else could end it any more.
+            outcome_.set_exception(std::current_exception());
+        }
         finish(done);
         return true;
     }
@@ -282,10 +295,12 @@ public:
         return true;
     }
     /// The giving side goes. Where no future is left to read it, the broken promise is no error that anybody misses.
-    void abandon() {
+    void abandon() noexcept {
         if (!claim()) return;
-        outcome_.set_exception(std::make_exception_ptr(
-            BrokenPromiseError("the promise of this future was destroyed before it was given a result")));
+        // Run: should there be no memory for the error, that is the error.
+        outcome_.run([]() -> T {
+            throw BrokenPromiseError("the promise of this future was destroyed before it was given a result");
+        });
         if (!has_futures()) mark_looked_at();
         finish(done);
     }

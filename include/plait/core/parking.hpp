@@ -47,6 +47,10 @@ Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place 
 /// Wakes the `limit` threads that have slept longest under `address`; returns how many there were to wake.
 std::size_t wake(const void* address, std::size_t limit);
 std::size_t wake_all(const void* address);
+/// The same, and calls `before_wake()` first, while no thread can begin or end a sleep there: the place to write a word
+/// whose new value lets others destroy the primitive, and make another one at its address.
+template <class Function>
+std::size_t wake_all(const void* address, Function before_wake);
 
 /// Wakes the thread that has slept longest under `address`, and asks `before_wake(Sleepers)` first, while no thread can
 /// begin or end a sleep there: the place to write the primitive's word. It is asked also when nobody sleeps. What it
@@ -86,6 +90,8 @@ struct alignas(64) Bucket {
     void remove(Sleeper& sleeper) noexcept;
     /// The oldest sleeper under `address` from `from` on, or null.
     static Sleeper* find(Sleeper* from, const void* address) noexcept;
+    /// Picks the `limit` oldest under `address`; returns how many there were.
+    std::size_t pick_oldest(const void* address, std::size_t limit) noexcept;
     /// Takes `sleeper` off the list and wakes it: under the mutex, for once it is free the sleeper's frame may be gone.
     void pick(Sleeper& sleeper, Result result) noexcept;
 };
@@ -136,18 +142,18 @@ Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place 
 inline std::size_t wake(const void* address, std::size_t limit) {
     Bucket& bucket = bucket_of(address);
     const std::scoped_lock lock{bucket.mutex};
-    std::size_t woken = 0;
-    Sleeper* sleeper = Bucket::find(bucket.oldest, address);
-    while (sleeper != nullptr && woken < limit) {
-        Sleeper* const next = Bucket::find(sleeper->next, address);
-        bucket.pick(*sleeper, Result::woken);
-        sleeper = next;
-        ++woken;
-    }
-    return woken;
+    return bucket.pick_oldest(address, limit);
 }
 
 inline std::size_t wake_all(const void* address) { return wake(address, SIZE_MAX); }
+
+template <class Function>
+std::size_t wake_all(const void* address, Function before_wake) {
+    Bucket& bucket = bucket_of(address);
+    const std::scoped_lock lock{bucket.mutex};
+    before_wake();
+    return bucket.pick_oldest(address, SIZE_MAX);
+}
 
 template <class Function>
 void wake_one(const void* address, Function before_wake) {
@@ -204,6 +210,18 @@ inline void Bucket::remove(Sleeper& sleeper) noexcept {
 inline Sleeper* Bucket::find(Sleeper* from, const void* address) noexcept {
     while (from != nullptr && from->address != address) from = from->next;
     return from;
+}
+
+inline std::size_t Bucket::pick_oldest(const void* address, std::size_t limit) noexcept {
+    std::size_t picked = 0;
+    Sleeper* sleeper = find(oldest, address);
+    while (sleeper != nullptr && picked < limit) {
+        Sleeper* const next = find(sleeper->next, address);
+        pick(*sleeper, Result::woken);
+        sleeper = next;
+        ++picked;
+    }
+    return picked;
 }
 
 inline void Bucket::pick(Sleeper& sleeper, Result result) noexcept {

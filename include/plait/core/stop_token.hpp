@@ -131,12 +131,13 @@ class StopSource {
 public:
     StopSource() : state_{std::make_shared<detail::StopState>()} {}
 
-    /// Wakes every wait and runs every callback of its tokens, on this thread; false where that was done before.
+    /// Wakes every wait and runs every callback of its tokens, on this thread; false where that was done before, and of
+    /// a source that was moved from.
     bool request_stop() noexcept {
         const auto state = state_;  // a callback may destroy this source
-        return state->request_stop();
+        return state != nullptr && state->request_stop();
     }
-    [[nodiscard]] bool stop_requested() const noexcept { return state_->stop_requested(); }
+    [[nodiscard]] bool stop_requested() const noexcept { return state_ != nullptr && state_->stop_requested(); }
     [[nodiscard]] StopToken get_token() const noexcept { return StopToken{state_}; }
 
 private:

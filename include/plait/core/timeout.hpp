@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ratio>
 #include <stdexcept>
 #include <type_traits>
 
@@ -50,7 +51,15 @@ constexpr std::chrono::nanoseconds Timeout::saturated(std::chrono::duration<Rep,
     if (seconds != seconds) throw std::invalid_argument("plait::Timeout: the duration is not a number");
     if (seconds >= Seconds((nanoseconds::max)()).count()) return (nanoseconds::max)();
     if (seconds <= 0) return nanoseconds::zero();
-    return std::chrono::ceil<nanoseconds>(duration);
+    if constexpr (!std::chrono::treat_as_floating_point_v<Rep> && std::ratio_divide<Period, std::nano>::den != 1) {
+        // A period that is no number of nanoseconds: to convert all at once would overflow for less than a year.
+        const auto whole = std::chrono::duration_cast<std::chrono::seconds>(duration);
+        if (whole >= std::chrono::duration_cast<std::chrono::seconds>((nanoseconds::max)()))
+            return (nanoseconds::max)();
+        return whole + std::chrono::ceil<nanoseconds>(duration - whole);
+    } else {
+        return std::chrono::ceil<nanoseconds>(duration);
+    }
 }
 
 namespace detail {

@@ -28,6 +28,9 @@ void remember_main_thread() noexcept;
 /// That thread's number; 0 where it is not known yet.
 [[nodiscard]] std::uint64_t main_thread_id() noexcept;
 
+/// From now on the child of each fork calls `function` first of all; nothing where there is no fork.
+void call_in_forked_children(void (*function)());
+
 /// How many processors this program may use: of its affinity mask and, on Linux, its control group's quota; at least 1.
 [[nodiscard]] unsigned usable_processors();
 

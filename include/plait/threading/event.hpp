@@ -74,12 +74,19 @@ private:
 
 inline void Event::set() {
     std::uint32_t word = word_.load(std::memory_order_relaxed);
-    // Release pairs with the acquire of is_set and wait_until.
-    while (!word_.compare_exchange_weak(word, (word & ~(set_bit | sleepers_bit)) + one_set + set_bit,
-                                        std::memory_order_release, std::memory_order_relaxed)) {
-    }
-    // This object may be gone by now: wake needs its address only.
-    if ((word & sleepers_bit) != 0) detail::parking::wake_all(this);
+    const auto try_to_set = [&] {
+        // Release pairs with the acquire of is_set and wait_until.
+        return word_.compare_exchange_weak(word, (word & ~(set_bit | sleepers_bit)) + one_set + set_bit,
+                                           std::memory_order_release, std::memory_order_relaxed);
+    };
+    while ((word & sleepers_bit) == 0)
+        if (try_to_set()) return;
+    // Once the word says that it is set this object may be gone, and another event stand in its place: so it says that
+    // only while nobody can begin to sleep there, who would be woken by this set.
+    detail::parking::wake_all(this, [&] {
+        while (!try_to_set()) {
+        }
+    });
 }
 
 inline bool Event::wait_until(detail::Deadline deadline, const StopToken* stop) {

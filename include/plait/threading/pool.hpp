@@ -135,7 +135,9 @@ public:
         const auto from = static_cast<Integer>(first);
         const auto to = static_cast<Integer>(last);
         const auto call = [&f](Integer i) { static_cast<void>(f(i)); };
-        run_all(call, detail::Indices<Integer>{from, from < to ? static_cast<std::size_t>(to - from) : 0}, chunk);
+        // Without a sign: the difference may be more than an Integer holds.
+        const auto count = static_cast<std::uintmax_t>(to) - static_cast<std::uintmax_t>(from);
+        run_all(call, detail::Indices<Integer>{from, from < to ? static_cast<std::size_t>(count) : 0}, chunk);
     }
 
     /// Takes no more calls; those made are run. Any number of times.

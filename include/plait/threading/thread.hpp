@@ -76,10 +76,11 @@ struct ThreadState : ThreadRecord {
     std::exception_ptr exception;  // the thread's until `ended`, then nobody writes it
     std::mutex join_mutex;         // guards `handle`
     std::thread handle;
-    std::int64_t process = 0;  // whose thread it is: not that of the child of a fork
+    std::int64_t process = 0;  // whose thread it is, not that of a fork's child; written before the thread begins
 };
 
-void run_thread(const std::shared_ptr<ThreadState>& state) noexcept;
+/// Not noexcept: what unwinds the stack for pthread_exit may leave it.
+void run_thread(const std::shared_ptr<ThreadState>& state);
 
 }  // namespace detail
 
@@ -107,7 +108,8 @@ inline ExceptHook set_excepthook(ExceptHook hook) noexcept {
 ///
 /// The target and its arguments are stored by value (std::ref for a reference) and moved into the call. If it can only
 /// be called with a StopToken (or std::stop_token) before the arguments, it gets the one that `request_stop` stops. An
-/// exception that leaves it goes to `excepthook` and is kept in `exception()`; the program goes on.
+/// exception that leaves it goes to `excepthook` and is kept in `exception()`; the program goes on. It may end itself by
+/// pthread_exit, where the compiler's runtime bears that.
 /// Threads: every member but moves and destruction from any thread.
 /// Lifetime: the destructor joins, of a daemon detaches. Destroyed by its own thread, it detaches.
 class Thread {
@@ -163,6 +165,11 @@ public:
     }
 
 private:
+    /// Whether the calling thread is the one that this started.
+    [[nodiscard]] static bool is_own(const detail::ThreadState& state) noexcept {
+        const std::uint64_t ident = state.ident.load(std::memory_order_relaxed);
+        return ident != 0 && ident == detail::own_ident();
+    }
     [[nodiscard]] detail::ThreadState& state() const {
         if (!state_) throw UsageError("this Thread was moved from: use the one that it was moved to");
         return *state_;
@@ -180,10 +187,10 @@ inline void Thread::start() {
     if (state.ident.load(std::memory_order_relaxed) != 0)
         throw UsageError("a Thread can be started once: make another one");
     auto& registry = detail::ThreadRegistry::instance();
+    state.process = os::current_process_id();
     registry.add(state_);
     try {
         state.handle = std::thread{[kept = state_] { detail::run_thread(kept); }};
-        state.process = os::current_process_id();
     } catch (...) {
         registry.remove(state);
         state.ident.store(0, std::memory_order_relaxed);
@@ -195,8 +202,7 @@ inline bool Thread::join(Timeout timeout) {
     detail::ThreadState& state = this->state();
     if (state.ident.load(std::memory_order_relaxed) == 0)
         throw UsageError("join of a Thread that was not started: call start() first");
-    if (detail::current_record() == state_)
-        throw UsageError("a thread that joins itself would wait for ever: let another thread join it");
+    if (is_own(state)) throw UsageError("a thread that joins itself would wait for ever: let another thread join it");
     if (!state.ended.wait(timeout)) return false;
     close(state, false);
     return true;
@@ -205,18 +211,20 @@ inline bool Thread::join(Timeout timeout) {
 inline void Thread::end() noexcept {
     detail::ThreadState& state = *state_;
     if (state.ident.load(std::memory_order_relaxed) == 0) return;
-    const bool own = detail::current_record() == state_;
+    const bool own = is_own(state);
     if (!state.daemon && !own) state.ended.wait();
     close(state, state.daemon || own);
 }
 
 inline void Thread::close(detail::ThreadState& state, bool detach) {
+    if (state.process != os::current_process_id()) {
+        // A thread of the parent, which forked: not to be touched, and another may have held the mutex.
+        ::new (static_cast<void*>(&state.handle)) std::thread;
+        return;
+    }
     const std::scoped_lock lock{state.join_mutex};
     if (!state.handle.joinable()) return;
-    if (state.process != os::current_process_id())
-        ::new (static_cast<void*>(&state.handle))
-            std::thread;  // a thread of the parent, which forked: not to be touched
-    else if (detach)
+    if (detach)
         state.handle.detach();
     else
         state.handle.join();
@@ -224,27 +232,44 @@ inline void Thread::close(detail::ThreadState& state, bool detach) {
 
 namespace detail {
 
-inline void run_thread(const std::shared_ptr<ThreadState>& state) noexcept {
+/// Rethrows, from a handler, what is no C++ exception: the unwinding of pthread_exit, which glibc lets nobody stop.
+inline std::exception_ptr caught_exception() {
+    std::exception_ptr exception = std::current_exception();
+    if (!exception) throw;
+    return exception;
+}
+
+/// Says that a thread has ended, however it did.
+struct EndOfThread {
+    ThreadState& state;
+    ~EndOfThread() {
+        // In this order: the child of a fork in between finds it among the living, or ended.
+        state.ended.set();
+        ThreadRegistry::instance().remove(state);
+    }
+};
+
+inline void run_thread(const std::shared_ptr<ThreadState>& state) {
     // First of the thread-locals, so last to go: their destructors can still ask who they are.
     own_record().record = state;
+    own_ident() = state->ident.load(std::memory_order_relaxed);
+    const EndOfThread end{*state};
     os::set_thread_name(state->name);
     state->begin();
     try {
         const std::unique_ptr<ThreadTarget> target = std::move(state->target);
         target->run(state->stop.get_token());
     } catch (...) {
-        state->exception = std::current_exception();
+        state->exception = caught_exception();
     }
     if (state->exception) {
         try {
             excepthook()(current_thread(), state->exception);
         } catch (...) {
-            report_unraisable("threading's excepthook threw, told of an exception in thread " + state->name,
-                              std::current_exception());
+            const std::exception_ptr thrown = caught_exception();
+            report_unraisable("threading's excepthook threw, told of an exception in thread " + state->name, thrown);
         }
     }
-    ThreadRegistry::instance().remove(*state);
-    state->ended.set();
 }
 
 }  // namespace detail

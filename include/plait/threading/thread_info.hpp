@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/core/config.hpp>
+#include <plait/core/parking.hpp>
 #include <plait/os/thread.hpp>
 #include <plait/threading/event.hpp>
 
@@ -86,7 +87,10 @@ public:
     }
 
 private:
-    ThreadRegistry() { start_anew(std::make_shared<ThreadRecord>("MainThread", false)); }
+    ThreadRegistry() {
+        start_anew(std::make_shared<ThreadRecord>("MainThread", false));
+        os::call_in_forked_children([] { static_cast<void>(instance()); });
+    }
 
     /// With the main thread alone.
     void start_anew(RecordPointer main) {
@@ -97,7 +101,7 @@ private:
         living_.assign(1, main_);
     }
 
-    /// In the child of a fork the other threads are gone, and one of them may have held the mutex.
+    /// In the child of a fork the other threads are gone, and one of them may have held the mutex, or slept.
     void forget_threads_of_parent();
 
     std::mutex mutex_;  // guards main_, living_ and last_ident_
@@ -117,8 +121,8 @@ struct OwnRecord {
     ~OwnRecord() {
         gone() = true;
         if (!foreign || !record) return;
-        ThreadRegistry::instance().remove(*record);
         record->ended.set();
+        ThreadRegistry::instance().remove(*record);
     }
     /// Whether this thread's has been destroyed.
     static bool& gone() noexcept {
@@ -127,14 +131,25 @@ struct OwnRecord {
     }
 };
 
+/// The calling thread's `ident`, 0 while nobody asked for it; known to the very end, also while its thread-locals and,
+/// where it called exit, the static objects are destroyed.
+PLAIT_VISIBLE inline std::uint64_t& own_ident() noexcept {
+    static constinit thread_local std::uint64_t ident = 0;
+    return ident;
+}
+
 PLAIT_VISIBLE inline OwnRecord& own_record() {
     static thread_local OwnRecord own;
     return own;
 }
 
 inline ThreadRegistry::RecordPointer current_record() {
-    // A thread-local's destructor that comes after ours is told of a thread that has ended.
-    if (OwnRecord::gone()) return std::make_shared<ThreadRecord>("(ended)", false);
+    if (OwnRecord::gone()) {
+        // The main thread lives on: static objects are destroyed after its thread-locals.
+        if (os::is_main_thread()) return ThreadRegistry::instance().main();
+        // A thread-local's destructor that comes after ours is told of a thread that has ended.
+        return std::make_shared<ThreadRecord>("(ended)", false);
+    }
     OwnRecord& own = own_record();
     if (!own.record) {
         ThreadRegistry& registry = ThreadRegistry::instance();
@@ -148,6 +163,7 @@ inline ThreadRegistry::RecordPointer current_record() {
             own.record = std::move(record);
             own.foreign = true;
         }
+        own_ident() = own.record->ident.load(std::memory_order_relaxed);
     }
     return own.record;
 }
@@ -158,6 +174,7 @@ inline void ThreadRegistry::forget_threads_of_parent() {
     process_.store(process, std::memory_order_relaxed);
     // There is one thread now. The mutex is made anew, not destroyed, for it may be locked.
     ::new (static_cast<void*>(&mutex_)) std::mutex;
+    plait::detail::parking::reset_after_fork();
     const RecordPointer self = OwnRecord::gone() ? nullptr : own_record().record;
     for (const RecordPointer& record : living_)
         if (record != self) record->ended.set();

@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+#include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <string>
@@ -57,4 +59,12 @@ TEST_CASE("a bulk of a pool that has been terminated fails as a whole") {
     CHECK_THROWS_AS(submit_bulk(
                         *pool, [](int x) { return x; }, items_of<Lifetime::of_call>(items), 1),
                     plait::UsageError);
+}
+
+TEST_CASE("indices reach over more than their type's largest value") {
+    const Indices<std::int32_t> indices{-2'000'000'000, std::size_t{4'000'000'000}};
+    CHECK(indices[0] == -2'000'000'000);
+    CHECK(indices[3'900'000'000U] == 1'900'000'000);
+    const Indices<std::int64_t> longer{INT64_MIN, SIZE_MAX};
+    CHECK(longer[SIZE_MAX] == INT64_MAX);
 }

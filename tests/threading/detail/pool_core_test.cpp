@@ -3,11 +3,13 @@
 
 #include "support/catch.hpp"
 #include "support/deadline.hpp"
+#include "support/no_threads.hpp"
 
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -134,3 +136,16 @@ TEST_CASE("a closed core ends its threads, and none counts as idle") {
     CHECK(core->closed());
     CHECK(core->idle() == 0);
 }
+
+#if defined(__GLIBC__)
+TEST_CASE("a core that gets no threads says so, and nothing of it is left") {
+    auto core = std::make_shared<PoolCore>(2);
+    const std::weak_ptr<PoolCore> watch = core;
+    {
+        const support::NoThreads none;
+        CHECK_THROWS_AS(core->start(), std::system_error);
+    }
+    core.reset();
+    CHECK(watch.expired());
+}
+#endif

@@ -3,6 +3,7 @@
 
 #include <plait/os/thread.hpp>
 
+#include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -78,7 +80,7 @@ inline std::string first_line(const std::string& path) {
 /// How many processors' time `quota` microseconds in each `period` are, rounded up; 0 for no limit.
 inline unsigned processors_of_quota(long long quota, long long period) noexcept {
     if (quota <= 0 || period <= 0) return 0;
-    return static_cast<unsigned>((std::min)((quota + period - 1) / period, 1'000'000LL));
+    return static_cast<unsigned>((std::min)((quota - 1) / period + 1, 1'000'000LL));
 }
 
 /// A control group's limit from its cpu.max ("max 100000" or "150000 100000"); 0 for none.
@@ -126,6 +128,11 @@ inline void remember_main_thread() noexcept {
     auto& remembered = detail::remembered_main_thread();
     remembered.thread.store(native_thread_id(), std::memory_order_relaxed);
     remembered.process.store(current_process_id(), std::memory_order_release);
+}
+
+inline void call_in_forked_children(void (*function)()) {
+    // It fails for want of memory only.
+    if (::pthread_atfork(nullptr, nullptr, function) != 0) throw std::bad_alloc();
 }
 
 inline unsigned usable_processors() {

@@ -3,10 +3,12 @@
 
 #include <plait/os/thread.hpp>
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <string>
 
 namespace plait::inline PLAIT_ABI::os {
@@ -61,6 +63,11 @@ inline void remember_main_thread() noexcept {
 
 inline std::uint64_t main_thread_id() noexcept {
     return detail::remembered_main_thread().load(std::memory_order_relaxed);
+}
+
+inline void call_in_forked_children(void (*function)()) {
+    // It fails for want of memory only.
+    if (::pthread_atfork(nullptr, nullptr, function) != 0) throw std::bad_alloc();
 }
 
 inline unsigned usable_processors() { return static_cast<unsigned>((std::max)(::sysconf(_SC_NPROCESSORS_ONLN), 1L)); }

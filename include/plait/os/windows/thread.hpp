@@ -78,6 +78,8 @@ inline std::uint64_t main_thread_id() noexcept {
     return detail::remembered_main_thread().load(std::memory_order_relaxed);
 }
 
+inline void call_in_forked_children(void (*)()) {}
+
 inline unsigned usable_processors() {
     unsigned long long own = 0;
     unsigned long long all = 0;

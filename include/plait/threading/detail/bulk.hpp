@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <iterator>
 #include <memory>
@@ -78,7 +79,10 @@ class Indices {
 public:
     Indices(Integer first, std::size_t count) noexcept : first_{first}, size_{count} {}
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    Integer operator[](std::size_t i) const noexcept { return static_cast<Integer>(first_ + static_cast<Integer>(i)); }
+    // Without a sign: the difference to the first may be more than an Integer holds.
+    Integer operator[](std::size_t i) const noexcept {
+        return static_cast<Integer>(static_cast<std::uintmax_t>(first_) + i);
+    }
 
 private:
     Integer first_;
@@ -170,6 +174,7 @@ public:
           size_{items.size()},
           chunk_{chunk},
           work_{std::in_place, std::forward<Callable>(f), std::move(items), size_} {
+        chunk_ = (std::min)(chunk_, size_);  // so that no sum of a few chunks overflows
         if (chunk_ == 0) chunk_ = (std::max)(size_ / (chunks_a_worker * pool.size()), std::size_t{1});
         const std::size_t chunks = size_ / chunk_ + (size_ % chunk_ != 0 ? 1 : 0);
         for (std::size_t i = 0; i < (std::min)(chunks, pool.size()); ++i)

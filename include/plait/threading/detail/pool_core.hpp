@@ -232,7 +232,12 @@ inline void PoolCore::run_thread_of(Worker& worker, const std::string& name, voi
         wait_helper() = nullptr;
         Worker::current() = nullptr;
     });
-    worker.thread->start();
+    try {
+        worker.thread->start();
+    } catch (...) {
+        worker.thread.reset();  // what it was to run keeps this core alive
+        throw;
+    }
 }
 
 inline PoolTask* PoolCore::find(Worker& self) noexcept {

@@ -15,9 +15,12 @@
 
 namespace plait::inline PLAIT_ABI::threading::detail {
 
-inline std::exception_ptr pool_terminated() {
-    return std::make_exception_ptr(
-        PoolTerminatedError("the pool was terminated before this call began: it did not run"));
+inline std::exception_ptr pool_terminated() noexcept {
+    try {
+        throw PoolTerminatedError("the pool was terminated before this call began: it did not run");
+    } catch (...) {
+        return std::current_exception();  // should there be no memory for it, that is the error
+    }
 }
 
 /// One call on a pool: what is queued, its callable and arguments, and its future's state, in one block.
@@ -43,6 +46,7 @@ public:
     }
     [[nodiscard]] bool begun() const noexcept override { return this->started(); }
     void release() noexcept override { this->drop_owner(); }
+    void drop_call() noexcept override { call_.reset(); }
 
     void* task_in(const void* pool) noexcept override {
         return pool == &pool_ ? static_cast<PoolTask*>(this) : nullptr;

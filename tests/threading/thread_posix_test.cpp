@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+#if __has_include(<sys/wait.h>)  // what only POSIX can do to a thread
+#  include <plait/threading/lock.hpp>
+#  include <plait/threading/thread.hpp>
+
+#  include "support/catch.hpp"
+#  include "support/deadline.hpp"
+#  include "support/no_threads.hpp"
+
+#  include <pthread.h>
+#  include <signal.h>
+#  include <sys/wait.h>
+#  include <unistd.h>
+
+#  include <atomic>
+#  include <chrono>
+#  include <cstddef>
+#  include <cstdlib>
+#  include <exception>
+#  include <memory>
+#  include <mutex>
+#  include <optional>
+#  include <string>
+#  include <system_error>
+
+using namespace std::chrono_literals;
+using namespace plait::threading;
+using support::within;
+
+namespace {
+
+/// How a child of a fork ended, and what it wrote on stderr.
+struct ChildEnd {
+    int exitcode = -1;  // -1 where a signal ended it
+    int signal = 0;
+    std::string errors;
+};
+
+/// Runs `f()` in the child of a fork, whose exit code it returns; a child that hangs is ended by SIGALRM.
+template <class F>
+ChildEnd in_child(F f) {
+    int ends[2];
+    if (::pipe(ends) != 0) return {};
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::signal(SIGALRM, SIG_DFL);
+        ::alarm(20);
+        ::dup2(ends[1], STDERR_FILENO);
+        ::_exit(f());
+    }
+    ::close(ends[1]);
+    ChildEnd end;
+    char text[512];
+    for (ssize_t size = 0; (size = ::read(ends[0], text, sizeof text)) > 0;)
+        end.errors.append(text, static_cast<std::size_t>(size));
+    ::close(ends[0]);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (WIFEXITED(status)) end.exitcode = WEXITSTATUS(status);
+    if (WIFSIGNALED(status)) end.signal = WTERMSIG(status);
+    return end;
+}
+
+}  // namespace
+
+#  if defined(__GLIBCXX__)  // beside libc++ two unwinders meet, and any program that calls pthread_exit crashes
+TEST_CASE("a target may end its thread by pthread_exit: its frames are unwound, silently") {
+    static std::atomic<int> hook_calls{0};
+    const ExceptHook before = set_excepthook([](const ThreadInfo&, std::exception_ptr) { ++hook_calls; });
+    const std::size_t threads = active_count();
+    const auto argument = std::make_shared<int>(0);
+    Thread thread([](const std::shared_ptr<int>&) { ::pthread_exit(nullptr); }, argument);
+    thread.start();
+    CHECK(thread.join(30s));
+    set_excepthook(before);
+    CHECK_FALSE(thread.is_alive());
+    CHECK(thread.exception() == nullptr);
+    CHECK(hook_calls == 0);
+    CHECK(argument.use_count() == 1);
+    CHECK(active_count() == threads);
+}
+
+TEST_CASE("a hook that is told of an exception may end the thread by pthread_exit") {
+    const ExceptHook before = set_excepthook([](const ThreadInfo&, std::exception_ptr) { ::pthread_exit(nullptr); });
+    Thread thread([] { throw 42; });
+    thread.start();
+    CHECK(thread.join(30s));
+    set_excepthook(before);
+    CHECK(thread.exception() != nullptr);
+}
+#  endif
+
+TEST_CASE("a thread that calls exit may be that of a static Thread: its destructor does not wait for itself") {
+    const ChildEnd end = in_child([] {
+        std::atexit([] { ::_exit(7); });  // after the static below, before those of the tests
+        static Thread thread([] { std::exit(1); });
+        thread.start();
+        for (;;) ::pause();
+        return 2;
+    });
+    CHECK(end.signal == 0);
+    CHECK(end.exitcode == 7);
+}
+
+TEST_CASE("static objects that are destroyed at the program's end are told of the main thread") {
+    const ChildEnd end = in_child([] {
+        std::atexit([] { ::_exit(8); });
+        static struct Asker {
+            ~Asker() { ::_exit(current_thread().name() == "MainThread" && current_thread() == main_thread() ? 7 : 9); }
+        } asker;
+        static_cast<void>(current_thread());
+        std::exit(1);
+        return 2;
+    });
+    CHECK(end.exitcode == 7);
+}
+
+TEST_CASE("in the child of a fork the other threads have ended, and are joined and destroyed at once") {
+    static_cast<void>(current_thread());
+    Event go_on;
+    auto thread = std::make_unique<Thread>([&] { go_on.wait(); });
+    auto daemon = std::make_unique<Thread>(ThreadOptions{.name = "daemon", .daemon = true}, [] {});
+    auto unstarted = std::make_unique<Thread>([] {});
+    thread->start();
+    daemon->start();
+    daemon->join();
+    const ChildEnd end = in_child([&] {
+        if (thread->is_alive() || active_count() != 1) return 1;
+        if (!thread->join(10s)) return 2;
+        thread.reset();
+        daemon.reset();
+        unstarted->start();
+        unstarted->join();
+        return current_thread() == main_thread() ? 7 : 3;
+    });
+    go_on.set();
+    CHECK(end.signal == 0);
+    CHECK(end.exitcode == 7);
+    CHECK(thread->join(30s));
+}
+
+TEST_CASE("a thread that forks is the child's main thread, and the child may start threads") {
+    std::optional<ChildEnd> end;
+    Thread thread(ThreadOptions{.name = "forker"}, [&] {
+        end = in_child([] {
+            if (current_thread() != main_thread() || current_thread().name() != "forker") return 1;
+            if (current_thread().native_id() != get_native_id()) return 2;
+            if (active_count() != 1 || !current_thread().is_alive()) return 3;
+            int runs = 0;
+            Thread child([&] { ++runs; });
+            child.start();
+            child.join();
+            return runs == 1 ? 7 : 4;
+        });
+    });
+    thread.start();
+    thread.join();
+    REQUIRE(end);
+    CHECK(end->signal == 0);
+    CHECK(end->exitcode == 7);
+}
+
+TEST_CASE("the child of a fork does not wake sleepers that only its parent has") {
+    Lock lock;
+    lock.acquire();
+    Thread sleeper([&] { const std::scoped_lock guard{lock}; });
+    sleeper.start();
+    CHECK(within(20s, [&] { return lock.waiting() == 1; }));
+    const ChildEnd end = in_child([&] {
+        if (lock.waiting() != 0) return 1;
+        lock.release();
+        return lock.try_acquire() ? 7 : 2;
+    });
+    lock.release();
+    sleeper.join();
+    CHECK(end.exitcode == 7);
+}
+
+TEST_CASE("a guard that would release a lock of another ends the program with the text") {
+    const ChildEnd end = in_child([] {
+        ::signal(SIGABRT, SIG_DFL);
+        Lock lock;
+        const std::scoped_lock guard{lock};
+        lock.release();
+        return 0;
+    });
+    CHECK(end.signal == SIGABRT);
+    CHECK_THAT(end.errors, Catch::Matchers::ContainsSubstring("only the thread that acquired it may"));
+}
+
+#  if defined(__GLIBC__)
+TEST_CASE("a Thread that the system refuses is not started, and can be tried again") {
+    const std::size_t threads = active_count();
+    int runs = 0;
+    Thread thread([&] { ++runs; });
+    {
+        const support::NoThreads none;
+        CHECK_THROWS_AS(thread.start(), std::system_error);
+        CHECK_THROWS_AS(thread.start(), std::system_error);
+    }
+    CHECK_FALSE(thread.is_alive());
+    CHECK(active_count() == threads);
+    CHECK(thread.ident() == 0);
+    CHECK_THROWS_AS(thread.join(), plait::UsageError);
+    thread.start();
+    thread.join();
+    CHECK(runs == 1);
+}
+#  endif
+#endif
