@@ -26,6 +26,8 @@ using plait::asyncio::Coroutine;
 using plait::asyncio::EventLoop;
 using plait::asyncio::Task;
 using plait::asyncio::to_thread;
+using plait::asyncio::detail::LoopAccess;
+using plait::asyncio::detail::ThreadExecutor;
 namespace aio = plait::asyncio;
 
 namespace {
@@ -80,7 +82,11 @@ TEST_CASE("the loop goes on while a thread works, and idle threads are used agai
         CHECK_FALSE(blocked.done());
         go = true;
         co_await blocked;
+        // A thread tells its result just before it is idle again.
+        auto& executor = ThreadExecutor::of(LoopAccess::core(aio::get_running_loop()));
+        while (executor.waiting() == 0) co_await aio::sleep(0s);
         const auto first = co_await to_thread([] { return std::this_thread::get_id(); });
+        while (executor.waiting() == 0) co_await aio::sleep(0s);
         const auto second = co_await to_thread([] { return std::this_thread::get_id(); });
         CHECK(first == second);
     });

@@ -5,7 +5,7 @@
 #include "support/catch.hpp"
 
 #include <memory>
-#include <memory>
+#include <optional>
 #include <vector>
 
 using namespace std::chrono_literals;

@@ -17,7 +17,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
-#include <type_traits>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -310,27 +310,31 @@ TEST_CASE("closing destroys tasks wherever they are, runs their destructors, and
 }
 
 TEST_CASE("a destructor that cancels another task while its loop closes does no harm") {
-    EventLoop loop{{.manual_clock = true}};
-    support::ErrorLog errors;
-    errors.watch(loop);
-    Task<void> other;
+    // The canceller has the only handle of the other task, which is thus freed while the loop closes.
     struct Canceller {
-        explicit Canceller(Task<void>& t) : task{t} {}
+        explicit Canceller(Task<void> t) : task{std::move(t)} {}
         Canceller(const Canceller&) = delete;
         Canceller& operator=(const Canceller&) = delete;
         ~Canceller() { task.cancel(); }
-        Task<void>& task;
+        Task<void> task;
     };
-    const auto body = [&]() -> Coroutine<void> {
-        const Canceller canceller{other};
+    const auto body = [](Task<void> other) -> Coroutine<void> {
+        const Canceller canceller{std::move(other)};
         co_await aio::sleep(1h);
     };
-    auto first = loop.create_task(body());
-    other = loop.create_task(hang());
+    EventLoop loop{{.manual_clock = true}};
+    support::ErrorLog errors;
+    errors.watch(loop);
+    Task<void> last;
+    auto first = loop.create_task([&]() -> Coroutine<void> {
+        last = aio::create_task(hang());
+        co_await body(std::move(last));
+    });
+    run_once(loop);
     run_once(loop);
     loop.close();
     CHECK(first.cancelled());
-    CHECK(other.cancelled());
+    CHECK(errors.messages.size() == 2);
 }
 
 TEST_CASE("call_soon from another thread while the loop runs is a usage error") {
@@ -393,6 +397,16 @@ TEST_CASE("calls keep the order in which the loop's thread made them, by whichev
     loop.call_soon_threadsafe([&] { order.push_back(2); });
     run_once(loop);
     CHECK(order == std::vector<int>{1, 2});
+}
+
+TEST_CASE("a call that a callback posts to its own loop waits for the next pass, like any other") {
+    EventLoop loop;
+    std::vector<int> order;
+    loop.call_soon([&] { loop.call_soon_threadsafe([&] { order.push_back(1); }); });
+    run_once(loop);
+    CHECK(order.empty());
+    run_once(loop);
+    CHECK(order == std::vector<int>{1});
 }
 
 TEST_CASE("the running loop, the current task and all tasks are told where there are any") {

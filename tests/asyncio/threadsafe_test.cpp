@@ -65,7 +65,10 @@ TEST_CASE("a coroutine run on another thread's loop gives its value or its error
     Elsewhere elsewhere;
     const std::unique_ptr<int> moved = run_coroutine_threadsafe(move_only(3), elsewhere.loop).get(10s);
     CHECK(*moved == 3);
-    CHECK_THROWS_WITH(run_coroutine_threadsafe(fails(), elsewhere.loop).get(10s), "failed");
+    // The future is kept until the text has been read: ThreadSanitizer does not see how libstdc++ counts an exception's
+    // owners, but it does see how the future counts its own.
+    const Future<void> failing = run_coroutine_threadsafe(fails(), elsewhere.loop);
+    CHECK_THROWS_WITH(failing.get(10s), "failed");
 }
 
 TEST_CASE("a wait for it that times out leaves it running; cancelling the future cancels the task") {

@@ -124,6 +124,26 @@ TEST_CASE("a cancellation taken back at zero leaves an older one alone") {
     });
 }
 
+TEST_CASE("a timeout of zero leaves no request behind in a task that was cancelled and went on") {
+    run_virtual([]() -> Coroutine<void> {
+        auto task = aio::create_task([]() -> Coroutine<int> {
+            try {
+                co_await aio::sleep(1h);
+            } catch (const CancelledError&) {
+            }
+            auto ready = aio::create_task(late(1));
+            co_await ready;
+            const int value = co_await aio::wait_for(ready, 0s);
+            co_await aio::sleep(1s);
+            co_return value + static_cast<int>(aio::current_task().cancelling());
+        });
+        co_await aio::sleep(1s);
+        task.cancel();
+        const int value = co_await task;
+        CHECK(value == 2);
+    });
+}
+
 TEST_CASE("what makes a value or an error of its cancellation at the timeout, gives that") {
     run_virtual([]() -> Coroutine<void> {
         const auto stubborn = [](bool throws) -> Coroutine<int> {

@@ -3,9 +3,5 @@
 #include <plait/multiprocessing/pool.hpp>
 
 int call(plait::multiprocessing::Pool& pool, int number) {
-#if defined(NO_MISTAKE)
-    return pool.apply([](int a, int b) { return a + b; }, 1, number);
-#else
     return pool.apply([number](int a) { return a + number; }, 1);
-#endif
 }

@@ -3,9 +3,5 @@
 #include <plait/multiprocessing/pool.hpp>
 
 plait::multiprocessing::PoolOptions options(int number) {
-#if defined(NO_MISTAKE)
-    return {.initializer = plait::multiprocessing::Initializer([](int) {}, number)};
-#else
     return {.initializer = [number] { return number; }};
-#endif
 }

@@ -2,10 +2,6 @@
 // SPDX-License-Identifier: MIT
 #include <plait/multiprocessing/pool.hpp>
 
-#if defined(NO_MISTAKE)
-int increment(int number);
-#else
 int increment(int& number);
-#endif
 
 int call(plait::multiprocessing::Pool& pool, int number) { return pool.apply(increment, number); }

@@ -4,8 +4,4 @@
 
 void greet(int number, double other);
 
-#if defined(NO_MISTAKE)
-void start() { plait::multiprocessing::Process child(greet, 1, 2); }
-#else
 void start() { plait::multiprocessing::Process child(greet, 1); }
-#endif

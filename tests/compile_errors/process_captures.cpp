@@ -3,10 +3,6 @@
 #include <plait/multiprocessing/process.hpp>
 
 void start(int number) {
-#if defined(NO_MISTAKE)
-    plait::multiprocessing::Process child([](int copy) { return copy; }, number);
-#else
     plait::multiprocessing::Process child([number] { return number; });
-#endif
     child.start();
 }

@@ -2,10 +2,6 @@
 // SPDX-License-Identifier: MIT
 #include <plait/multiprocessing/process.hpp>
 
-#if defined(NO_MISTAKE)
-void increment(const int& number);
-#else
 void increment(int& number);
-#endif
 
 void start(int number) { plait::multiprocessing::Process child(increment, number); }

@@ -9,7 +9,9 @@
 #include <plait/os/child.hpp>
 #include <plait/os/image.hpp>
 #include <plait/os/memory.hpp>
+#include <plait/os/poller.hpp>
 #include <plait/os/process.hpp>
+#include <plait/os/thread.hpp>
 
 #include <array>
 #include <atomic>
@@ -108,9 +110,14 @@ inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std:
 /// The whole life of a fresh child: checks, runs its main, gives its exit status. Refusals are CodecErrors.
 inline int run_fresh_child() {
     ChildContext context;
-    context.control = os::Handle{os::first_inherited};
+    context.control = os::inherited_handle(os::first_inherited);
     context.parent = os::parent_process_id();
-    if (!os::peer_is(context.control, context.parent)) throw CodecError("its channel was not made by its parent");
+    if (!os::peer_is(context.control, context.parent)) {
+        os::PollItem end{context.control.get(), 0};
+        static_cast<void>(os::poll({&end, 1}, plait::detail::Deadline::at({})));
+        if (end.has_hung_up()) return refused_status;  // its parent was killed meanwhile: nobody wants to read of that
+        throw CodecError("its channel was not made by its parent");
+    }
     std::byte hello[1];
     // The message was there before this process was: a deadline is only for who fakes it.
     if (!os::receive_with_handles(context.control, hello, context.handles,
@@ -118,7 +125,8 @@ inline int run_fresh_child() {
         context.handles.empty())
         throw CodecError("its parent is gone, or sent no job");
 
-    const auto job = os::SharedMapping::open(std::move(context.handles.front()));
+    auto job = os::SharedMapping::open(std::move(context.handles.front()));
+    job.drop_handle();  // children of this child have no use for it
     context.handles.erase(context.handles.begin());
     JobHeader header;
     if (job.size() < sizeof header) throw CodecError("its job is too short");
@@ -152,12 +160,16 @@ inline int run_fresh_child() {
 /// UsageError in the parent, before anything is started.
 inline void freeze_support(int argc, char** argv) {
     if (argc > 0) os::remember_program(argv[0]);
+    os::remember_main_thread();
     detail::freeze_support_called().store(true, std::memory_order_relaxed);
     if (argc != 2 || std::strcmp(argv[1], detail::child_argument) != 0) return;
 
     int status = detail::refused_status;
     try {
         os::open_missing_standard_streams();
+        // Those behind the channel are held for life, and by this process alone.
+        for (int i = 1; i < os::inherited_handles; ++i)
+            static_cast<void>(os::inherited_handle(os::first_inherited + i).release());
         os::close_handles_from(os::first_inherited + os::inherited_handles);
         status = detail::run_fresh_child();
     } catch (...) {

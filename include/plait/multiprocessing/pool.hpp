@@ -19,7 +19,6 @@
 #include <iterator>
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -117,25 +116,27 @@ public:
 
     /// Calls `f` with each item and waits for all; the results in the items' order, nothing for a void `f`.
     ///
-    /// Every item runs, whatever becomes of the others; then the first error, in the items' order, is thrown.
-    /// `chunk_size` items travel together; 0 chooses.
-    template <class F, std::ranges::input_range Items>
+    /// Every item runs, whatever becomes of the others; then the first error, in the items' order, is thrown. A range
+    /// that throws, or an item that cannot be encoded, fails before any runs. `chunk_size` items travel together; 0
+    /// chooses.
+    template <class F, detail::Iterable Items>
     auto map(F&& f, Items&& items, std::size_t chunk_size = 0) {
         return map_async(std::forward<F>(f), std::forward<Items>(items), chunk_size).get();
     }
-    template <class F, std::ranges::input_range Items>
+    template <class F, detail::Iterable Items>
     auto map_async(F&& f, Items&& items, std::size_t chunk_size = 0);
     /// As `map`, for items that are tuples of arguments.
-    template <class F, std::ranges::input_range Items>
+    template <class F, detail::Iterable Items>
     auto starmap(F&& f, Items&& items, std::size_t chunk_size = 0) {
         return starmap_async(std::forward<F>(f), std::forward<Items>(items), chunk_size).get();
     }
-    template <class F, std::ranges::input_range Items>
+    template <class F, detail::Iterable Items>
     auto starmap_async(F&& f, Items&& items, std::size_t chunk_size = 0);
 
     /// No more work is taken; what was taken is done.
     void close() { engine().close(); }
-    /// No more work is taken; what was taken fails with PoolTerminatedError, and the workers are killed.
+    /// No more work is taken, and the workers are killed: what they ran fails with ProcessDied, what had not begun with
+    /// PoolTerminatedError.
     void terminate() { engine().terminate(); }
     /// Waits until all work is done and all processes are gone. Throws: UsageError before `close` or `terminate`.
     void join() { static_cast<void>(engine().join(Timeout::never())); }
@@ -155,8 +156,8 @@ private:
     }
     template <class Travel, class F>
     std::shared_ptr<detail::Call> make_call(const F& callable, detail::ItemSink& sink) const {
-        return std::make_shared<detail::Call>(detail::Call{
-            detail::SinkPointer(sink), detail::name_callable<Travel>(callable), detail::type_name<F>(), task_timeout_});
+        return std::make_shared<detail::Call>(sink, detail::name_callable<Travel>(callable), detail::callable_name<F>(),
+                                              task_timeout_);
     }
     /// `write(out, item)` encodes the arguments that the call of `Travel` gets from an item.
     template <class Travel, class Callable, class Result, class Items, class Write>
@@ -219,10 +220,10 @@ auto Pool::apply_async(F&& f, Args&&... args) -> Future<typename detail::CallTra
     return future;
 }
 
-template <class F, std::ranges::input_range Items>
+template <class F, detail::Iterable Items>
 auto Pool::map_async(F&& f, Items&& items, std::size_t chunk_size) {
     using Callable = std::decay_t<F>;
-    using Item = std::ranges::range_reference_t<Items>;
+    using Item = detail::ItemOf<Items>;
     detail::check_call<Callable, Item>();
     using Traits = detail::CallTraits<Callable, Item>;
     const Callable callable(std::forward<F>(f));
@@ -232,10 +233,10 @@ auto Pool::map_async(F&& f, Items&& items, std::size_t chunk_size) {
         });
 }
 
-template <class F, std::ranges::input_range Items>
+template <class F, detail::Iterable Items>
 auto Pool::starmap_async(F&& f, Items&& items, std::size_t chunk_size) {
     using Callable = std::decay_t<F>;
-    using Traits = detail::StarTraits<Callable, std::remove_cvref_t<std::ranges::range_reference_t<Items>>>;
+    using Traits = detail::StarTraits<Callable, std::remove_cvref_t<detail::ItemOf<Items>>>;
     Traits::check();
     const Callable callable(std::forward<F>(f));
     return map_items<typename Traits::Travel, Callable, typename Traits::Result>(
@@ -256,18 +257,24 @@ auto Pool::map_items(const Callable& callable, Items&& items, std::size_t chunk_
 
     // All items are encoded before any is sent: a range that throws half way has done nothing.
     detail::Batch all;
-    for (auto&& item : items) all.add([&](Encoder& out) { write(out, std::forward<decltype(item)>(item)); });
+    try {
+        for (auto&& item : items) all.add([&](Encoder& out) { write(out, std::forward<decltype(item)>(item)); });
+    } catch (const CodecError&) {
+        state->fail_all(std::current_exception());
+        return future;
+    }
     all.call = std::move(call);
     // Four chunks a worker, as Python's: few enough to be cheap, enough to even out.
     if (chunk_size == 0) chunk_size = all.count / (4 * engine.processes()) + 1;
     state->expect(all.count);
     std::vector<detail::Batch> batches;
-    while (all.count > chunk_size) {
-        detail::Batch rest = all.split_after(chunk_size);
+    if (all.count > chunk_size) {
+        batches.reserve((all.count - 1) / chunk_size + 1);
+        for (std::size_t begin = 0; begin < all.count; begin += chunk_size)
+            batches.push_back(all.slice(begin, begin + (std::min)(chunk_size, all.count - begin)));
+    } else if (all.count > 0) {
         batches.push_back(std::move(all));
-        all = std::move(rest);
     }
-    if (all.count > 0) batches.push_back(std::move(all));
     if (!batches.empty()) engine.submit(std::move(batches));
     return future;
 }

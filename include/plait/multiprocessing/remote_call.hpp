@@ -94,8 +94,11 @@ struct CallTraits {
     struct ResultOf;
     template <class... T>
     struct ResultOf<std::tuple<T...>> {
-        using Type = std::invoke_result_t<F&, T...>;
+        static constexpr bool exists = std::is_invocable_v<F&, T...>;
+        // void where there is none: `check_call` says so in a sentence.
+        using Type = typename std::conditional_t<exists, std::invoke_result<F&, T...>, std::type_identity<void>>::type;
     };
+    static constexpr bool fits = ResultOf<Travel>::exists;
     using Result = std::remove_cvref_t<typename ResultOf<Travel>::Type>;
 };
 
@@ -116,6 +119,19 @@ struct EntryRecord {
     /// appends the result's encoding to `result`. Throws what the call throws, and CodecError.
     void (*call)(std::span<const std::byte> state, Decoder& arguments, Encoder& result);
 };
+
+/// What an error text calls a callable: the function that `mp::function` names, else the type as the compiler spells it.
+template <class F>
+constexpr std::string_view callable_name() {
+    std::string_view name = type_name<F>();
+    constexpr std::string_view constant = "multiprocessing::Function<";
+    if (const auto at = name.find(constant); name.starts_with("plait::") && at != name.npos && name.ends_with('>')) {
+        name.remove_prefix(at + constant.size());
+        name.remove_suffix(1);
+        if (name.starts_with('&')) name.remove_prefix(1);
+    }
+    return name;
+}
 
 constexpr std::uint64_t hash_of(std::string_view text) {
     std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
@@ -174,7 +190,8 @@ struct Entry<F, std::tuple<T...>> {
         else
             result.write(std::apply(callable, std::move(arguments)));
     }
-    static constexpr EntryRecord record{EntryRecord::magic_word, hash_of(type_name<Entry>()), type_name<F>(), &call};
+    static constexpr EntryRecord record{EntryRecord::magic_word, hash_of(type_name<Entry>()), callable_name<F>(),
+                                        &call};
 };
 
 /// The name of a callable on its way to another process.
@@ -232,7 +249,9 @@ constexpr void check_call() {
     static_assert(!CallTraits<F, Args...>::writes_back(),
                   "plait: a non-const reference parameter cannot be written back to this process: take it by value "
                   "and return the result");
-    static_assert(takes_arguments<Args...>(std::type_identity<typename CallTraits<F, Args...>::Travel>{}),
+    static_assert(CallTraits<F, Args...>::writes_back() ||
+                      (CallTraits<F, Args...>::fits &&
+                       takes_arguments<Args...>(std::type_identity<typename CallTraits<F, Args...>::Travel>{})),
                   "plait: the arguments do not fit the callable: give one for each parameter, of a type that converts");
 }
 

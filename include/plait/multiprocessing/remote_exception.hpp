@@ -10,12 +10,15 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <typeinfo>
+#include <variant>
 #include <vector>
 
 // How an exception crosses a process boundary: as its own type where it is exactly one of the standard library's or of
@@ -25,6 +28,8 @@ namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
 /// What is kept of an exception's text: a task may throw megabytes.
 inline constexpr std::size_t longest_text = 64 * 1024;
+
+inline std::string shortened(const std::string& text) { return text.substr(0, longest_text); }
 
 /// How one type is taken apart and made again.
 struct RebuildableException {
@@ -57,9 +62,7 @@ template <class Exception>
 RebuildableException made_of_text() {
     return {mangled_name(Exception("")),
             [](Encoder& out, const std::exception_ptr& exception) {
-                with<Exception>(exception, [&](const Exception& error) {
-                    out.write(std::string(error.what()).substr(0, longest_text));
-                });
+                with<Exception>(exception, [&](const Exception& error) { out.write(shortened(error.what())); });
             },
             [](Decoder& in) { return std::make_exception_ptr(Exception(in.read<std::string>())); }};
 }
@@ -81,7 +84,7 @@ inline RebuildableException rebuildable_system_error() {
                     const bool generic = error.code().category() == std::generic_category();
                     if (!generic && error.code().category() != std::system_category())
                         throw CodecError("a system_error of a category that is not the standard library's");
-                    out.write(error.code().value(), generic, text);
+                    out.write(error.code().value(), generic, shortened(text));
                 });
             },
             [](Decoder& in) {
@@ -96,7 +99,8 @@ inline RebuildableException rebuildable_system_error() {
 inline RebuildableException rebuildable_cancelled_error() {
     return {mangled_name(CancelledError()),
             [](Encoder& out, const std::exception_ptr& exception) {
-                with<CancelledError>(exception, [&](const CancelledError& error) { out.write(error.message()); });
+                with<CancelledError>(exception,
+                                     [&](const CancelledError& error) { out.write(shortened(error.message())); });
             },
             [](Decoder& in) { return std::make_exception_ptr(CancelledError(in.read<std::string>())); }};
 }
@@ -105,7 +109,7 @@ inline RebuildableException rebuildable_process_died() {
     return {mangled_name(ProcessDied("", 0, 0)),
             [](Encoder& out, const std::exception_ptr& exception) {
                 with<ProcessDied>(exception, [&](const ProcessDied& error) {
-                    out.write(std::string(error.what()), error.pid(), error.exitcode());
+                    out.write(shortened(error.what()), error.pid(), error.exitcode());
                 });
             },
             [](Decoder& in) {
@@ -116,11 +120,26 @@ inline RebuildableException rebuildable_process_died() {
             }};
 }
 
+inline RebuildableException rebuildable_task_timeout_error() {
+    return {mangled_name(TaskTimeoutError("", 0, 0)),
+            [](Encoder& out, const std::exception_ptr& exception) {
+                with<TaskTimeoutError>(exception, [&](const TaskTimeoutError& error) {
+                    out.write(shortened(error.what()), error.pid(), error.task());
+                });
+            },
+            [](Decoder& in) {
+                const auto text = in.read<std::string>();
+                const auto pid = in.read<std::int64_t>();
+                const auto task = in.read<std::uint64_t>();
+                return std::make_exception_ptr(TaskTimeoutError(text, pid, task));
+            }};
+}
+
 inline RebuildableException rebuildable_remote_error() {
     return {mangled_name(RemoteError("", "", "")),
             [](Encoder& out, const std::exception_ptr& exception) {
                 with<RemoteError>(exception, [&](const RemoteError& error) {
-                    out.write(error.type_name(), error.text(), error.where());
+                    out.write(shortened(error.type_name()), shortened(error.text()), shortened(error.where()));
                 });
             },
             [](Decoder& in) {
@@ -147,6 +166,10 @@ inline std::span<const RebuildableException> rebuildable_exceptions() {
         made_of_nothing<std::bad_alloc>(),
         made_of_nothing<std::bad_cast>(),
         made_of_nothing<std::bad_array_new_length>(),
+        made_of_nothing<std::bad_exception>(),
+        made_of_nothing<std::bad_optional_access>(),
+        made_of_nothing<std::bad_variant_access>(),
+        made_of_nothing<std::bad_weak_ptr>(),
         made_of_text<Error>(),
         made_of_text<UsageError>(),
         made_of_text<TimeoutError>(),
@@ -154,9 +177,11 @@ inline std::span<const RebuildableException> rebuildable_exceptions() {
         made_of_text<EndOfStream>(),
         made_of_text<BrokenPromiseError>(),
         made_of_text<BrokenPoolError>(),
+        made_of_text<PoolTerminatedError>(),
         rebuildable_system_error(),
         rebuildable_cancelled_error(),
         rebuildable_process_died(),
+        rebuildable_task_timeout_error(),
         rebuildable_remote_error(),
     };
     return table;
@@ -186,7 +211,7 @@ inline void write_exception(Encoder& out, const std::exception_ptr& exception) {
     }
     std::string text;
     try {
-        text = plait::detail::describe(exception).substr(0, longest_text);
+        text = shortened(plait::detail::describe(exception));
     } catch (...) {
         text = "its what() threw";
     }

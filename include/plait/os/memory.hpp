@@ -7,6 +7,7 @@
 //   SharedMapping::create(size)            zeroed; all of it is there at once, or std::system_error
 //   SharedMapping::open(handle)            the same memory, by the handle that another process sent
 //   handle(), data(), size()
+//   drop_handle()                          of who will not send it on
 
 #if !defined(_WIN32)
 #  include <plait/os/posix/memory.hpp>

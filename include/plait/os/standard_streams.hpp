@@ -23,14 +23,14 @@ extern char clog_symbol[] __asm__("_ZSt4clog");
 #endif
 
 inline void flush_standard_streams() noexcept {
-    try {
-        const std::ios_base::Init initialised;  // the streams exist from here on, whatever the program includes
-        for (char* const symbol : {cout_symbol, cerr_symbol, clog_symbol}) {
-            auto* const stream = static_cast<std::ostream*>(static_cast<void*>(symbol));
+    const std::ios_base::Init initialised;  // the streams exist from here on, whatever the program includes
+    for (char* const symbol : {cout_symbol, cerr_symbol, clog_symbol}) {
+        auto* const stream = static_cast<std::ostream*>(static_cast<void*>(symbol));
+        try {
             if (stream->rdbuf() != nullptr) stream->rdbuf()->pubsync();  // flush() could throw by the stream's mask
+        } catch (...) {
+            // A stream buffer of the user's threw: there is nobody to tell here.
         }
-    } catch (...) {
-        // A stream buffer of the user's threw: there is nobody to tell here.
     }
     std::fflush(stdout);
     std::fflush(stderr);

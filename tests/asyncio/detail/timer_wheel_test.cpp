@@ -166,7 +166,7 @@ TEST_CASE("random timers fire as a sorted list of them would") {
     const auto below = [&](std::uint64_t bound) { return static_cast<Nanoseconds>(random() % bound); };
     for (int round = 0; round < 30; ++round) {
         Bench bench;
-        std::vector<std::pair<Nanoseconds, int>> model;  // deadline and number; as added where deadlines are equal
+        std::vector<std::pair<Nanoseconds, int>> model;  // deadline and number, sorted; as added where equal
         std::vector<int> expected;
         Nanoseconds now = below(std::uint64_t{1} << (10 + round));
         int made = 0;
@@ -178,7 +178,9 @@ TEST_CASE("random timers fire as a sorted list of them would") {
                     // Some in the past, many equal.
                     const Nanoseconds deadline = now + below(range) / 64 * 64 - below(200);
                     bench.add(deadline);
-                    model.emplace_back(deadline, made++);
+                    const auto place = std::upper_bound(model.begin(), model.end(), deadline,
+                                                        [](Nanoseconds a, const auto& b) { return a < b.first; });
+                    model.emplace(place, deadline, made++);
                     break;
                 }
                 case 2:
@@ -190,8 +192,6 @@ TEST_CASE("random timers fire as a sorted list of them would") {
                     break;
                 default: {
                     now += below(range);
-                    std::stable_sort(model.begin(), model.end(),
-                                     [](const auto& a, const auto& b) { return a.first < b.first; });
                     while (!model.empty() && model.front().first <= now) {
                         expected.push_back(model.front().second);
                         model.erase(model.begin());

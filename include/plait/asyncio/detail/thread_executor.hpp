@@ -47,6 +47,11 @@ public:
         return static_cast<ThreadExecutor&>(*loop.executor);
     }
 
+    /// How many threads have nothing to do; for tests.
+    [[nodiscard]] std::size_t waiting() {
+        const std::scoped_lock lock{mutex_};
+        return idle_;
+    }
     /// Throws: std::system_error where not even one thread can be had.
     template <class F, class... Args>
     auto submit(const StopSource& stop, F&& f, std::tuple<Args...> args)

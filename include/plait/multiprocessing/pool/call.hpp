@@ -26,6 +26,8 @@ public:
     /// The item's encoded result. A CodecError of the decoding is the item's error.
     virtual void succeed(std::size_t item, Decoder& result) noexcept = 0;
     virtual void fail(std::size_t item, std::exception_ptr exception) noexcept = 0;
+    /// Nobody will tell of the items that are left.
+    virtual void abandon() noexcept = 0;
 
     virtual void retain() noexcept = 0;
     virtual void release() noexcept = 0;
@@ -55,10 +57,20 @@ private:
 
 /// What the items of one call have in common.
 struct Call {
+    Call(ItemSink& its_sink, CallableName its_callable, std::string_view its_name, Timeout its_timeout) noexcept
+        : sink{its_sink}, callable{std::move(its_callable)}, name{its_name}, timeout{its_timeout} {}
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    /// Batches lost on the way (the engine ran out of memory) are a broken promise, never a hang.
+    ~Call() {
+        if (submitted) sink->abandon();
+    }
+
     SinkPointer sink;
     CallableName callable;
-    std::string_view name;  ///< for error texts
-    Timeout timeout;        ///< of each item
+    std::string_view name;   ///< for error texts
+    Timeout timeout;         ///< of each item
+    bool submitted = false;  ///< whether the engine has taken it
 };
 
 /// Items of one call that go to a worker together, with their arguments encoded one after the other, each behind its
@@ -90,14 +102,23 @@ struct Batch {
         ++count;
     }
 
+    /// A copy of the items from `begin` to `end`.
+    [[nodiscard]] Batch slice(std::size_t begin, std::size_t end) const {
+        Batch part{
+            .call = call, .first_task = first_task + begin, .first_item = first_item + begin, .count = end - begin};
+        const std::size_t from = begin_of(begin);
+        part.arguments.assign(arguments.begin() + static_cast<std::ptrdiff_t>(from),
+                              arguments.begin() + static_cast<std::ptrdiff_t>(begin_of(end)));
+        part.ends.reserve(part.count);
+        for (std::size_t i = begin; i < end; ++i) part.ends.push_back(ends[i] - from);
+        return part;
+    }
+
     /// Keeps the first `kept` of the items that are left, and returns the others.
     Batch split_after(std::size_t kept) {
         const std::size_t at = next + kept;
-        Batch rest{.call = call, .first_task = first_task + at, .first_item = first_item + at, .count = count - at};
-        const std::size_t cut = begin_of(at);
-        rest.arguments.assign(arguments.begin() + static_cast<std::ptrdiff_t>(cut), arguments.end());
-        for (std::size_t i = at; i < count; ++i) rest.ends.push_back(ends[i] - cut);
-        arguments.resize(cut);
+        Batch rest = slice(at, count);
+        arguments.resize(begin_of(at));
         ends.resize(at);
         count = at;
         return rest;

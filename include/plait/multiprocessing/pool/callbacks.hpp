@@ -43,7 +43,7 @@ public:
         return true;
     }
 
-    /// Runs what waits, and ends the thread. From a callback it returns at once: that thread cannot wait for itself.
+    /// Runs what waits, and ends the thread. One caller at a time, and none from a callback.
     void finish() noexcept {
         {
             const std::scoped_lock lock{shared_->mutex};
@@ -51,10 +51,15 @@ public:
         }
         shared_->news.notify_one();
         if (!thread_.joinable()) return;
-        if (thread_.get_id() == std::this_thread::get_id())
-            thread_.detach();
+        if (is_this_thread())
+            thread_.detach();  // a callback destroys the pool
         else
             thread_.join();
+    }
+    /// Whether a callback asks.
+    [[nodiscard]] bool is_this_thread() const noexcept {
+        const std::scoped_lock lock{shared_->mutex};
+        return shared_->thread == std::this_thread::get_id();
     }
 
 private:
@@ -68,9 +73,11 @@ private:
         std::condition_variable news;
         std::deque<Entry> waiting;
         bool finished = false;
+        std::thread::id thread = {};
 
         void run() {
             std::unique_lock lock{mutex};
+            thread = std::this_thread::get_id();
             for (;;) {
                 while (!waiting.empty()) {
                     Entry entry = std::move(waiting.front());

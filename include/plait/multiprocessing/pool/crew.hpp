@@ -50,8 +50,8 @@ struct CrewOptions {
 struct CrewMember {
     enum class State { absent, starting, idle, busy };
     /// Why we end it: nobody does; its task ran too long; its task was cancelled; it broke the protocol; it has done its
-    /// share of tasks.
-    enum class Ending { no, timeout, cancelled, misbehaved, retired };
+    /// share of tasks; the maker is gone, and it with that; the pool is terminated.
+    enum class Ending { no, timeout, cancelled, misbehaved, retired, orphaned, terminated };
 
     explicit CrewMember(Slot& its_slot) noexcept : slot{&its_slot} {}
 
@@ -94,21 +94,30 @@ public:
             members_.emplace_back(*reinterpret_cast<Slot*>(slots_.data() + i * sizeof(Slot)));
         start_maker();
         try {
-            for (CrewMember& member : members_) order(member);
-            for (std::size_t answers = 0; answers < members_.size(); ++answers) {
+            // Not all at once: what is on its way to the maker is bounded, its bytes and its descriptors.
+            constexpr std::size_t most_on_their_way = 32;
+            for (std::size_t ordered = 0, answered = 0; answered < members_.size();) {
+                if (ordered < members_.size() && ordered - answered < most_on_their_way) {
+                    order(members_[ordered++]);
+                    continue;
+                }
                 Report report;
                 if (!os::receive_all(control_, writable_bytes_of(report)))
                     throw Error("the process that makes a pool's workers ended while it made the first");
                 if (report.kind == Report::Kind::failed)
                     os::throw_system_error("fork of a pool's worker", static_cast<int>(report.code));
                 take(report);
-                if (report.kind == Report::Kind::died) --answers;  // one that died young was made before
+                if (report.kind == Report::Kind::made) ++answered;  // one that died young was made before
             }
         } catch (...) {
             end();
             throw;
         }
     }
+
+    Crew(const Crew&) = delete;
+    Crew& operator=(const Crew&) = delete;
+    ~Crew() { end(); }
 
     [[nodiscard]] const CrewOptions& options() const noexcept { return options_; }
     [[nodiscard]] std::vector<CrewMember>& members() noexcept { return members_; }
@@ -173,13 +182,14 @@ inline plait::detail::Deadline CrewMember::time_limit() const {
     using plait::detail::Deadline;
     const Timeout timeout = batch->call->timeout;
     // The task that runs may be further on than the results that we have read.
-    const std::uint64_t begun = slot->mark.last_begun();
-    if (timeout.is_never() || begun < batch->task() || begun >= batch->first_task + batch->count)
-        return Deadline{timeout};
+    if (timeout.is_never() || slot->mark.begun_of(batch->task(), batch->left()) == 0) return Deadline{timeout};
+    // No later than now, and no earlier than the clock began: a task may have written over it.
+    const auto now = Deadline::Clock::now().time_since_epoch();
     const std::chrono::nanoseconds since{slot->mark.begun_at.load(std::memory_order_relaxed)};
-    const auto at = Deadline::Clock::time_point{std::chrono::duration_cast<Deadline::Clock::duration>(since)};
-    return timeout.duration() < Deadline::Clock::time_point::max() - at ? Deadline::at(at + timeout.duration())
-                                                                        : Deadline::never();
+    const auto at = Deadline::Clock::time_point{(std::clamp)(
+        std::chrono::duration_cast<Deadline::Clock::duration>(since), Deadline::Clock::duration::zero(), now)};
+    return timeout.duration() < (Deadline::Clock::time_point::max)() - at ? Deadline::at(at + timeout.duration())
+                                                                          : Deadline::never();
 }
 
 inline WorkerInfo CrewMember::info() const {
@@ -269,6 +279,7 @@ inline bool Crew::read_reports() {
             os::PollItem end{member.channel.get(), 0};
             static_cast<void>(os::poll({&end, 1}, soon));
             member.death = Report{.kind = Report::Kind::died, .pid = member.pid, .code = -os::certain_end};
+            if (member.ending == CrewMember::Ending::no) member.ending = CrewMember::Ending::orphaned;
         }
         return false;
     }

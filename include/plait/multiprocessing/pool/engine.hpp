@@ -48,6 +48,7 @@ public:
     ~Engine() {
         close();
         static_cast<void>(join(Timeout::never()));
+        end_threads();  // a callback that destroys the pool has not come so far
     }
 
     /// Numbers the items and queues them. Throws: UsageError after `close`, and what broke the pool.
@@ -57,7 +58,8 @@ public:
 
     void close() { set(closed_); }
     void terminate() { set(terminated_); }
-    /// Waits until all is settled, no process is left, and the callbacks have run. Throws: UsageError before `close`.
+    /// Waits until all is settled, no process is left, and the callbacks have run; from a callback, all but that one.
+    /// Throws: UsageError before `close`.
     [[nodiscard]] bool join(Timeout timeout);
 
     [[nodiscard]] std::size_t processes() const noexcept { return crew_.options().processes; }
@@ -66,6 +68,11 @@ public:
     Callbacks& callbacks() noexcept { return callbacks_; }
 
 private:
+    void end_threads() {
+        const std::scoped_lock lock{join_mutex_};
+        if (thread_.joinable()) thread_.join();
+        callbacks_.finish();
+    }
     void set(bool& flag) {
         {
             const std::scoped_lock lock{mutex_};
@@ -85,8 +92,10 @@ private:
     void read_results(CrewMember& member);
     void read_outbox(CrewMember& member);
     void accept_all(CrewMember& member);
+    [[nodiscard]] static bool is_expected(const CrewMember& member, const Frame& frame) noexcept;
     void accept(CrewMember& member, const Frame& frame, Decoder payload);
     void settle_death(CrewMember& member);
+    void settle_end_of_maker();
     void break_with(std::exception_ptr cause);
     void fail_everything(const std::exception_ptr& exception);
     void publish();
@@ -99,6 +108,7 @@ private:
     std::vector<os::PollItem> poll_items_;
     std::size_t published_ = 0;     // how many workers infos_ tells of
     unsigned deaths_at_start_ = 0;  // one after the other, without a worker that came up between
+    unsigned makers_lost_ = 0;      // likewise
     bool closing_ = false;
     bool terminating_ = false;
     bool is_broken_ = false;

@@ -18,6 +18,7 @@ inline void Engine::submit(std::vector<Batch> batches) {
         if (closed_ || terminated_)
             throw UsageError("the pool takes no more work after close() or terminate(): make a new Pool");
         for (Batch& batch : batches) {
+            batch.call->submitted = true;
             batch.first_task = next_task_;
             next_task_ += batch.count;
             submitted_.push_back(std::move(batch));
@@ -45,9 +46,7 @@ inline bool Engine::join(Timeout timeout) {
     while (running())
         if (plait::detail::parking::sleep(&ended_, deadline, running) == plait::detail::parking::Result::timed_out)
             return false;
-    const std::scoped_lock lock{join_mutex_};
-    if (thread_.joinable()) thread_.join();
-    callbacks_.finish();
+    if (!callbacks_.is_this_thread()) end_threads();  // a callback's own thread may be what another caller waits for
     return true;
 }
 
@@ -67,8 +66,7 @@ inline void Engine::run() {
         }
     }
     if (terminating_)
-        fail_everything(
-            std::make_exception_ptr(PoolTerminatedError("the pool was terminated before this task had ended")));
+        fail_everything(std::make_exception_ptr(PoolTerminatedError("the pool was terminated before this task began")));
     else if (!is_broken_)
         retire_all();
     crew_.end();
@@ -97,10 +95,7 @@ inline void Engine::take_requests() {
             if (member.batch && member.batch->call->sink == sink && member.ending == CrewMember::Ending::no)
                 crew_.end_member(member, CrewMember::Ending::cancelled);
     }
-    if (is_broken_ && !queue_.empty()) {
-        const std::scoped_lock lock{mutex_};
-        fail_everything(broken_);
-    }
+    if (is_broken_ && !queue_.empty()) fail_everything(broken_);  // written by this thread alone
 }
 
 inline void Engine::dispatch() {
@@ -180,14 +175,18 @@ inline void Engine::wait() {
         if (poll_items_[i + 2].is_writable()) write_output(member);
         if (poll_items_[i + 2].is_readable()) read_results(member);
     }
-    if (poll_items_[1].is_ready() && !crew_.read_reports()) {
-        for (CrewMember& member : crew_.members())
-            if (member.death) settle_death(member);
-        if (!crew_.replace_maker())
-            throw BrokenPoolError(
-                "the process that makes this pool's workers was killed, and with StartMethod::fork there is no other "
-                "copy of the program as it was: make a new Pool");
-    }
+    if (poll_items_[1].is_ready() && !crew_.read_reports()) settle_end_of_maker();
+}
+
+inline void Engine::settle_end_of_maker() {
+    const bool is_replaced = ++makers_lost_ < 5 && crew_.replace_maker();
+    for (CrewMember& member : crew_.members())
+        if (member.death) settle_death(member);
+    if (is_replaced) return;
+    throw BrokenPoolError(
+        makers_lost_ < 5 ? "the process that makes this pool's workers was killed, and with StartMethod::fork there is "
+                           "no other copy of the program as it was: make a new Pool"
+                         : "the process that makes this pool's workers ends again and again before one can work");
 }
 
 inline void Engine::look_after(CrewMember& member) {
@@ -242,35 +241,49 @@ inline void Engine::read_outbox(CrewMember& member) {
 
 inline void Engine::accept_all(CrewMember& member) {
     std::size_t read = 0;
-    while (member.input.size() - read >= sizeof(Frame)) {
+    while (member.input.size() - read >= sizeof(Frame) && member.ending != CrewMember::Ending::misbehaved) {
         Frame frame;
         std::memcpy(&frame, member.input.data() + read, sizeof frame);
+        // Looked at before the rest of it is waited for, which may never come.
+        if (!is_expected(member, frame)) {
+            // A task wrote to the channel, or over the worker's memory: nothing that it says counts any more.
+            crew_.end_member(member, CrewMember::Ending::misbehaved);
+            break;
+        }
         if (frame.size > member.input.size() - read - sizeof frame) break;
-        if (member.ending != CrewMember::Ending::misbehaved)
-            accept(member, frame, Decoder(std::span{member.input}.subspan(read + sizeof frame, frame.size)));
+        accept(member, frame, Decoder(std::span{member.input}.subspan(read + sizeof frame, frame.size)));
         read += sizeof frame + frame.size;
     }
+    if (member.ending == CrewMember::Ending::misbehaved) read = member.input.size();
     member.input.erase(member.input.begin(), member.input.begin() + static_cast<std::ptrdiff_t>(read));
 }
 
+inline bool Engine::is_expected(const CrewMember& member, const Frame& frame) noexcept {
+    switch (frame.kind) {
+        case Frame::Kind::ready:
+        case Frame::Kind::initializer_failed:
+            return member.state == CrewMember::State::starting;
+        case Frame::Kind::value:
+        case Frame::Kind::exception:
+            return member.batch && frame.task == member.batch->task() &&
+                   member.slot->mark.begun_of(frame.task, member.batch->left()) > 0;
+        default:
+            return false;
+    }
+}
+
 inline void Engine::accept(CrewMember& member, const Frame& frame, Decoder payload) {
-    if (frame.kind == Frame::Kind::ready && member.state == CrewMember::State::starting) {
+    if (frame.kind == Frame::Kind::ready) {
         member.state = CrewMember::State::idle;
         deaths_at_start_ = 0;
+        makers_lost_ = 0;
         return;
     }
-    if (frame.kind == Frame::Kind::initializer_failed && member.state == CrewMember::State::starting)
+    if (frame.kind == Frame::Kind::initializer_failed)
         throw BrokenPoolError("the pool's initializer failed: " + plait::detail::describe(read_exception(payload)));
-    const bool value = frame.kind == Frame::Kind::value;
-    if ((!value && frame.kind != Frame::Kind::exception) || !member.batch || frame.task != member.batch->task() ||
-        member.slot->mark.last_begun() < frame.task) {
-        // A task wrote to the channel, or over the worker's memory: nothing that it says counts any more.
-        crew_.end_member(member, CrewMember::Ending::misbehaved);
-        return;
-    }
 
     Batch& batch = *member.batch;
-    if (value) {
+    if (frame.kind == Frame::Kind::value) {
         batch.call->sink->succeed(batch.item(), payload);
     } else {
         std::exception_ptr exception;
@@ -298,16 +311,14 @@ inline void Engine::settle_death(CrewMember& member) {
     read_outbox(member);  // what it had not written yet
     // Replaced and published first: who is told of the death, and looks at the workers, sees living ones.
     CrewMember dead = std::exchange(member, CrewMember{*member.slot});
-    const std::uint64_t last_mark = dead.slot->mark.begun.load(std::memory_order_acquire);
+    // The one that it was at; more where it misbehaved, and the results of those before are not to be trusted.
+    std::uint64_t begun = dead.batch ? dead.slot->mark.begun_of(dead.batch->task(), dead.batch->left()) : 0;
     crew_.replace(member);
     publish();
 
-    if (dead.batch && dead.batch->left() > 0 && dead.ending != CrewMember::Ending::cancelled) {
+    if (dead.batch && dead.ending != CrewMember::Ending::cancelled) {
         Batch batch = std::move(*dead.batch);
-        if (Mark::is_at(last_mark, batch.task())) {
-            batch.call->sink->fail(batch.item(), describe_death(dead, batch));
-            ++batch.next;
-        }
+        for (; begun > 0; --begun, ++batch.next) batch.call->sink->fail(batch.item(), describe_death(dead, batch));
         if (batch.left() > 0) queue_.push_front(std::move(batch));
     }
     if (dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no && ++deaths_at_start_ >= 5)
@@ -330,6 +341,10 @@ inline std::exception_ptr describe_death(const CrewMember& member, const Batch& 
     std::string text = worker + " " + describe_end(death.code) + " while it ran " + task;
     if (member.ending == CrewMember::Ending::misbehaved)
         text += "; it had closed its channel to the pool, or written to it";
+    else if (member.ending == CrewMember::Ending::orphaned)
+        text += "; the process that made it had been killed";
+    else if (member.ending == CrewMember::Ending::terminated)
+        text += "; the pool was terminated";
     else if (death.code == -os::certain_end)
         text += "; plait did not send that: perhaps the kernel was out of memory, the worker had used up to " +
                 std::to_string(death.memory >> 20) + " MiB";
@@ -341,7 +356,21 @@ inline void Engine::fail_everything(const std::exception_ptr& exception) {
         for (; batch.left() > 0; ++batch.next) batch.call->sink->fail(batch.item(), exception);
     };
     for (CrewMember& member : crew_.members()) {
-        if (member.channel && !member.channel_ended && member.state == CrewMember::State::busy) read_results(member);
+        if (!member.batch) continue;
+        member.slot->mark.stop();
+        try {
+            if (member.channel && !member.channel_ended) read_results(member);
+            read_outbox(member);
+        } catch (...) {
+            // What cannot be read any more is as good as not done.
+        }
+        if (member.batch && terminating_ &&
+            member.slot->mark.begun_of(member.batch->task(), member.batch->left()) > 0) {
+            if (member.ending == CrewMember::Ending::no) member.ending = CrewMember::Ending::terminated;
+            member.death = Report{.kind = Report::Kind::died, .pid = member.pid, .code = -os::certain_end};
+            member.batch->call->sink->fail(member.batch->item(), describe_death(member, *member.batch));
+            ++member.batch->next;
+        }
         if (member.batch) fail(*member.batch);
         member.batch.reset();
     }
@@ -358,6 +387,8 @@ inline void Engine::break_with(std::exception_ptr cause) {
     }
     plait::detail::parking::wake_all(&infos_);
     crew_.end();
+    for (CrewMember& member : crew_.members()) member.state = CrewMember::State::absent;
+    publish();
     fail_everything(cause);
 }
 

@@ -11,6 +11,7 @@
 #include <plait/os/memory.hpp>
 #include <plait/os/process.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -45,14 +46,19 @@ public:
     int run() {
         os::lead_process_group();
         os::take_no_notice_of_interrupt();
-        // Both, the program's own end and its channel's: a fork of the program may hold the channel open.
-        const os::Handle program = os::watch_process(program_);
-        bool serving = os::parent_process_id() == program_;
-        while (serving) {
-            os::PollItem items[] = {{control_.get(), os::readable}, {program.get(), os::readable}};
-            reaper_.wait(items, plait::detail::Deadline::never());
+        // Both, the program's own end and its channel's: a fork of the program may hold the channel open. Where the
+        // system does not tell of the one it is asked for now and then.
+        watched_program_ = os::watch_process(program_);
+        bool serving = true;
+        while (serving && os::parent_process_id() == program_) {
+            const bool writes = !reports_.empty();
+            os::PollItem items[] = {
+                {control_.get(), writes ? static_cast<short>(os::readable | os::writable) : os::readable},
+                {watched_program_.get(), os::readable}};
+            reaper_.wait(items, watched_program_ ? plait::detail::Deadline::never()
+                                                 : plait::detail::Deadline{std::chrono::milliseconds{200}});
             while (const auto dead = reap()) report_death(*dead);
-            serving = !items[1].is_ready() && (!items[0].is_readable() || obey());
+            serving = !items[1].is_ready() && (!items[0].is_readable() || obey()) && send_reports();
         }
         end_workers();
         return 0;
@@ -83,7 +89,19 @@ private:
             report.kind = Report::Kind::failed;
             report.code = error.code().value();
         }
-        return os::send_all(control_, bytes_of(report));
+        add(report);
+        return true;
+    }
+
+    void add(const Report& report) {
+        const auto bytes = bytes_of(report);
+        reports_.insert(reports_.end(), bytes.begin(), bytes.end());
+    }
+    /// Never waits for the program, which may be waiting for the next order to be taken. False where it is gone.
+    bool send_reports() {
+        const os::Transfer sent = os::send_some(control_, reports_);
+        reports_.erase(reports_.begin(), reports_.begin() + static_cast<std::ptrdiff_t>(sent.count));
+        return !sent.closed;
     }
 
     std::int64_t start_copy(std::uint32_t slot, const os::Handle& channel) {
@@ -91,6 +109,8 @@ private:
         return os::fork_process([&] {
             reaper_.undo();
             control_.reset();
+            watched_program_.reset();
+            slots_.drop_handle();
             if (!os::die_with_parent(maker)) return 0;
             return Worker{channel, slot_at(slots_, slot)}.serve(initializer_);
         });
@@ -118,7 +138,7 @@ private:
                                 .code = dead.status.code,
                                 .memory = dead.most_memory};
             workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(i));
-            static_cast<void>(os::send_all(control_, bytes_of(report)));
+            add(report);
             return;
         }
     }
@@ -142,6 +162,8 @@ private:
     std::vector<std::byte> initializer_;
     bool spawn_;
     std::int64_t program_;
+    os::Handle watched_program_;
+    std::vector<std::byte> reports_;  // for the program, to be written
     os::ChildReaper reaper_;
     std::vector<Made> workers_;
 };
@@ -162,7 +184,8 @@ inline int run_fresh_worker(ChildContext& context) {
     const auto slot = in.read<std::uint32_t>();
     const auto initializer = in.read<std::vector<std::byte>>();
     const os::Handle channel = std::move(context.handles.at(0));
-    const auto slots = os::SharedMapping::open(std::move(context.handles.at(1)));
+    auto slots = os::SharedMapping::open(std::move(context.handles.at(1)));
+    slots.drop_handle();
     context.control.reset();
     return Worker{channel, Maker::slot_at(slots, slot)}.serve(initializer);
 }

@@ -40,19 +40,17 @@ struct alignas(64) Mark {
     [[nodiscard]] bool begin(std::uint64_t task) noexcept {
         begun_at.store(std::chrono::steady_clock::now().time_since_epoch().count(), std::memory_order_relaxed);
         std::uint64_t before = begun.load(std::memory_order_relaxed);
-        // Release pairs with the acquire in has_begun: who sees the mark sees a time that is no older.
+        // Release pairs with the acquire in begun_of: who sees the mark sees a time that is no older.
         return (before & stop_bit) == 0 &&
                begun.compare_exchange_strong(before, task + 1, std::memory_order_release, std::memory_order_relaxed);
     }
 
-    [[nodiscard]] bool has_begun(std::uint64_t task) const noexcept {
-        return is_at(begun.load(std::memory_order_acquire), task);
+    /// How many of the tasks from `first` on, which were given out together, have begun: none where the last that began
+    /// is of another lot.
+    [[nodiscard]] std::uint64_t begun_of(std::uint64_t first, std::uint64_t count) const noexcept {
+        const std::uint64_t next = begun.load(std::memory_order_acquire) & ~stop_bit;
+        return next > first && next <= first + count ? next - first : 0;
     }
-    /// The number of that task; the greatest number there is before the first.
-    [[nodiscard]] std::uint64_t last_begun() const noexcept {
-        return (begun.load(std::memory_order_acquire) & ~stop_bit) - 1;
-    }
-    static bool is_at(std::uint64_t mark, std::uint64_t task) noexcept { return (mark & ~stop_bit) == task + 1; }
     /// From now on nothing new begins.
     void stop() noexcept { begun.fetch_or(stop_bit, std::memory_order_acq_rel); }
     /// The same, if `task` is the last that began: false where the worker is past it.

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <tuple>
 #include <type_traits>
@@ -28,7 +29,8 @@ public:
 
     void retain() noexcept override { this->add_owner(); }
     void release() noexcept override { this->drop_owner(); }
-    bool begin() noexcept override { return this->start() || (this->started() && !this->ready()); }
+    bool begin() noexcept override { return this->start() || this->is_running(); }
+    void abandon() noexcept override { plait::detail::FutureState<Whole>::abandon(); }
 
 protected:
     /// The result is a cancellation from here on; the worker is ended afterwards.
@@ -88,6 +90,12 @@ public:
         left_ = count;
         if (count == 0) finish_all();
     }
+    /// Instead of `expect`: no item will run.
+    void fail_all(std::exception_ptr exception) noexcept {
+        Outcome<Whole> whole;
+        whole.set_exception(std::move(exception));
+        this->settle(std::move(whole));
+    }
     void succeed(std::size_t item, Decoder& result) noexcept override { set(item, read_result<Result>(result)); }
     void fail(std::size_t item, std::exception_ptr exception) noexcept override {
         Outcome<Result> outcome;
@@ -122,6 +130,14 @@ template <class State>
 plait::detail::StatePointer<State> make_state(const std::shared_ptr<Engine>& engine) {
     return plait::detail::StatePointer<State>{new State(engine)};
 }
+
+/// Anything that a range-for goes over. (The concepts of <ranges> cost every includer a third of a second.)
+template <class Range>
+concept Iterable = requires(Range& range) {
+    std::ranges::begin(range) != std::ranges::end(range);
+};
+template <Iterable Range>
+using ItemOf = decltype(*std::ranges::begin(std::declval<Range&>()));
 
 /// The call that a tuple of arguments stands for.
 template <class F, class Tuple>

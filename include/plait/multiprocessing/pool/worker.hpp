@@ -27,6 +27,8 @@ public:
         // A signal sent to the terminal's group reaches the program, which decides; a task's children die with its group.
         os::lead_process_group();
         os::take_no_notice_of_interrupt();
+        os::end_when_asked();
+        os::open_missing_standard_streams();
         os::read_nothing_from_standard_input();
         if (!initializer.empty() && !initialize(initializer)) return 1;
         if (!send(Frame{.kind = Frame::Kind::ready}) || !write_out()) return 0;

@@ -3,6 +3,7 @@
 
 #include <plait/os/posix/child_process.hpp>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -80,6 +81,19 @@ inline Child adopt_child(pid_t pid) {
     Child child;
     child.pid_ = pid;
     child.pidfd_ = watch_process(pid);
+    ::siginfo_t info{};
+    const bool is_taken = child.pidfd_ ? ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child.pidfd_.get()),
+                                                  &info, WEXITED | WNOHANG | WNOWAIT) != 0 &&
+                                             errno == ECHILD
+                                       : errno == ESRCH;
+    if (is_taken) {
+        // It has ended, and its status, perhaps even its number, is gone: the host ignores SIGCHLD, or was quicker.
+        if (child.pidfd_) child.status_ = exit_status_by_pidfd(child.pidfd_.get());
+        child.pidfd_ =
+            above_standard_streams(::open("/dev/null", O_RDONLY | O_CLOEXEC));  // readable, as its sentinel is
+        child.ended_ = true;
+        return child;
+    }
     if (!child.pidfd_) {
         // Without a pidfd (no descriptor left) nobody could tell its end: it may not go on unwatched.
         const int error = errno;

@@ -26,9 +26,10 @@ inline bool die_with_parent(std::int64_t pid) noexcept {
     return ::getppid() == static_cast<pid_t>(pid);  // asked after: a parent that died between is seen here
 }
 
+inline void wake_with_parent() noexcept { ::prctl(PR_SET_PDEATHSIG, SIGCONT); }
+
 inline void close_handles_from(NativeHandle first) noexcept {
-    if (::syscall(SYS_close_range, first, ~0U, 0) == 0) return;
-    for (int handle = first, end = static_cast<int>(::sysconf(_SC_OPEN_MAX)); handle < end; ++handle) ::close(handle);
+    if (::syscall(SYS_close_range, first, ~0U, 0) != 0) close_listed_handles_from(first);
 }
 
 }  // namespace plait::inline PLAIT_ABI::os

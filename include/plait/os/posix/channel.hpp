@@ -120,6 +120,7 @@ inline bool receive_with_handles(const Handle& end, std::span<std::byte> buffer,
     do received = ::recvmsg(end.get(), &message, MSG_CMSG_CLOEXEC);
     while (received < 0 && errno == EINTR);
     if (received < 0 && errno != ECONNRESET) throw_system_error("recvmsg");
+    bool complete = (message.msg_flags & MSG_CTRUNC) == 0;
     for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
         const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(NativeHandle);
@@ -127,9 +128,10 @@ inline bool receive_with_handles(const Handle& end, std::span<std::byte> buffer,
             NativeHandle native = Handle::none;
             std::memcpy(&native, CMSG_DATA(header) + i * sizeof native, sizeof native);
             handles.push_back(above_standard_streams(native));
+            if (!handles.back()) complete = false;
         }
     }
-    return received == static_cast<ssize_t>(buffer.size()) && (message.msg_flags & MSG_CTRUNC) == 0;
+    return complete && received == static_cast<ssize_t>(buffer.size());
 }
 
 inline bool peer_is(const Handle& end, std::int64_t pid) {

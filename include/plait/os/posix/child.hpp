@@ -83,7 +83,9 @@ struct Lifeline {
 inline Lifeline make_lifeline() {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) throw_system_error("pipe2");
-    return {above_standard_streams(ends[0]), above_standard_streams(ends[1])};
+    Lifeline lifeline{above_standard_streams(ends[0]), above_standard_streams(ends[1])};
+    if (!lifeline.read || !lifeline.write) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    return lifeline;
 }
 
 template <class Body>

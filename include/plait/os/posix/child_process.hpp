@@ -181,7 +181,9 @@ inline void signal_process_group(std::int64_t leader, int number) noexcept {
     const auto pid = static_cast<pid_t>(leader);
     ::kill(-pid, number);
     ::kill(pid, number);  // it may not lead its group yet
-    if (number != SIGKILL) ::kill(-pid, SIGCONT);
+    if (number == SIGKILL) return;
+    ::kill(-pid, SIGCONT);
+    ::kill(pid, SIGCONT);
 }
 
 }  // namespace plait::inline PLAIT_ABI::os

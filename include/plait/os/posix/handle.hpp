@@ -49,4 +49,10 @@ inline Handle above_standard_streams(NativeHandle owned) noexcept {
     return Handle{::fcntl(owned, F_DUPFD_CLOEXEC, 3)};
 }
 
+/// Owns a handle that this process was started with; what it executes itself shall not have it.
+inline Handle inherited_handle(NativeHandle native) noexcept {
+    ::fcntl(native, F_SETFD, FD_CLOEXEC);
+    return Handle{native};
+}
+
 }  // namespace plait::inline PLAIT_ABI::os

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <thread>
 #include <utility>
@@ -20,13 +21,19 @@ inline constexpr int certain_end = SIGKILL;
 
 inline void end_with(std::int64_t parent, const Handle& channel) {
     const auto end_this_process = [] { ::kill(::getpid(), SIGKILL); };
+    wake_with_parent();
     Handle watched = watch_process(parent);
     if (parent_process_id() != parent) end_this_process();  // asked after the watch began: no gap between
     const BlockSignals blocked;
-    std::thread([end_this_process, watched = std::move(watched), native = channel.get()] {
+    std::thread([end_this_process, parent, watched = std::move(watched), native = channel.get()] {
         // Asked for nothing but the end: what the parent writes there is for others.
         PollItem items[] = {{watched.get(), readable}, {native, 0}};
-        poll(items, detail::Deadline::never());
+        // Where the system does not tell of the parent's end it is asked for now and then.
+        const auto soon = [&] {
+            return watched ? detail::Deadline::never() : detail::Deadline{std::chrono::milliseconds{200}};
+        };
+        while (!poll(items, soon()) && parent_process_id() == parent) {
+        }
         end_this_process();
     }).detach();
 }

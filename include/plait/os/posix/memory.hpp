@@ -52,6 +52,8 @@ public:
     }
 
     [[nodiscard]] const Handle& handle() const noexcept { return handle_; }
+    /// Lets go of the handle; the memory stays as long as this does.
+    void drop_handle() noexcept { handle_.reset(); }
     [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(data_); }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data(), size_}; }

@@ -28,6 +28,8 @@ struct PollItem : pollfd {
     [[nodiscard]] bool is_ready() const noexcept { return revents != 0; }
     [[nodiscard]] bool is_readable() const noexcept { return (revents & (POLLIN | hung_up)) != 0; }
     [[nodiscard]] bool is_writable() const noexcept { return (revents & POLLOUT) != 0; }
+    /// The other end was closed; of something that has one.
+    [[nodiscard]] bool has_hung_up() const noexcept { return (revents & POLLHUP) != 0; }
 };
 
 inline bool poll(std::span<PollItem> items, detail::Deadline deadline) {

@@ -5,12 +5,15 @@
 #include <plait/os/handle.hpp>
 #include <plait/os/system_error.hpp>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 
 namespace plait::inline PLAIT_ABI::os {
@@ -37,20 +40,36 @@ inline void open_missing_standard_streams() noexcept {
         if (::fcntl(standard, F_GETFD) < 0) static_cast<void>(::open("/dev/null", standard == 0 ? O_RDONLY : O_WRONLY));
 }
 inline void read_nothing_from_standard_input() noexcept {
-    const Handle null{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+    const Handle null = above_standard_streams(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     if (null) ::dup2(null.get(), 0);
+}
+
+/// Closes what is open from `first` on, as the system lists it: the limit may be a billion.
+inline void close_listed_handles_from(NativeHandle first) noexcept {
+    NativeHandle last = static_cast<NativeHandle>(::sysconf(_SC_OPEN_MAX)) - 1;
+    ::close(first);  // so that there is a number for the list, whatever the limit
+    if (DIR* const open = ::opendir("/dev/fd"); open != nullptr) {
+        last = Handle::none;
+        while (const dirent* const entry = ::readdir(open)) last = (std::max)(last, std::atoi(entry->d_name));
+        ::closedir(open);
+    }
+    for (NativeHandle handle = first; handle <= last; ++handle) ::close(handle);
 }
 
 inline void lead_process_group() noexcept { ::setpgid(0, 0); }
 
 inline void take_no_notice_of_interrupt() noexcept {
-    // A handler and not SIG_IGN, which what this process executes would inherit.
+    // A handler and not SIG_IGN, which what this process executes would inherit; one that is there already it shall.
     struct ::sigaction action {};
+    if (::sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) return;
+    action = {};
     action.sa_handler = [](int) {};
     action.sa_flags = SA_RESTART;
     ::sigemptyset(&action.sa_mask);
     ::sigaction(SIGINT, &action, nullptr);
 }
+
+inline void end_when_asked() noexcept { ::signal(SIGTERM, SIG_DFL); }
 
 struct SignalMask {
     sigset_t native;

@@ -18,8 +18,9 @@ inline constexpr bool children_die_with_parent = false;
 /// Not to be had here: whoever has a channel to the parent sees its end of file.
 inline bool die_with_parent(std::int64_t pid) noexcept { return ::getppid() == static_cast<pid_t>(pid); }
 
-inline void close_handles_from(NativeHandle first) noexcept {
-    for (int handle = first, end = static_cast<int>(::sysconf(_SC_OPEN_MAX)); handle < end; ++handle) ::close(handle);
-}
+/// Not to be had here: a stopped process stays until somebody wakes it.
+inline void wake_with_parent() noexcept {}
+
+inline void close_handles_from(NativeHandle first) noexcept { close_listed_handles_from(first); }
 
 }  // namespace plait::inline PLAIT_ABI::os

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+#include <plait/multiprocessing/pool/crew.hpp>
+
+#include "support/catch.hpp"
+#include "support/descriptor_limit.hpp"
+#include "support/gate.hpp"
+#include "support/misbehaviour.hpp"
+#include "support/process_state.hpp"
+
+#include <plait/multiprocessing/pool.hpp>
+
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+// A pool's processes: killed from outside, stopped, made anew, and not to be had.
+
+using namespace std::chrono_literals;
+using namespace support;
+using plait::ProcessDied;
+using plait::multiprocessing::Pool;
+using plait::multiprocessing::PoolOptions;
+using plait::multiprocessing::StartMethod;
+using plait::multiprocessing::WorkerInfo;
+
+namespace {
+
+int square(int x) { return x * x; }
+
+StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
+
+bool all_idle(const Pool& pool, std::size_t count) {
+    const auto workers = pool.workers();
+    return workers.size() == count && std::all_of(workers.begin(), workers.end(), [](const WorkerInfo& worker) {
+               return worker.state == WorkerInfo::State::idle;
+           });
+}
+
+std::vector<int> pids_of(const Pool& pool) {
+    std::vector<int> pids;
+    for (const WorkerInfo& worker : pool.workers()) pids.push_back(static_cast<int>(worker.pid));
+    return pids;
+}
+
+/// The worker that is at a task; 0 where there is none.
+int busy_worker_of(const Pool& pool) {
+    int busy = 0;
+    static_cast<void>(within(30s, [&] {
+        for (const WorkerInfo& worker : pool.workers())
+            if (worker.state == WorkerInfo::State::busy) busy = static_cast<int>(worker.pid);
+        return busy != 0;
+    }));
+    return busy;
+}
+
+bool are_gone(const std::vector<int>& pids) {
+    return std::none_of(pids.begin(), pids.end(), [](int pid) { return process_state(pid).has_value(); });
+}
+
+}  // namespace
+
+TEST_CASE("workers that are killed while they idle are replaced, and nothing is reported as failed") {
+    const int processes = GENERATE(1, 2, 8);
+    Pool pool(PoolOptions{.processes = processes, .start_method = any_start_method()});
+    const auto count = static_cast<std::size_t>(processes);
+    for (int round = 0; round < 3; ++round) {
+        REQUIRE(within(30s, [&] { return all_idle(pool, count); }));
+        const auto pids = pids_of(pool);
+        for (const int pid : pids) REQUIRE(::kill(pid, SIGKILL) == 0);
+        CHECK(pool.map(square, std::vector{1, 2, 3}, 1) == std::vector{1, 4, 9});
+        CHECK(within(30s, [&] { return are_gone(pids); }));  // reaped, too
+    }
+}
+
+TEST_CASE("workers that are all killed while they are busy fail their own tasks only") {
+    const int processes = GENERATE(1, 2, 8);
+    Pool pool(PoolOptions{.processes = processes, .start_method = any_start_method()});
+    std::vector<std::unique_ptr<Gate>> gates;
+    std::vector<plait::Future<int>> running;
+    for (int i = 0; i < processes; ++i) {
+        gates.push_back(std::make_unique<Gate>());
+        running.push_back(pool.apply_async(pass_gate, gates.back()->path()));
+    }
+    auto queued = pool.map_async(square, std::vector{1, 2, 3});
+    for (auto& gate : gates) REQUIRE(gate->reached());
+    const auto pids = pids_of(pool);
+    for (const int pid : pids) REQUIRE(::kill(pid, SIGKILL) == 0);
+    for (auto& future : running) {
+        const auto death = caught<ProcessDied>([&] { future.get(30s); });
+        REQUIRE(death);
+        CHECK(std::count(pids.begin(), pids.end(), death->pid()) == 1);
+    }
+    CHECK(queued.get(30s) == std::vector{1, 4, 9});
+}
+
+TEST_CASE("workers tells of each worker what it is at") {
+    Pool pool(2);
+    REQUIRE(within(30s, [&] { return all_idle(pool, 2); }));
+    Gate gate;
+    auto future = pool.apply_async(pass_gate, gate.path());
+    REQUIRE(gate.reached());
+    const int busy = busy_worker_of(pool);
+    for (const WorkerInfo& worker : pool.workers()) {
+        CHECK((worker.state == WorkerInfo::State::busy) == (worker.pid == busy));
+        CHECK(worker.task.value_or(9) == (worker.pid == busy ? 0U : 9U));
+    }
+    gate.open();
+    CHECK(future.get(30s) == 1);
+    CHECK(within(30s, [&] { return all_idle(pool, 2); }));
+    const auto workers = pool.workers();
+    CHECK(workers[0].tasks_done + workers[1].tasks_done == 1);
+}
+
+TEST_CASE("a stopped worker holds up nobody else, and terminate ends it") {
+    Pool pool(PoolOptions{.processes = 2, .start_method = any_start_method()});
+    Gate gate;
+    auto stopped = pool.apply_async(pass_gate, gate.path());
+    REQUIRE(gate.reached());
+    const int victim = busy_worker_of(pool);
+    REQUIRE(victim != 0);
+    REQUIRE(::kill(victim, SIGSTOP) == 0);
+    for (int i = 0; i < 20; ++i) CHECK(pool.apply(square, i) == i * i);
+    CHECK_FALSE(stopped.ready());
+    pool.terminate();
+    CHECK(pool.join(30s));
+    CHECK_THROWS_AS(stopped.get(0s), ProcessDied);
+}
+
+TEST_CASE("a worker that was stopped and goes on has lost nothing") {
+    Pool pool(1);
+    Gate gate;
+    auto future = pool.apply_async(pass_gate, gate.path());
+    REQUIRE(gate.reached());
+    const int worker = pids_of(pool).at(0);
+    ::kill(worker, SIGSTOP);
+    gate.open();
+    CHECK_FALSE(future.wait(50ms));
+    ::kill(worker, SIGCONT);
+    CHECK(future.get(30s) == 1);
+    CHECK(pids_of(pool).at(0) == worker);
+}
+
+TEST_CASE("a worker that has done its share of tasks is replaced") {
+    Pool pool(PoolOptions{
+        .processes = GENERATE(1, 3), .max_tasks_per_child = GENERATE(1, 2, 10), .start_method = any_start_method()});
+    constexpr auto pid_and_square = [](int x) { return std::pair{own_pid(0), square(x)}; };
+    std::vector<int> items;
+    for (int i = 0; i < 30; ++i) items.push_back(i);
+    std::map<int, int> tasks_of;
+    const auto results = pool.map(pid_and_square, items, 7);
+    for (int i = 0; i < 30; ++i) {
+        CHECK(results[static_cast<std::size_t>(i)].second == i * i);
+        ++tasks_of[results[static_cast<std::size_t>(i)].first];
+    }
+    pool.close();
+    CHECK(pool.join(30s));
+    CHECK(tasks_of.size() >= 3);
+}
+
+TEST_CASE("no worker does more than its share") {
+    Pool pool(PoolOptions{.processes = 2, .max_tasks_per_child = 3});
+    std::map<int, int> tasks_of;
+    for (const int pid : pool.map(own_pid, std::vector<int>(40), 40)) ++tasks_of[pid];
+    for (const auto& [pid, tasks] : tasks_of) CHECK(tasks <= 3);
+}
+
+TEST_CASE("the initializer runs once in each worker, with its arguments, and in replacements") {
+    static std::string set_up;  // in the workers only
+    constexpr auto initialize = [](const std::string& text, int number) { set_up += text + std::to_string(number); };
+    constexpr auto read = [](int) { return set_up; };
+    Pool pool(PoolOptions{.processes = 2,
+                          .initializer = plait::multiprocessing::Initializer(initialize, "ready", 7),
+                          .start_method = any_start_method()});
+    for (int round = 0; round < 3; ++round) {
+        for (const std::string& text : pool.map(read, std::vector<int>(8), 1)) CHECK(text == "ready7");
+        CHECK_THROWS_AS(pool.apply(die_by, SIGKILL), ProcessDied);
+    }
+}
+
+TEST_CASE("a pool that cannot have its processes says so and leaves nothing behind") {
+    const auto start_method = any_start_method();
+    const auto open = open_descriptors();
+    int failed = 0;
+    for (unsigned more = 0; more < 14; ++more) {
+        const auto error = caught<std::system_error>([&] {
+            DescriptorLimit limit{more};
+            Pool pool(PoolOptions{.processes = 4, .start_method = start_method});
+            limit.lift();
+            CHECK(pool.apply(square, 3) == 9);
+        });
+        CHECK((open_descriptors() == open));
+        CHECK(children().empty());
+        if (!error) continue;
+        ++failed;
+        CHECK(error->code().value() == EMFILE);
+    }
+    CHECK(failed >= 5);
+}
+
+TEST_CASE("a pool may have many workers") {
+    Pool pool(PoolOptions{.processes = 150});
+    std::vector<int> items(600);
+    for (int i = 0; i < 600; ++i) items[static_cast<std::size_t>(i)] = i;
+    const auto squares = pool.map(square, items, 1);
+    CHECK(squares.back() == 599 * 599);
+    CHECK(pool.workers().size() == 150);
+    for (const int pid : pids_of(pool)) ::kill(pid, SIGKILL);
+    CHECK(pool.map(square, items, 1) == squares);
+}

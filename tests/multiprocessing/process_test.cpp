@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT
+#include <plait/multiprocessing/process.hpp>
+
+#include "support/catch.hpp"
+#include "support/deadline.hpp"
+#include "support/gate.hpp"
+#include "support/misbehaviour.hpp"
+#include "support/process_state.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using namespace support;
+using Catch::Matchers::ContainsSubstring;
+using plait::UsageError;
+using plait::multiprocessing::Process;
+using plait::multiprocessing::ProcessOptions;
+using plait::multiprocessing::StartMethod;
+
+namespace {
+
+void do_nothing() {}
+void stand_at(const std::string& gate) { pass_gate(gate); }
+void throw_overflow(int x) { throw std::overflow_error("too much: " + std::to_string(x)); }
+void write_file(const std::string& file, const std::string& text) { std::ofstream{file} << text; }
+void run_exit_with(int code) { exit_with(code); }
+
+std::string contents(const std::string& file) {
+    std::ifstream in{file};
+    return {std::istreambuf_iterator<char>{in}, {}};
+}
+
+StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
+
+bool is_readable(int handle) {
+    pollfd item{handle, POLLIN, 0};
+    return ::poll(&item, 1, 0) == 1;
+}
+
+}  // namespace
+
+TEST_CASE("a process runs its target elsewhere, and tells of its state before, while and after") {
+    Gate gate;
+    Process child(ProcessOptions{.name = "worker", .start_method = any_start_method()}, stand_at, gate.path());
+    CHECK_FALSE(child.is_alive());
+    CHECK_FALSE(child.pid());
+    CHECK_FALSE(child.exitcode());
+    CHECK(child.exit_status().text == "not started");
+    CHECK(child.name() == "worker");
+    CHECK_FALSE(child.daemon());
+    child.start();
+    REQUIRE(gate.reached());
+    CHECK(child.is_alive());
+    CHECK(child.pid().value() != ::getpid());
+    CHECK_FALSE(child.exitcode());
+    CHECK_FALSE(child.exit_status().known);
+    CHECK_FALSE(child.join(0s));
+    CHECK_FALSE(child.join(-1s));
+    CHECK_FALSE(child.join(10ms));
+    CHECK_FALSE(is_readable(child.sentinel()));
+    gate.open();
+    child.join();
+    CHECK(child.join(0s));
+    CHECK_FALSE(child.is_alive());
+    CHECK(child.exitcode() == 0);
+    CHECK(child.exit_status().text == "exited with status 0");
+    CHECK(child.exception() == nullptr);
+    CHECK(is_readable(child.sentinel()));
+}
+
+TEST_CASE("arguments are converted and taken when the process is made") {
+    TemporaryFolder folder;
+    std::string text = "first";
+    Process child(ProcessOptions{.start_method = any_start_method()}, write_file, folder.file("out").c_str(), text);
+    text = "second";
+    child.start();
+    child.join();
+    CHECK(contents(folder.file("out")) == "first");
+}
+
+TEST_CASE("what the target throws comes home, and the exit code is 1") {
+    Process child(ProcessOptions{.name = "thrower", .start_method = any_start_method()}, throw_overflow, 7);
+    child.start();
+    child.join();
+    CHECK(child.exitcode() == 1);
+    REQUIRE(child.exception() != nullptr);
+    CHECK_THAT(caught<std::overflow_error>([&] { std::rethrow_exception(child.exception()); }).value().what(),
+               ContainsSubstring("too much: 7"));
+}
+
+TEST_CASE("the exit code tells how a process ended") {
+    const auto start_method = any_start_method();
+    const auto code_of = [&](auto target, int argument) {
+        Process child(ProcessOptions{.start_method = start_method}, target, argument);
+        child.start();
+        child.join();
+        return child.exitcode().value();
+    };
+    CHECK(code_of(run_exit_with, 3) == 3);
+    CHECK(code_of(run_exit_with, 255) == 255);
+    CHECK(code_of(die_by, SIGKILL) == -SIGKILL);
+    CHECK(code_of(die_by, SIGTERM) == -SIGTERM);
+    CHECK(code_of(write_to_null, 0) == -SIGSEGV);
+    CHECK(code_of(call_abort, 0) == -SIGABRT);
+    CHECK(code_of([](int code) { std::quick_exit(code); }, 4) == 4);
+    Process killed(ProcessOptions{.start_method = start_method}, die_by, SIGKILL);
+    killed.start();
+    killed.join();
+    CHECK(killed.exit_status().signal == SIGKILL);
+    CHECK_THAT(killed.exit_status().text, ContainsSubstring("SIGKILL"));
+}
+
+TEST_CASE("terminate asks a process to end and kill ends it; after its end they do nothing") {
+    Gate gate;
+    const auto start_method = GENERATE(StartMethod::forkserver, StartMethod::spawn);
+    Process first(ProcessOptions{.start_method = start_method}, stand_at, gate.path());
+    first.start();
+    REQUIRE(gate.reached());
+    first.terminate();
+    first.join();
+    CHECK(first.exitcode() == -SIGTERM);
+    first.terminate();
+    first.kill();
+
+    Gate other;
+    const auto ignore_and_stand = [](const std::string& path) {
+        ::signal(SIGTERM, SIG_IGN);
+        pass_gate(path);
+    };
+    Process second(ProcessOptions{.start_method = start_method}, ignore_and_stand, other.path());
+    second.start();
+    REQUIRE(other.reached());
+    second.terminate();
+    CHECK_FALSE(second.join(20ms));
+    second.kill();
+    CHECK(second.join(30s));
+    CHECK(second.exitcode() == -SIGKILL);
+}
+
+TEST_CASE("a process that is used out of order says what to do instead") {
+    Process child(do_nothing);
+    CHECK_THROWS_AS(child.join(), UsageError);
+    CHECK_THROWS_AS(child.join(1s), UsageError);
+    CHECK_THROWS_AS(child.terminate(), UsageError);
+    CHECK_THROWS_AS(child.kill(), UsageError);
+    CHECK_THROWS_AS(child.sentinel(), UsageError);
+    child.start();
+    CHECK_THROWS_AS(child.start(), UsageError);
+    child.join();
+    CHECK_THROWS_AS(child.start(), UsageError);
+    Process moved = std::move(child);
+    CHECK(moved.exitcode() == 0);
+    CHECK_THROWS_AS(child.exitcode(), UsageError);
+}
+
+TEST_CASE("a process can be closed once it has ended, and then says nothing more") {
+    Gate gate;
+    Process child(stand_at, gate.path());
+    child.start();
+    REQUIRE(gate.reached());
+    CHECK_THROWS_AS(child.close(), UsageError);
+    gate.open();
+    child.join();
+    child.close();
+    child.close();
+    CHECK_THROWS_AS(child.is_alive(), UsageError);
+    CHECK_THROWS_AS(child.exitcode(), UsageError);
+    CHECK_THROWS_AS(child.pid(), UsageError);
+    CHECK_THROWS_AS(child.join(), UsageError);
+    CHECK(child.name().starts_with("Process-"));
+}
+
+TEST_CASE("a stopped process is alive") {
+    Gate gate;
+    Process child(stand_at, gate.path());
+    child.start();
+    REQUIRE(gate.reached());
+    ::kill(static_cast<pid_t>(child.pid().value()), SIGSTOP);
+    CHECK_FALSE(child.join(20ms));
+    CHECK(child.is_alive());
+    ::kill(static_cast<pid_t>(child.pid().value()), SIGCONT);
+    CHECK(child.is_alive());
+    gate.open();
+    CHECK(child.join(30s));
+}
+
+TEST_CASE("the destructor joins a process, and ends a daemon") {
+    TemporaryFolder folder;
+    {
+        Process child(write_file, folder.file("out"), "done");
+        child.start();
+    }
+    CHECK(contents(folder.file("out")) == "done");
+    Gate gate;
+    {
+        Process daemon(ProcessOptions{.daemon = true}, stand_at, gate.path());
+        CHECK(daemon.daemon());
+        daemon.start();
+        REQUIRE(gate.reached());
+    }
+    CHECK(children().empty());
+}
+
+TEST_CASE("an exception that unwinds past a process ends it") {
+    Gate gate;
+    const auto run = [&] {
+        Process child(stand_at, gate.path());
+        child.start();
+        if (gate.reached()) throw std::runtime_error("past it");
+    };
+    CHECK_THROWS_AS(run(), std::runtime_error);
+    CHECK(children().empty());
+}
+
+TEST_CASE("processes can be swapped and kept in a vector") {
+    std::vector<Process> children_here;
+    for (int code = 0; code < 20; ++code) children_here.emplace_back(run_exit_with, code);
+    for (auto& child : children_here) child.start();
+    std::swap(children_here[3], children_here[4]);
+    for (auto& child : children_here) child.join();
+    CHECK(children_here[3].exitcode() == 4);
+    CHECK(children_here[4].exitcode() == 3);
+    CHECK(children_here[19].exitcode() == 19);
+}
+
+TEST_CASE("a process outlives the thread that started it") {
+    Gate gate;
+    Process child(ProcessOptions{.daemon = true, .start_method = any_start_method()}, stand_at, gate.path());
+    std::thread([&] { child.start(); }).join();
+    REQUIRE(gate.reached());
+    CHECK_FALSE(child.join(20ms));
+    gate.open();
+    CHECK(child.join(30s));
+    CHECK(child.exitcode() == 0);
+}
+
+TEST_CASE("a fresh process has the environment that it was given over the program's own") {
+    TemporaryFolder folder;
+    constexpr auto tell = [](const std::string& file) {
+        const char* const value = std::getenv("PLAIT_TEST_GIVEN");
+        const char* const path = std::getenv("PATH");
+        write_file(file, std::string(value != nullptr ? value : "none") + (path != nullptr ? " and the rest" : ""));
+    };
+    Process child(ProcessOptions{.environment = {{"PLAIT_TEST_GIVEN", "yes=so"}}}, tell, folder.file("out"));
+    child.start();
+    child.join();
+    CHECK(contents(folder.file("out")) == "yes=so and the rest");
+}
+
+TEST_CASE("a forked process is a copy of the program, captures and all") {
+    TemporaryFolder folder;
+    auto moved_in = std::make_unique<std::string>("captured");
+    Process child = Process::forked([file = folder.file("out"), text = std::move(moved_in)](
+                                        const std::string& more) { write_file(file, *text + more); },
+                                    " argument");
+    child.start();
+    child.join();
+    CHECK(child.exitcode() == 0);
+    CHECK(contents(folder.file("out")) == "captured argument");
+    Process named = Process::forked(ProcessOptions{.name = "copy"}, [] {});
+    CHECK(named.name() == "copy");
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+#include <plait/os/child.hpp>
+
+#include "support/catch.hpp"
+#include "support/deadline.hpp"
+#include "support/descriptor_limit.hpp"
+#include "support/gate.hpp"
+#include "support/misbehaviour.hpp"
+#include "support/process_state.hpp"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+using namespace std::chrono_literals;
+using namespace support;
+using plait::detail::Deadline;
+using plait::os::Child;
+using plait::os::fork_child;
+
+TEST_CASE("a forked child ends with what its body returns, 1 where that throws") {
+    Child three = fork_child([] { return 3; });
+    CHECK(three.pid() > 0);
+    CHECK(three.wait(Deadline::never()));
+    CHECK(three.status().known);
+    CHECK(three.status().code == 3);
+    CHECK(three.reap());
+    Child throws = fork_child([]() -> int { throw std::runtime_error("in the child"); });
+    CHECK(throws.wait(Deadline::never()));
+    CHECK(throws.status().code == 1);
+}
+
+TEST_CASE("a child that is killed tells the signal, and signals after its end reach nobody") {
+    Gate gate;
+    Child child = fork_child([&] { return pass_gate(gate.path()); });
+    REQUIRE(gate.reached());
+    CHECK_FALSE(child.reap());
+    CHECK_FALSE(child.wait(Deadline{5ms}));
+    CHECK_FALSE(child.status().known);
+    child.send_signal(SIGKILL);
+    CHECK(child.wait(Deadline{30s}));
+    CHECK(child.status().code == -SIGKILL);
+    child.send_signal(SIGKILL);
+}
+
+TEST_CASE("the sentinel becomes readable at the child's end, and not before") {
+    Gate gate;
+    Child child = fork_child([&] { return pass_gate(gate.path()); });
+    REQUIRE(gate.reached());
+    CHECK_FALSE(plait::os::wait_readable(child.sentinel(), Deadline::at({})));
+    gate.open();
+    CHECK(plait::os::wait_readable(child.sentinel(), Deadline{30s}));
+    CHECK(child.wait(Deadline{30s}));
+    CHECK(plait::os::wait_readable(child.sentinel(), Deadline::at({})));
+}
+
+TEST_CASE("a child's end is seen though its own child lives on with all that it had open") {
+    Gate gate;
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    Child child = fork_child([&] {
+        const pid_t grandchild = ::fork();
+        if (grandchild == 0) {
+            pass_gate(gate.path());
+            ::_exit(0);
+        }
+        return ::write(ends[1], &grandchild, sizeof grandchild) > 0 ? 0 : 1;
+    });
+    pid_t grandchild = 0;
+    CHECK(::read(ends[0], &grandchild, sizeof grandchild) > 0);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    REQUIRE(gate.reached());
+    CHECK(child.wait(Deadline{30s}));
+    CHECK(is_alive(grandchild));
+    gate.open();
+    CHECK(within(30s, [&] { return !is_alive(grandchild); }));
+}
+
+TEST_CASE("a child whose status the host took has ended, with a status unknown or right") {
+    Child child = fork_child([] { return 6; });
+    int status = 0;
+    REQUIRE(::waitpid(static_cast<pid_t>(child.pid()), &status, 0) > 0);
+    CHECK(child.wait(Deadline{30s}));
+    CHECK((!child.status().known || child.status().code == 6));
+    child.send_signal(SIGTERM);
+}
+
+TEST_CASE("children that end unseen, where the host ignores SIGCHLD, are known to have ended") {
+    struct ::sigaction ignore {};
+    struct ::sigaction before {};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(SIGCHLD, &ignore, &before);
+    bool all_ended = true;
+    for (int i = 0; i < 100; ++i) {
+        Child child = fork_child([] { return 0; });
+        all_ended = child.wait(Deadline{30s}) && plait::os::wait_readable(child.sentinel(), Deadline{30s}) && all_ended;
+    }
+    ::sigaction(SIGCHLD, &before, nullptr);
+    CHECK(all_ended);
+}
+
+TEST_CASE("a child that cannot be watched does not stay") {
+    const auto open = open_descriptors();
+    const auto error = caught<std::system_error>([] {
+        const DescriptorLimit limit{0};
+        fork_child([] {
+            for (;;) ::pause();
+            return 0;
+        });
+    });
+    REQUIRE(error);
+    CHECK(error->code().value() == EMFILE);
+    CHECK((open_descriptors() == open));
+    CHECK(children().empty());
+}
+
+TEST_CASE("a child moves") {
+    Child first = fork_child([] { return 2; });
+    const auto pid = first.pid();
+    Child second = std::move(first);
+    CHECK(second.pid() == pid);
+    CHECK(second.wait(Deadline{30s}));
+    CHECK(second.status().code == 2);
+}
