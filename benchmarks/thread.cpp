@@ -25,9 +25,7 @@ double each(One one) {
 
 void with_pthread() {
     pthread_t thread;
-    if (pthread_create(
-            &thread, nullptr, [](void*) -> void* { return nullptr; }, nullptr) != 0)
-        std::abort();
+    if (pthread_create(&thread, nullptr, [](void*) -> void* { return nullptr; }, nullptr) != 0) std::abort();
     pthread_join(thread, nullptr);
 }
 

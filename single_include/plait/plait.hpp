@@ -169,12 +169,13 @@ namespace detail {
 template <class A>
 struct AwaitResult {};  // of what cannot be awaited, nothing: an overload for it is no candidate
 template <class A>
-requires requires { typename std::remove_cvref_t<A>::value_type; }
+    requires requires { typename std::remove_cvref_t<A>::value_type; }
 struct AwaitResult<A> {
     using Type = typename std::remove_cvref_t<A>::value_type;
 };
 template <class A>
-requires(Awaitable<A> && !requires { typename std::remove_cvref_t<A>::value_type; }) struct AwaitResult<A> {
+    requires(Awaitable<A> && !requires { typename std::remove_cvref_t<A>::value_type; })
+struct AwaitResult<A> {
     using Type = decltype(std::declval<AwaiterOf<A>>().await_resume());
 };
 
@@ -302,8 +303,9 @@ public:
     MoveOnlyFunction() noexcept = default;
     MoveOnlyFunction(std::nullptr_t) noexcept {}
     template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, MoveOnlyFunction> &&
-             std::is_invocable_r_v<R, std::decay_t<F>&, Args...>) MoveOnlyFunction(F&& callable) {
+        requires(!std::is_same_v<std::remove_cvref_t<F>, MoveOnlyFunction> &&
+                 std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
+    MoveOnlyFunction(F&& callable) {
         using Callable = std::decay_t<F>;
         if constexpr (fits<Callable>) {
             ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
@@ -335,8 +337,8 @@ private:
     static constexpr std::size_t size = 4 * sizeof(void*);
 
     template <class F>
-    static constexpr bool fits = sizeof(F) <= size &&
-                                 alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
+    static constexpr bool fits =
+        sizeof(F) <= size && alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
 
     template <class F>
     static R call(F& callable, Args&&... args) {
@@ -948,9 +950,9 @@ public:
         : TimeoutError{text}, pid_{pid}, task_{task} {}
 
     /// The process that was killed with the task.
-    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    std::int64_t pid() const noexcept { return pid_; }
     /// The task's number in its pool, counted from 0.
-    [[nodiscard]] std::uint64_t task() const noexcept { return task_; }
+    std::uint64_t task() const noexcept { return task_; }
 
 private:
     std::int64_t pid_;
@@ -994,11 +996,11 @@ public:
         : Error{type_name + ": " + text + " (in " + where + ")"}, type_name_{type_name}, text_{text}, where_{where} {}
 
     /// The exception's type, as the sender's compiler spells it.
-    [[nodiscard]] const std::string& type_name() const noexcept { return type_name_; }
+    const std::string& type_name() const noexcept { return type_name_; }
     /// What its `what()` said.
-    [[nodiscard]] const std::string& text() const noexcept { return text_; }
+    const std::string& text() const noexcept { return text_; }
     /// The process that threw it.
-    [[nodiscard]] const std::string& where() const noexcept { return where_; }
+    const std::string& where() const noexcept { return where_; }
 
 private:
     std::string type_name_;
@@ -1013,11 +1015,11 @@ public:
     ProcessDied(const std::string& text, std::int64_t pid, std::int64_t exitcode)
         : Error{text}, pid_{pid}, exitcode_{exitcode} {}
 
-    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    std::int64_t pid() const noexcept { return pid_; }
     /// The code it exited with; minus the signal's number where a signal ended it.
-    [[nodiscard]] std::int64_t exitcode() const noexcept { return exitcode_; }
+    std::int64_t exitcode() const noexcept { return exitcode_; }
     /// The signal that ended it, or 0.
-    [[nodiscard]] int signal() const noexcept { return exitcode_ < 0 ? static_cast<int>(-exitcode_) : 0; }
+    int signal() const noexcept { return exitcode_ < 0 ? static_cast<int>(-exitcode_) : 0; }
 
 private:
     std::int64_t pid_;
@@ -1034,8 +1036,8 @@ public:
     explicit CancelledError(std::string message) : message_{std::move(message)} {}
 
     /// What was said to `cancel`; may be empty.
-    [[nodiscard]] const std::string& message() const noexcept { return message_; }
-    [[nodiscard]] const char* what() const noexcept { return message_.empty() ? "cancelled" : message_.c_str(); }
+    const std::string& message() const noexcept { return message_; }
+    const char* what() const noexcept { return message_.empty() ? "cancelled" : message_.c_str(); }
 
 private:
     std::string message_;
@@ -1215,7 +1217,7 @@ public:
     std::uint32_t tasks_made = 0;
     std::size_t awaited_outside = 0;  // what other threads are to complete: while there is any, a manual clock stands
     std::unique_ptr<LoopService> executor;
-    ExceptionHandler exception_handler;
+    std::shared_ptr<ExceptionHandler> exception_handler;
     bool manual_clock = false;
     bool stopping = false;
     bool closed = false;
@@ -1261,7 +1263,9 @@ inline void LoopCore::sleep() {
 inline void LoopCore::report(const ErrorContext& context) noexcept {
     const char* failure = "the exception handler of an event loop threw";
     try {
-        if (exception_handler) return exception_handler(owner_, context);
+        // Kept for the call, in which it may set another.
+        const std::shared_ptr<ExceptionHandler> handler = exception_handler;
+        if (handler && *handler) return (*handler)(owner_, context);
         failure = "an event loop could not report an error";
         const std::string where = context.task.empty() ? context.message : context.message + " (" + context.task + ")";
         plait::detail::report_unraisable(where, context.exception);
@@ -1298,7 +1302,7 @@ struct Stored<T&> {
     static constexpr T& take(T* stored) noexcept { return *stored; }
 };
 template <class Void>
-requires std::is_void_v<Void>
+    requires std::is_void_v<Void>
 struct Stored<Void> {
     using Type = Unit;
     using Reference = void;
@@ -1457,7 +1461,7 @@ public:
     using value_type = T;
     using promise_type = detail::CoroutinePromise<T>;
 
-    Coroutine(Coroutine && other) noexcept : handle_{std::exchange(other.handle_, nullptr)} {}
+    Coroutine(Coroutine&& other) noexcept : handle_{std::exchange(other.handle_, nullptr)} {}
     Coroutine& operator=(Coroutine&& other) noexcept {
         Coroutine taken{std::move(other)};
         std::swap(handle_, taken.handle_);
@@ -1466,13 +1470,13 @@ public:
     ~Coroutine();
 
     /// Whether it is still to be awaited or started.
-    [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(handle_); }
+    bool valid() const noexcept { return static_cast<bool>(handle_); }
 
     /// Runs it in the task that awaits it, and gives its result or throws its exception.
     ///
     /// Cancel: reaches the innermost await, and comes back as its CancelledError if nobody stops it there.
-    detail::CoroutineAwaiter<T> operator co_await()&& { return detail::CoroutineAwaiter<T>{release()}; }
-    detail::CoroutineAwaiter<T> operator co_await()& { return std::move(*this).operator co_await(); }
+    detail::CoroutineAwaiter<T> operator co_await() && { return detail::CoroutineAwaiter<T>{release()}; }
+    detail::CoroutineAwaiter<T> operator co_await() & { return std::move(*this).operator co_await(); }
 
 private:
     friend promise_type;
@@ -1528,11 +1532,13 @@ public:
     FinalAwaiter final_suspend() const noexcept { return FinalAwaiter{}; }
 
     template <class A>
-    requires Awaitable<A> A && await_transform(A&& awaitable)
-    noexcept { return static_cast<A&&>(awaitable); }
+        requires Awaitable<A>
+    A&& await_transform(A&& awaitable) noexcept {
+        return static_cast<A&&>(awaitable);
+    }
     template <class A>
-    requires(!Awaitable<A>) std::suspend_never await_transform(A&&)
-    noexcept {
+        requires(!Awaitable<A>)
+    std::suspend_never await_transform(A&&) noexcept {
         static_assert(Awaitable<A>,
                       "plait: a Coroutine can await coroutines, tasks, futures and what this library offers; wrap "
                       "anything else in a plait::Promise and await its future");
@@ -1551,7 +1557,8 @@ public:
         return Coroutine<T>{std::coroutine_handle<CoroutinePromise>::from_promise(*this)};
     }
     template <class U = T>
-    requires(std::is_convertible_v<U&&, T> || std::is_constructible_v<T, U&&>) void return_value(U&& value) {
+        requires(std::is_convertible_v<U &&, T> || std::is_constructible_v<T, U &&>)
+    void return_value(U&& value) {
         outcome.set_value(std::forward<U>(value));
     }
     void unhandled_exception() noexcept { outcome.set_exception(std::current_exception()); }
@@ -1758,6 +1765,8 @@ public:
 
     /// The loop closes: destroys the coroutine where it stands, innermost first.
     void abandon() noexcept;
+    /// Tells who waits for its end that it will not come.
+    void abandon_links() noexcept;
     void forget_loop() noexcept { loop_ = nullptr; }
 
     inline void on_turn() noexcept final;
@@ -1918,10 +1927,16 @@ inline void TaskBase::deliver_cancel() noexcept {
 }
 
 inline void TaskBase::give_up_wait() noexcept {
-    if (waiter_->cancel_wait())
-        must_cancel_ = false;
-    else
+    // Not its waiter meanwhile: giving up may run callbacks of the user's, and passing on may come round in a ring of
+    // gathers. Who then asks this task again only leaves the mark; where the request was passed on, that cuts the ring.
+    Waiter* const waiter = std::exchange(waiter_, nullptr);
+    must_cancel_ = false;
+    if (waiter->cancel_wait() && !must_cancel_) {
+        waiter_ = waiter;
+    } else {
+        must_cancel_ = true;
         wake();
+    }
 }
 
 inline void TaskBase::throw_cancelled() {
@@ -1976,17 +1991,23 @@ inline void TaskBase::destroy_frames() noexcept {
 
 inline void TaskBase::abandon() noexcept {
     loop_->report(ErrorContext{"a task was destroyed with its loop before it had ended", nullptr, name()});
+    // The waiter dies with its frame; destructors of frames around it may still cancel this task.
+    waiter_ = nullptr;
     destroy_frames();
     set_cancelled(std::make_exception_ptr(CancelledError("the event loop was closed")));
     status_ = Status::cancelled;
+    abandon_links();
+    TaskLink::unlink();
+    forget_loop();
+    drop_owner();
+}
+
+inline void TaskBase::abandon_links() noexcept {
     while (first_link_ != nullptr) {
         DoneLink& link = *first_link_;
         link.unlink();
         link.on_abandoned();
     }
-    TaskLink::unlink();
-    forget_loop();
-    drop_owner();
 }
 
 inline void TaskBase::report_unretrieved(const std::exception_ptr& exception) noexcept {
@@ -2032,7 +2053,7 @@ public:
         if (state_ != nullptr) state_->drop_owner();
     }
 
-    [[nodiscard]] bool valid() const noexcept { return state_ != nullptr; }
+    bool valid() const noexcept { return state_ != nullptr; }
     friend bool operator==(const AnyTask& a, const AnyTask& b) noexcept { return a.state_ == b.state_; }
 
     /// Asks the task to end: CancelledError is thrown at the `await` where it is, or at its next; one that has not begun
@@ -2041,19 +2062,19 @@ public:
     /// Python: Task.cancel(msg). A task that awaits another passes the request on to that.
     bool cancel(const std::string& message = {}) { return state().cancel(message); }
     /// Whether it ended by a CancelledError.
-    [[nodiscard]] bool cancelled() const { return state().status() == Status::cancelled; }
-    [[nodiscard]] bool done() const { return state().done(); }
+    bool cancelled() const { return state().status() == Status::cancelled; }
+    bool done() const { return state().done(); }
     /// The exception that ended it, or null; a CancelledError too. Throws: UsageError before the end.
-    [[nodiscard]] std::exception_ptr exception() const;
+    std::exception_ptr exception() const;
 
     /// How many requests to cancel it there were, less those that `uncancel` took back.
-    [[nodiscard]] std::uint32_t cancelling() const { return state().cancel_requests(); }
+    std::uint32_t cancelling() const { return state().cancel_requests(); }
     /// Takes a request back, for code that has dealt with it: with the last, one not yet delivered is dropped. Returns
     /// how many are left.
     std::uint32_t uncancel() { return state().uncancel(); }
 
     /// "Task-1", unless it was given another.
-    [[nodiscard]] std::string name() const { return state().name(); }
+    std::string name() const { return state().name(); }
     void set_name(std::string name) { state().set_name(std::move(name)); }
 
 protected:
@@ -2122,7 +2143,7 @@ public:
     /// Python: Task.add_done_callback. Callbacks run in the order in which they were added; an exception that leaves one
     /// goes to the loop's exception handler.
     template <class F>
-    requires std::is_invocable_v<F&, Task<T>>
+        requires std::is_invocable_v<F&, Task<T>>
     void add_done_callback(F&& f);
 
     /// Waits for the task's end and gives its result, as `result` does. Returns at once where it has ended.
@@ -2255,7 +2276,7 @@ T Task<T>::result() && {
 
 template <class T>
 template <class F>
-requires std::is_invocable_v<F&, Task<T>>
+    requires std::is_invocable_v<F&, Task<T>>
 void Task<T>::add_done_callback(F&& f) {
     detail::TaskState<T>& task = typed_state();
     detail::LoopCore* const loop = task.loop();
@@ -2297,7 +2318,7 @@ concept PlainAwaitable =
 
 /// A range of one kind of awaitables.
 template <class Range>
-concept AwaitableRange = !Awaitable<Range> && requires(Range & range) {
+concept AwaitableRange = !Awaitable<Range> && requires(Range& range) {
     std::end(range);
     requires Awaitable<decltype(*std::begin(range))>;
 };
@@ -2349,7 +2370,7 @@ public:
         if (--owners_ == 0) delete this;
     }
 
-    [[nodiscard]] bool cancelled() const noexcept { return stage_ == Stage::cancelled; }
+    bool cancelled() const noexcept { return stage_ == Stage::cancelled; }
     void cancel() noexcept {
         if (stage_ != Stage::scheduled) return;
         stage_ = Stage::cancelled;
@@ -2443,9 +2464,9 @@ public:
 
     /// Sees to it that the callback never runs, and destroys it; nothing where it has run or was cancelled.
     void cancel() noexcept { callback_->cancel(); }
-    [[nodiscard]] bool cancelled() const noexcept { return callback_->cancelled(); }
+    bool cancelled() const noexcept { return callback_->cancelled(); }
     /// The time on the loop's clock that it was scheduled for; of `call_soon`'s, the clock's zero.
-    [[nodiscard]] std::chrono::steady_clock::time_point when() const noexcept {
+    std::chrono::steady_clock::time_point when() const noexcept {
         using Clock = std::chrono::steady_clock;
         return Clock::time_point{
             std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{callback_->deadline()})};
@@ -2512,7 +2533,8 @@ public:
     ///
     /// Throws: UsageError where the loop was stopped before that, and as `run_forever`.
     template <class A>
-    requires Awaitable<A> detail::Awaited<A> run_until_complete(A&& awaitable);
+        requires Awaitable<A>
+    detail::Awaited<A> run_until_complete(A&& awaitable);
     /// Runs until `stop`. Throws: UsageError where this loop is closed, or a loop runs on this thread already.
     void run_forever();
     /// Ends `run_forever` or `run_until_complete` after the present pass; before them, after their first.
@@ -2521,8 +2543,8 @@ public:
     ///
     /// Throws: UsageError while it runs.
     void close();
-    [[nodiscard]] bool is_running() const noexcept { return running_.load(std::memory_order_relaxed); }
-    [[nodiscard]] bool is_closed() const noexcept { return core_.closed; }
+    bool is_running() const noexcept { return running_.load(std::memory_order_relaxed); }
+    bool is_closed() const noexcept { return core_.closed; }
 
     /// Makes a task, which begins in the next pass.
     ///
@@ -2531,7 +2553,7 @@ public:
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> create_task(
         Coroutine<T>&& coroutine);
     template <class F, class... Args>
-    requires detail::CoroutineFunction<F, Args...>
+        requires detail::CoroutineFunction<F, Args...>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(F&& function,
                                                                                                       Args&&... args) {
         return create_task(detail::stored_call(std::decay_t<F>(std::forward<F>(function)),
@@ -2539,7 +2561,7 @@ public:
     }
     /// Of anything else that can be awaited: `create_task(sleep(1s))`.
     template <class A>
-    requires detail::PlainAwaitable<A>
+        requires detail::PlainAwaitable<A>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(A&& awaitable) {
         return create_task(detail::as_coroutine(std::remove_cvref_t<A>(std::forward<A>(awaitable))));
     }
@@ -2562,7 +2584,7 @@ public:
     void call_soon_threadsafe(F&& f, Args&&... args);
 
     /// The time on the loop's clock: the steady clock, unless it is a manual one.
-    [[nodiscard]] Clock::time_point time() const noexcept {
+    Clock::time_point time() const noexcept {
         return Clock::time_point{std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{core_.now()})};
     }
 
@@ -2581,7 +2603,7 @@ public:
     /// standard error. What the handler throws is reported there.
     template <class Handler>
     void set_exception_handler(Handler&& handler) {
-        core_.exception_handler = std::forward<Handler>(handler);
+        core_.exception_handler = std::make_shared<detail::LoopCore::ExceptionHandler>(std::forward<Handler>(handler));
     }
     void call_exception_handler(const ErrorContext& context) noexcept { core_.report(context); }
 
@@ -2708,7 +2730,8 @@ inline void EventLoop::run_forever() {
 }
 
 template <class A>
-requires Awaitable<A> detail::Awaited<A> EventLoop::run_until_complete(A&& awaitable) {
+    requires Awaitable<A>
+detail::Awaited<A> EventLoop::run_until_complete(A&& awaitable) {
     if (detail::running().loop != nullptr)
         throw UsageError("an event loop runs on this thread already: await, or create a task, instead of running");
     auto task = detail::task_of(*this, std::forward<A>(awaitable));
@@ -2717,6 +2740,9 @@ requires Awaitable<A> detail::Awaited<A> EventLoop::run_until_complete(A&& await
 }
 
 inline void EventLoop::run_until_done(const AnyTask& task) {
+    const detail::TaskBase& state = detail::TaskAccess::state(task);
+    if (!state.done() && state.loop() != &core_)
+        throw UsageError("this Task belongs to another event loop, which alone can run it");
     {
         const StopAtEnd link{task, *this};
         run_forever();
@@ -2728,10 +2754,13 @@ inline void EventLoop::close() {
     if (is_running()) throw UsageError("EventLoop::close: the loop runs; stop it first");
     if (core_.closed) return;
     core_.closed = true;
-    // Threads first: they may use what the tasks' frames hold. Then nothing can be posted any more.
-    core_.executor = nullptr;
-    const std::vector<detail::Mailbox::Mail> unread = core_.mailbox->close();
+    // First whoever waits for this loop hears that nothing comes: a thread that is to be joined may be among them.
+    core_.mailbox->close().clear();
     core_.ready.clear();
+    for (detail::TaskLink* link = core_.tasks.following; link != &core_.tasks; link = link->following)
+        static_cast<detail::TaskBase*>(link)->abandon_links();
+    // Then the threads: they may use what the tasks' frames hold.
+    core_.executor = nullptr;
     while (core_.tasks.following != &core_.tasks) static_cast<detail::TaskBase*>(core_.tasks.following)->abandon();
     core_.ready.clear();
     core_.timers.clear();
@@ -2810,13 +2839,13 @@ struct CreateTask {
         return get_running_loop().create_task(std::move(coroutine));
     }
     template <class F, class... Args>
-    requires CoroutineFunction<F, Args...>
+        requires CoroutineFunction<F, Args...>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
         F&& function, Args&&... args) const {
         return get_running_loop().create_task(std::forward<F>(function), std::forward<Args>(args)...);
     }
     template <class A>
-    requires PlainAwaitable<A>
+        requires PlainAwaitable<A>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
         A&& awaitable) const {
         return get_running_loop().create_task(std::forward<A>(awaitable));
@@ -2828,7 +2857,7 @@ struct EnsureFuture {
     ///
     /// Python: asyncio.ensure_future. Throws: UsageError where no loop runs.
     template <class A>
-    requires Awaitable<A>
+        requires Awaitable<A>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
         A&& awaitable) const {
         return task_of(get_running_loop(), std::forward<A>(awaitable));
@@ -3147,9 +3176,8 @@ public:
     }
     StatePointer(StatePointer&& other) noexcept : state_{std::exchange(other.state_, nullptr)} {}
     template <class Derived>
-    requires(!std::is_same_v<Derived, State> && std::is_convertible_v<Derived*, State*>)
-        StatePointer(StatePointer<Derived> other)
-    noexcept : state_{other.release()} {}
+        requires(!std::is_same_v<Derived, State> && std::is_convertible_v<Derived*, State*>)
+    StatePointer(StatePointer<Derived> other) noexcept : state_{other.release()} {}
     StatePointer& operator=(StatePointer other) noexcept {
         std::swap(state_, other.state_);
         return *this;
@@ -3456,7 +3484,7 @@ public:
     Future(const Future& other) noexcept : state_{other.state_} {
         if (state_) state_->add_future();
     }
-    Future(Future && other) noexcept = default;
+    Future(Future&& other) noexcept = default;
     Future& operator=(Future other) noexcept {
         std::swap(state_, other.state_);
         return *this;
@@ -3465,17 +3493,17 @@ public:
         if (state_) state_->drop_future();
     }
 
-    [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(state_); }
+    bool valid() const noexcept { return static_cast<bool>(state_); }
 
     /// Waits for the call's end and gives its value, or throws what it threw; CancelledError where it was cancelled.
     ///
     /// From a name it is a const reference into the shared result, valid while a copy of the future lives; from a
     /// temporary that is the only copy it is moved out.
     typename Stored::Reference get() const& { return get(Timeout::never()); }
-    T get()&& { return std::move(*this).get(Timeout::never()); }
+    T get() && { return std::move(*this).get(Timeout::never()); }
     /// Waits for `timeout` at most. Throws: TimeoutError; the call goes on, and can be waited for again.
     typename Stored::Reference get(Timeout timeout) const&;
-    T get(Timeout timeout)&&;
+    T get(Timeout timeout) &&;
 
     /// Waits for the call's end without looking at the result.
     void wait() const { static_cast<void>(state().wait(Timeout::never())); }
@@ -3483,12 +3511,12 @@ public:
     [[nodiscard]] bool wait(Timeout timeout) const { return state().wait(timeout); }
 
     /// Whether it ended: with a value, an error, or cancelled.
-    [[nodiscard]] bool ready() const { return state().ready(); }
+    bool ready() const { return state().ready(); }
     /// Whether it ended with a value. Throws: UsageError before the end.
-    [[nodiscard]] bool successful() const;
-    [[nodiscard]] bool cancelled() const { return state().cancelled(); }
+    bool successful() const;
+    bool cancelled() const { return state().cancelled(); }
     /// Waits for the end and gives the exception, a CancelledError where it was cancelled, or null.
-    [[nodiscard]] std::exception_ptr exception() const {
+    std::exception_ptr exception() const {
         wait();
         return state().exception();
     }
@@ -3500,8 +3528,8 @@ public:
     /// Calls `f(future)` once when the result is there. Callbacks run in the order in which they were added; one that
     /// throws is reported and harms nobody.
     template <class F>
-    requires std::is_invocable_v<F&, Future<T>>
-    void add_done_callback(F && f);
+        requires std::is_invocable_v<F&, Future<T>>
+    void add_done_callback(F&& f);
 
 private:
     friend class Promise<T>;
@@ -3604,7 +3632,7 @@ bool Future<T>::successful() const {
 
 template <class T>
 template <class F>
-requires std::is_invocable_v<F&, Future<T>>
+    requires std::is_invocable_v<F&, Future<T>>
 void Future<T>::add_done_callback(F&& f) {
     // One future more than there are, for good: what callbacks may read is not moved out by a `get` beside them.
     state().add_future();
@@ -3766,8 +3794,8 @@ template <class F>
 class StopCallback final : private detail::StopCallbackBase {
 public:
     template <class Callable>
-    requires std::is_constructible_v<F, Callable> StopCallback(const StopToken& token, Callable&& f)
-        : callable_(std::forward<Callable>(f)), state_{token.state_} {
+        requires std::is_constructible_v<F, Callable>
+    StopCallback(const StopToken& token, Callable&& f) : callable_(std::forward<Callable>(f)), state_{token.state_} {
         if (state_ != nullptr && !state_->add(*this)) {
             state_ = nullptr;
             invoke();
@@ -3801,8 +3829,7 @@ Result sleep(const void* address, Deadline deadline, const StopToken& token, Pre
     const char self{};  // its address names this sleep
     const StopCallback wake{token, [address, &self] { interrupt(address, &self); }};
     // A stop that comes before the question is seen by it; a later one finds the sleeper.
-    return sleep(
-        address, deadline, [&] { return !token.stop_requested() && may_sleep(); }, Place::last, &self);
+    return sleep(address, deadline, [&] { return !token.stop_requested() && may_sleep(); }, Place::last, &self);
 }
 
 }  // namespace detail::parking
@@ -4500,7 +4527,8 @@ struct ToThreadFunction {
     /// Cancel: a call that queues is dropped. One that runs is asked to stop by its token, and its end is waited for; an
     /// error that it ends with is thrown, else CancelledError.
     template <class F, class... Args>
-    requires(!std::is_same_v<std::decay_t<F>, ToThreadOptions>) auto operator()(F&& f, Args&&... args) const {
+        requires(!std::is_same_v<std::decay_t<F>, ToThreadOptions>)
+    auto operator()(F&& f, Args&&... args) const {
         return (*this)(ToThreadOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
     }
     template <class F, class... Args>
@@ -4553,9 +4581,15 @@ public:
         if (timer_) timer_->cancel();
     }
 
-    void add(const AnyTask& task) {
-        tasks_.push_back(task);
-        if (!timer_) timer_ = loop_.call_later(patience, [this] { report(); });
+    /// Without effect where the loop closes, which waits for nobody, or there is no memory.
+    void add(const AnyTask& task) noexcept {
+        if (loop_.is_closed()) return;
+        try {
+            tasks_.push_back(task);
+            if (!timer_) timer_ = loop_.call_later(patience, [this] { report(); });
+        } catch (...) {
+            // Nothing is lost but the report.
+        }
     }
 
 private:
@@ -4639,7 +4673,8 @@ private:
     std::size_t left_ = 0;
     std::size_t started_left_ = 0;
     bool fails_fast_;
-    bool asked_ = false;        // somebody cancelled the gather itself: it waits for all of them
+    bool asked_ = false;  // somebody cancelled the gather itself: it waits for all of them
+    bool woken_ = false;
     std::exception_ptr error_;  // what it will throw
     TaskBase* waiting_ = nullptr;
     Stragglers stragglers_;
@@ -4672,7 +4707,8 @@ inline void Gathering::on_end(Link& link) noexcept {
         error_ = state.exception();
         if (!asked_) cancel_started();
     }
-    if (waiting_ != nullptr && complete()) waiting_->wake();
+    // Once: after a failure, tasks that were handed in go on, and may end before the one that was woken has its turn.
+    if (waiting_ != nullptr && complete() && !std::exchange(woken_, true)) waiting_->wake();
 }
 
 inline void Gathering::cancel_started() noexcept {
@@ -4708,12 +4744,14 @@ struct GatherFunction {
     /// thrown; tasks that were given go on. With `return_exceptions` all are waited for.
     /// Cancel: cancels all of them, waits for their end, then throws.
     template <class... As>
-    requires(Awaitable<As>&&...) auto operator()(As&&... awaitables) const {
+        requires(Awaitable<As> && ...)
+    auto operator()(As&&... awaitables) const {
         return all<false>(
             std::tuple<decltype(child_of(std::forward<As>(awaitables)))...>{child_of(std::forward<As>(awaitables))...});
     }
     template <class... As>
-    requires(Awaitable<As>&&...) auto operator()(ReturnExceptions, As&&... awaitables) const {
+        requires(Awaitable<As> && ...)
+    auto operator()(ReturnExceptions, As&&... awaitables) const {
         return all<true>(
             std::tuple<decltype(child_of(std::forward<As>(awaitables)))...>{child_of(std::forward<As>(awaitables))...});
     }
@@ -4807,8 +4845,12 @@ inline void cancel_all_tasks(EventLoop& loop) {
     const RunningScope scope{loop, LoopAccess::running_flag(loop)};
     Stragglers stragglers{loop};
     std::vector<AnyTask> cancelled;
+    bool calls_left = true;
     std::uint32_t seen = 0;
-    while (core.tasks.following != &core.tasks) {
+    const auto any_task = [&] { return core.tasks.following != &core.tasks; };
+    // And a pass after the last task's end: there the callbacks of its end are called, which may start others.
+    while (any_task() || (std::exchange(calls_left, false) && !core.ready.empty())) {
+        if (any_task()) calls_left = true;
         // Tasks that others start while they clean up are cancelled too, in their turn.
         const std::uint32_t made = core.tasks_made;
         if (seen != made) {
@@ -4839,8 +4881,8 @@ struct RunFunction {
     /// Python: asyncio.run. Tasks that still run are cancelled and awaited, and their errors go to the exception handler.
     /// Throws: UsageError where a loop runs on this thread already.
     template <class A>
-    requires Awaitable<A> Awaited<A>
-    operator()(A&& awaitable, EventLoopOptions options = {}) const {
+        requires Awaitable<A>
+    Awaited<A> operator()(A&& awaitable, EventLoopOptions options = {}) const {
         check_no_loop();
         EventLoop loop{options};
         auto task = task_of(loop, std::forward<A>(awaitable));
@@ -4854,7 +4896,7 @@ struct RunFunction {
         return std::move(task).result();
     }
     template <class F, class... Args>
-    requires CoroutineFunction<F, Args...>
+        requires CoroutineFunction<F, Args...>
     auto operator()(F&& function, Args&&... args) const {
         check_no_loop();
         return (*this)(stored_call(std::decay_t<F>(std::forward<F>(function)),
@@ -5156,12 +5198,13 @@ struct WaitFunction {
         return each(children_of(awaitables), options);
     }
     template <class A, class... As>
-    requires(Awaitable<A> && (Awaitable<As> && ...)) auto operator()(A&& first, As&&... others) const {
+        requires(Awaitable<A> && (Awaitable<As> && ...))
+    auto operator()(A&& first, As&&... others) const {
         return (*this)(WaitOptions{}, std::forward<A>(first), std::forward<As>(others)...);
     }
     template <class A, class... As>
-    requires(Awaitable<A> && (Awaitable<As> && ...)) auto operator()(WaitOptions options, A&& first,
-                                                                     As&&... others) const {
+        requires(Awaitable<A> && (Awaitable<As> && ...))
+    auto operator()(WaitOptions options, A&& first, As&&... others) const {
         static_assert((std::is_same_v<Awaited<A>, Awaited<As>> && ...),
                       "plait: wait gives its tasks back in vectors, so all must be of one type");
         return pack<Awaited<A>>(
@@ -5269,7 +5312,7 @@ struct WaitForFunction {
     /// makes of that a value or an error of its own, that is the result. At zero or less a coroutine is not even started.
     /// Cancel: reaches what is awaited, and comes back as CancelledError.
     template <class A>
-    requires Awaitable<A>
+        requires Awaitable<A>
     auto operator()(A&& awaitable, Timeout timeout) const {
         return limited(child_or_awaitable(std::forward<A>(awaitable)), timeout);
     }
@@ -5322,9 +5365,7 @@ struct Codec;  // documented in codec.hpp
 namespace detail {
 
 template <class T>
-concept HasCodec = requires {
-    sizeof(Codec<T>);
-};
+concept HasCodec = requires { sizeof(Codec<T>); };
 
 /// Why the fields of an aggregate cannot be had.
 enum class Obstacle { none, no_aggregate, base, uncountable, too_many, array, bit_field, reference, destructor };
@@ -5438,18 +5479,18 @@ struct Binding<0> {
     }
 };
 
-#define PLAIT_DETAIL_BIND(count, ...)                            \
-  template <>                                                    \
-  struct Binding<count> {                                        \
-    template <class T, class Call>                               \
-    static constexpr decltype(auto) apply(T& value, Call call) { \
-      auto& [__VA_ARGS__] = value;                               \
-      if constexpr (requires { call(__VA_ARGS__); })             \
-        return call(__VA_ARGS__);                                \
-      else                                                       \
-        return BitField{};                                       \
-    }                                                            \
-  };
+#define PLAIT_DETAIL_BIND(count, ...)                                \
+    template <>                                                      \
+    struct Binding<count> {                                          \
+        template <class T, class Call>                               \
+        static constexpr decltype(auto) apply(T& value, Call call) { \
+            auto& [__VA_ARGS__] = value;                             \
+            if constexpr (requires { call(__VA_ARGS__); })           \
+                return call(__VA_ARGS__);                            \
+            else                                                     \
+                return BitField{};                                   \
+        }                                                            \
+    };
 PLAIT_DETAIL_BIND(1, m1)
 PLAIT_DETAIL_BIND(2, m1, m2)
 PLAIT_DETAIL_BIND(3, m1, m2, m3)
@@ -5928,21 +5969,15 @@ concept Contiguous = Range<T> && requires(const T& value) {
 };
 
 template <class T>
-concept TupleLike = requires {
-    std::tuple_size<T>::value;
-};
+concept TupleLike = requires { std::tuple_size<T>::value; };
 
 template <class T>
 concept FixedArray = TupleLike<T> && Contiguous<T>;
 
 template <class T>
-concept StringView = Contiguous<T> && requires(T& value) {
-    value.remove_prefix(std::size_t{});
-};
+concept StringView = Contiguous<T> && requires(T& value) { value.remove_prefix(std::size_t{}); };
 template <class T>
-concept Span = Contiguous<T> && requires(const T& value) {
-    value.subspan(std::size_t{});
-};
+concept Span = Contiguous<T> && requires(const T& value) { value.subspan(std::size_t{}); };
 template <class T>
 concept Borrowed = StringView<T> || Span<T>;
 
@@ -5954,7 +5989,7 @@ concept Associative = Range<T> && std::is_default_constructible_v<T> && requires
 };
 
 template <class T>
-concept Sequence = Range<T> && std::is_default_constructible_v<T> && !Borrowed<T> && requires(T & value) {
+concept Sequence = Range<T> && std::is_default_constructible_v<T> && !Borrowed<T> && requires(T& value) {
     { value.size() } -> std::convertible_to<std::size_t>;
     value.push_back(std::declval<typename T::value_type>());
 };
@@ -6098,9 +6133,7 @@ consteval std::size_t minimum_size() {
 enum class Way { encode, decode };
 
 template <class T>
-concept EncodesItself = requires(Encoder& out, const T& value) {
-    Codec<T>::encode(out, value);
-};
+concept EncodesItself = requires(Encoder& out, const T& value) { Codec<T>::encode(out, value); };
 template <class T>
 concept DecodesItself = requires(Decoder& in) {
     { Codec<T>::decode(in) } -> std::same_as<T>;
@@ -7038,9 +7071,7 @@ template <class F>
 concept FunctionPointer = std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>;
 
 template <class F>
-concept OneCallOperator = requires {
-    Parameters<decltype(&F::operator())>::count;
-};
+concept OneCallOperator = requires { Parameters<decltype(&F::operator())>::count; };
 
 /// What a call of `F` with `Args` sends, and what comes of it.
 template <class F, class... Args>
@@ -7080,7 +7111,7 @@ template <class F>
 concept NamedByType = std::is_empty_v<F> && std::is_default_constructible_v<F> && std::is_trivially_copyable_v<F>;
 
 template <class F>
-concept TravellingCallable = FunctionPointer<F> || NamedByType<F> ||(Encodable<F>&& Decodable<F>);
+concept TravellingCallable = FunctionPointer<F> || NamedByType<F> || (Encodable<F> && Decodable<F>);
 
 struct EntryRecord {
     static constexpr std::uint64_t magic_word = 0x706C'6169'7420'656E;  // "plait en"
@@ -7686,7 +7717,7 @@ inline void lead_process_group() noexcept { ::setpgid(0, 0); }
 
 inline void take_no_notice_of_interrupt() noexcept {
     // A handler and not SIG_IGN, which what this process executes would inherit; one that is there already it shall.
-    struct ::sigaction action {};
+    struct ::sigaction action{};
     if (::sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) return;
     action = {};
     action.sa_handler = [](int) {};
@@ -7950,7 +7981,7 @@ public:
         ::sigaddset(&child, SIGCHLD);
         // Blocked but inside ppoll, so that a death between reap() and wait() is not slept over.
         ::sigprocmask(SIG_BLOCK, &child, &before_.native);
-        struct ::sigaction action {};
+        struct ::sigaction action{};
         action.sa_handler = [](int) {};
         ::sigemptyset(&action.sa_mask);
         ::sigaction(SIGCHLD, &action, nullptr);
@@ -7977,7 +8008,7 @@ public:
         if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return std::nullopt;
         before(std::int64_t{info.si_pid});
         int status = 0;
-        struct ::rusage usage {};
+        struct ::rusage usage{};
         if (::wait4(info.si_pid, &status, 0, &usage) != info.si_pid) return std::nullopt;
         return Reaped{info.si_pid, exit_status_of(status), static_cast<std::size_t>(usage.ru_maxrss) * 1024};
     }
@@ -8290,7 +8321,7 @@ public:
         return SharedMapping{std::move(handle), size};
     }
     static SharedMapping open(Handle handle) {
-        struct ::stat status {};
+        struct ::stat status{};
         if (::fstat(handle.get(), &status) != 0) throw_system_error("fstat of shared memory");
         return SharedMapping{std::move(handle), static_cast<std::size_t>(status.st_size)};
     }
@@ -8780,7 +8811,7 @@ public:
         // If the worker has written it out meanwhile, the copy may be of what it put there next. A read-modify-write,
         // for its release half keeps the copy before it.
         if (unpack(state_.fetch_or(0, std::memory_order_acq_rel)).base == before.base) return count;
-        stream.resize(stream.size() - count);
+        stream.erase(stream.end() - static_cast<std::ptrdiff_t>(count), stream.end());
         return 0;
     }
 
@@ -9308,6 +9339,7 @@ private:
 
 // --- plait/os/posix/lifeline.hpp -------------------------------------------------------------------------------------
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -9327,9 +9359,11 @@ inline void end_with(std::int64_t parent, const Handle& channel) {
     Handle watched = watch_process(parent);
     if (parent_process_id() != parent) end_this_process();  // asked after the watch began: no gap between
     const BlockSignals blocked;
-    std::thread([end_this_process, parent, watched = std::move(watched), native = channel.get()] {
+    // A handle of its own: the other may be closed before this process has ended, and its number be another's then.
+    Handle end{::fcntl(channel.get(), F_DUPFD_CLOEXEC, 3)};
+    std::thread([end_this_process, parent, watched = std::move(watched), end = std::move(end)] {
         // Asked for nothing but the end: what the parent writes there is for others.
-        PollItem items[] = {{watched.get(), readable}, {native, 0}};
+        PollItem items[] = {{watched.get(), readable}, {end.get(), 0}};
         // Where the system does not tell of the parent's end it is asked for now and then.
         const auto soon = [&] {
             return watched ? detail::Deadline::never() : detail::Deadline{std::chrono::milliseconds{200}};
@@ -10493,9 +10527,7 @@ plait::detail::StatePointer<State> make_state(const std::shared_ptr<Engine>& eng
 
 /// Anything that a range-for goes over. (The concepts of <ranges> cost every includer a third of a second.)
 template <class Range>
-concept Iterable = requires(Range& range) {
-    std::ranges::begin(range) != std::ranges::end(range);
-};
+concept Iterable = requires(Range& range) { std::ranges::begin(range) != std::ranges::end(range); };
 template <Iterable Range>
 using ItemOf = decltype(*std::ranges::begin(std::declval<Range&>()));
 
@@ -10525,7 +10557,8 @@ inline unsigned cpu_count() { return os::usable_processors(); }
 class Initializer {
 public:
     template <class F, class... Args>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, Initializer>) Initializer(F&& f, Args&&... args) {
+        requires(!std::is_same_v<std::remove_cvref_t<F>, Initializer>)
+    Initializer(F&& f, Args&&... args) {
         detail::check_call<std::decay_t<F>, Args...>();
         using Travel = typename detail::CallTraits<std::decay_t<F>, Args...>::Travel;
         const std::decay_t<F> callable(std::forward<F>(f));
@@ -10563,12 +10596,16 @@ struct PoolOptions {
 ///     try {
 ///         pool.apply(parse, hostile_bytes);
 ///     } catch (const ProcessDied& death) {
-///         std::cerr << death.what();  // worker 4711 was killed by SIGSEGV while it ran task 3, parse(…)
+///         std::cerr << death.what();  // worker 4711 was killed by SIGSEGV (…) while it ran task 3, …
 ///     }
 ///
 /// A worker that dies, by a signal, an exit or a hang past the time limit, fails the task that it was running, and only
 /// that: tasks behind it run elsewhere, finished ones keep their results, no task is begun twice, and another worker
-/// takes its place. What can be called, and with what, is as for `Process`.
+/// takes its place. What can be called, and with what, is as for `Process`; `function<&parse>` in place of `parse` gives
+/// the error texts its name. Tasks are numbered from 0 over the pool's life.
+///
+/// What a task throws is thrown here, where it is exactly a type of the standard library's or of plait's that can be made
+/// again; else RemoteError tells the type's name and the text.
 ///
 /// Threads: every member from any thread of the program that made it; a forked copy of it gets UsageError.
 /// Lifetime: the destructor closes and joins; while an exception unwinds it terminates.
@@ -10630,7 +10667,7 @@ public:
 
     /// The workers as they are now, for people who want to look. Where one is just being replaced it waits for that,
     /// a second at most; a closed or broken pool may have fewer.
-    [[nodiscard]] std::vector<WorkerInfo> workers() const { return engine().workers(); }
+    std::vector<WorkerInfo> workers() const { return engine().workers(); }
 
 private:
     detail::Engine& engine() const {
@@ -10821,7 +10858,8 @@ int run_target(const os::Handle& control, const std::string& name, bool daemon, 
     } catch (...) {
         exception = std::current_exception();
         code = 1;
-        plait::detail::print_error_line(name + ": an exception left the target: " + plait::detail::describe(exception));
+        plait::detail::print_error_line("plait: " + name +
+                                        ": an exception left the target: " + plait::detail::describe(exception));
     }
     os::flush_standard_streams();
     Farewell::send(control, code, exception);
@@ -11059,8 +11097,9 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 class Process {
 public:
     template <class F, class... Args>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, Process> &&
-             !std::is_same_v<std::remove_cvref_t<F>, ProcessOptions>) explicit Process(F&& target, Args&&... args)
+        requires(!std::is_same_v<std::remove_cvref_t<F>, Process> &&
+                 !std::is_same_v<std::remove_cvref_t<F>, ProcessOptions>)
+    explicit Process(F&& target, Args&&... args)
         : Process(ProcessOptions{}, std::forward<F>(target), std::forward<Args>(args)...) {}
 
     template <class F, class... Args>
@@ -11089,19 +11128,20 @@ public:
     /// Returns whether it ended within `timeout`.
     [[nodiscard]] bool join(Timeout timeout) { return state().join(timeout); }
 
-    [[nodiscard]] bool is_alive() { return state().is_alive(); }
+    bool is_alive() { return state().is_alive(); }
     /// Its number; empty before `start`.
-    [[nodiscard]] std::optional<std::int64_t> pid() { return state().pid(); }
-    [[nodiscard]] const std::string& name() { return state().options().name; }
-    [[nodiscard]] bool daemon() { return state().options().daemon; }
+    std::optional<std::int64_t> pid() { return state().pid(); }
+    const std::string& name() { return state().options().name; }
+    bool daemon() { return state().options().daemon; }
 
     /// What it ended with: 0 for a target that returned, 1 for one that threw, minus the signal's number; empty while it
     /// runs, before `start`, and where the host took the status for itself.
-    [[nodiscard]] std::optional<std::int64_t> exitcode();
+    std::optional<std::int64_t> exitcode();
     /// The same with more words: whether it is known, the code, the signal, a text.
-    [[nodiscard]] ExitStatus exit_status() { return state().exit_status(); }
-    /// What the target threw, carried home; null while it runs and where it threw nothing.
-    [[nodiscard]] std::exception_ptr exception() { return state().exception(); }
+    ExitStatus exit_status() { return state().exit_status(); }
+    /// What the target threw, carried home; null while it runs, where it threw nothing, and where
+    /// the process crashed, which `exitcode` tells.
+    std::exception_ptr exception() { return state().exception(); }
 
     /// Asks it to end (SIGTERM); does nothing after its end. Throws: UsageError before `start`.
     void terminate() { state().terminate(); }
@@ -11111,7 +11151,7 @@ public:
     void close() { state().close(); }
 
     /// A handle that becomes readable at its end, to be waited for with others; it belongs to this object.
-    [[nodiscard]] os::NativeHandle sentinel() { return state().sentinel(); }
+    os::NativeHandle sentinel() { return state().sentinel(); }
 
 private:
     explicit Process(std::unique_ptr<detail::ProcessState> state) noexcept : state_{std::move(state)} {}
@@ -11211,7 +11251,7 @@ public:
     /// Releases every waiting thread, also those that a `clear` right after would otherwise catch again.
     void set();
     void clear() noexcept { word_.fetch_and(~set_bit, std::memory_order_relaxed); }
-    [[nodiscard]] bool is_set() const noexcept { return (word_.load(std::memory_order_acquire) & set_bit) != 0; }
+    bool is_set() const noexcept { return (word_.load(std::memory_order_acquire) & set_bit) != 0; }
 
     void wait() {
         if (!is_set()) static_cast<void>(wait_until(detail::Deadline::never(), nullptr));
@@ -11228,7 +11268,7 @@ public:
     }
 
     /// How many threads sleep until it is set; for tests and diagnosis.
-    [[nodiscard]] std::size_t waiting() const { return detail::parking::waiting(this); }
+    std::size_t waiting() const { return detail::parking::waiting(this); }
 
 private:
     bool wait_until(detail::Deadline deadline, const StopToken* stop);
@@ -11336,13 +11376,13 @@ public:
     void release();
 
     /// Whether any thread holds it now.
-    [[nodiscard]] bool locked() const noexcept { return owner(word_.load(std::memory_order_acquire)) != 0; }
+    bool locked() const noexcept { return owner(word_.load(std::memory_order_acquire)) != 0; }
     /// Whether the calling thread holds it.
     [[nodiscard]] bool owned() const noexcept {
         return owner(word_.load(std::memory_order_relaxed)) == detail::thread_key();
     }
     /// How many threads sleep until they get it; for tests and diagnosis.
-    [[nodiscard]] std::size_t waiting() const { return detail::parking::waiting(this); }
+    std::size_t waiting() const { return detail::parking::waiting(this); }
 
     // The standard's names.
     void lock() { acquire(); }
@@ -11508,9 +11548,9 @@ using CallResult = Returned<typename CallResultOf<call_form<std::decay_t<F>, std
 
 /// A callable that can be stored with these arguments and called once in another thread.
 template <class F, class... Args>
-concept CallableLater = std::is_constructible_v<std::decay_t<F>, F> &&
-                        (std::is_constructible_v<std::decay_t<Args>, Args>&&...) &&
-                        call_form<std::decay_t<F>, std::decay_t<Args>...>() != CallForm::none;
+concept CallableLater =
+    std::is_constructible_v<std::decay_t<F>, F> && (std::is_constructible_v<std::decay_t<Args>, Args> && ...) &&
+    call_form<std::decay_t<F>, std::decay_t<Args>...>() != CallForm::none;
 
 /// A callable and its arguments, kept by value until they are moved into the one call. `F` and `Args` are decayed.
 template <class F, class... Args>
@@ -11863,19 +11903,19 @@ inline void ThreadRegistry::forget_threads_of_parent() {
 /// Threads: every member from any thread. Copies, and infos of one thread, are equal.
 class ThreadInfo {
 public:
-    [[nodiscard]] const std::string& name() const noexcept { return record_->name; }
+    const std::string& name() const noexcept { return record_->name; }
     /// The thread's number in this program, never given to another; 0 before its start.
-    [[nodiscard]] std::uint64_t ident() const noexcept { return record_->ident.load(std::memory_order_relaxed); }
+    std::uint64_t ident() const noexcept { return record_->ident.load(std::memory_order_relaxed); }
     /// The operating system's number; 0 before its start.
-    [[nodiscard]] std::uint64_t native_id() const {
+    std::uint64_t native_id() const {
         if (ident() == 0) return 0;
         record_->begun.wait();  // a started thread is just about to say it
         return record_->native_id.load(std::memory_order_relaxed);
     }
     /// Whether nobody waits for it at the program's end.
-    [[nodiscard]] bool daemon() const noexcept { return record_->daemon; }
+    bool daemon() const noexcept { return record_->daemon; }
     /// Whether it was started and has not ended.
-    [[nodiscard]] bool is_alive() const noexcept { return ident() != 0 && !record_->ended.is_set(); }
+    bool is_alive() const noexcept { return ident() != 0 && !record_->ended.is_set(); }
 
     friend bool operator==(const ThreadInfo& a, const ThreadInfo& b) noexcept { return a.record_ == b.record_; }
 
@@ -11900,18 +11940,18 @@ inline ThreadInfo main_thread() {
 }
 
 /// The threads that live now: the main thread, those that plait started, and those that called `current_thread`.
-[[nodiscard]] inline std::vector<ThreadInfo> enumerate() {
+inline std::vector<ThreadInfo> enumerate() {
     std::vector<ThreadInfo> threads;
     for (auto& record : detail::ThreadRegistry::instance().living()) threads.push_back(ThreadInfo{std::move(record)});
     return threads;
 }
 /// How many `enumerate` would give.
-[[nodiscard]] inline std::size_t active_count() { return detail::ThreadRegistry::instance().count(); }
+inline std::size_t active_count() { return detail::ThreadRegistry::instance().count(); }
 
 /// The calling thread's `ident`.
-[[nodiscard]] inline std::uint64_t get_ident() { return current_thread().ident(); }
+inline std::uint64_t get_ident() { return current_thread().ident(); }
 /// The calling thread's `native_id`.
-[[nodiscard]] inline std::uint64_t get_native_id() { return os::native_thread_id(); }
+inline std::uint64_t get_native_id() { return os::native_thread_id(); }
 
 }  // namespace plait::inline PLAIT_ABI::threading
 
@@ -12010,11 +12050,13 @@ inline ExceptHook set_excepthook(ExceptHook hook) noexcept {
 class Thread {
 public:
     template <class F, class... Args>
-    requires(!std::is_same_v<std::decay_t<F>, ThreadOptions> && !std::is_same_v<std::decay_t<F>, Thread> &&
-             detail::CallableLater<F, Args...>) explicit Thread(F&& target, Args&&... args)
+        requires(!std::is_same_v<std::decay_t<F>, ThreadOptions> && !std::is_same_v<std::decay_t<F>, Thread> &&
+                 detail::CallableLater<F, Args...>)
+    explicit Thread(F&& target, Args&&... args)
         : Thread{ThreadOptions{}, std::forward<F>(target), std::forward<Args>(args)...} {}
     template <class F, class... Args>
-    requires detail::CallableLater<F, Args...> Thread(ThreadOptions options, F&& target, Args&&... args)
+        requires detail::CallableLater<F, Args...>
+    Thread(ThreadOptions options, F&& target, Args&&... args)
         : state_{std::make_shared<detail::ThreadState>(
               options.name.empty() ? detail::ThreadRegistry::instance().next_thread_name() : std::move(options.name),
               options.daemon)} {
@@ -12042,17 +12084,15 @@ public:
     bool request_stop() noexcept { return state_ != nullptr && state_->stop.request_stop(); }
     [[nodiscard]] StopToken stop_token() const { return state().stop.get_token(); }
 
-    [[nodiscard]] const std::string& name() const { return state().name; }
-    [[nodiscard]] bool daemon() const { return state().daemon; }
+    const std::string& name() const { return state().name; }
+    bool daemon() const { return state().daemon; }
     /// As of ThreadInfo.
-    [[nodiscard]] std::uint64_t ident() const { return info().ident(); }
-    [[nodiscard]] std::uint64_t native_id() const { return info().native_id(); }
+    std::uint64_t ident() const { return info().ident(); }
+    std::uint64_t native_id() const { return info().native_id(); }
     /// Whether it was started and has not ended.
-    [[nodiscard]] bool is_alive() const { return info().is_alive(); }
+    bool is_alive() const { return info().is_alive(); }
     /// What left the target, once it has ended; else null.
-    [[nodiscard]] std::exception_ptr exception() const {
-        return state().ended.is_set() ? state().exception : std::exception_ptr{};
-    }
+    std::exception_ptr exception() const { return state().ended.is_set() ? state().exception : std::exception_ptr{}; }
     /// What current_thread() gives in it.
     [[nodiscard]] ThreadInfo info() const {
         static_cast<void>(state());
@@ -12886,9 +12926,7 @@ namespace detail {
 
 /// Anything that a range-for goes over.
 template <class Range>
-concept Iterable = requires(Range& range) {
-    std::ranges::begin(range) != std::ranges::end(range);
-};
+concept Iterable = requires(Range& range) { std::ranges::begin(range) != std::ranges::end(range); };
 
 /// Calls `f` with the elements of each tuple.
 template <class F>
@@ -12943,18 +12981,20 @@ public:
 
     /// Has `f(args...)` called, and returns its result's future. Throws: UsageError after `close`.
     template <class F, class... Args>
-    requires detail::CallableLater<F, Args...> Future<detail::CallResult<F, Args...>> apply_async(F&& f,
-                                                                                                  Args&&... args) {
+        requires detail::CallableLater<F, Args...>
+    Future<detail::CallResult<F, Args...>> apply_async(F&& f, Args&&... args) {
         return detail::submit_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
     }
     /// The same; Python's executors call it so.
     template <class F, class... Args>
-    requires detail::CallableLater<F, Args...> Future<detail::CallResult<F, Args...>> submit(F&& f, Args&&... args) {
+        requires detail::CallableLater<F, Args...>
+    Future<detail::CallResult<F, Args...>> submit(F&& f, Args&&... args) {
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...);
     }
     /// Has it called and waits: returns what it returns, throws what it throws.
     template <class F, class... Args>
-    requires detail::CallableLater<F, Args...> detail::CallResult<F, Args...> apply(F&& f, Args&&... args) {
+        requires detail::CallableLater<F, Args...>
+    detail::CallResult<F, Args...> apply(F&& f, Args&&... args) {
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...).get();
     }
 
@@ -13008,9 +13048,9 @@ public:
     void join();
 
     /// How many threads there are to run calls.
-    [[nodiscard]] std::size_t size() const { return core().size(); }
+    std::size_t size() const { return core().size(); }
     /// How many of them sleep for want of calls; for tests and diagnosis.
-    [[nodiscard]] std::size_t waiting() const { return core().idle(); }
+    std::size_t waiting() const { return core().idle(); }
 
 private:
     static std::shared_ptr<detail::PoolCore> make_core(std::int64_t workers) {
@@ -13085,11 +13125,11 @@ public:
     }
 
     /// Whether any thread holds it now.
-    [[nodiscard]] bool locked() const noexcept { return lock_.locked(); }
+    bool locked() const noexcept { return lock_.locked(); }
     /// Whether the calling thread holds it.
     [[nodiscard]] bool owned() const noexcept { return lock_.owned(); }
     /// How many threads sleep until they get it; for tests and diagnosis.
-    [[nodiscard]] std::size_t waiting() const { return lock_.waiting(); }
+    std::size_t waiting() const { return lock_.waiting(); }
 
     // The standard's names.
     void lock() { acquire(); }

@@ -224,8 +224,7 @@ TEST_CASE("a loop that closes asks its threads to stop, and joins them before it
 
 TEST_CASE("run_in_executor with a null pool calls on the loop's threads") {
     aio::run([]() -> Coroutine<void> {
-        auto future = aio::get_running_loop().run_in_executor(
-            nullptr, [](int x) { return x + 1; }, 2);
+        auto future = aio::get_running_loop().run_in_executor(nullptr, [](int x) { return x + 1; }, 2);
         const int value = co_await future;
         CHECK(value == 3);
     });

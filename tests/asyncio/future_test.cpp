@@ -178,3 +178,18 @@ TEST_CASE("a manual clock stands while a future is awaited") {
         timer.cancel();
     });
 }
+
+TEST_CASE("a future that its await cancels may cancel the awaiting task once more") {
+    run_virtual([]() -> Coroutine<void> {
+        plait::Promise<int> promise;
+        plait::Future<int> future = promise.future();
+        auto task = aio::create_task([](plait::Future<int> f) -> Coroutine<int> { co_return co_await f; }, future);
+        future.add_done_callback([&](const plait::Future<int>&) { task.cancel(); });
+        co_await aio::sleep(0s);
+        co_await aio::sleep(0s);
+        task.cancel();
+        co_await aio::sleep(0s);
+        co_await aio::sleep(0s);
+        CHECK(task.cancelled());
+    });
+}

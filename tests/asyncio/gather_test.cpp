@@ -7,6 +7,7 @@
 #include "asyncio/virtual_time.hpp"
 #include "support/catch.hpp"
 
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -304,4 +305,64 @@ TEST_CASE("a hundred thousand sleeping coroutines are gathered") {
         CHECK(all == std::vector<int>(100'000, 1));
         CHECK(now() == 999s);
     });
+}
+
+TEST_CASE("a task that ends after the failure, in the same pass, does not wake its gather twice") {
+    run_virtual([]() -> Coroutine<void> {
+        // The task's second begins after that of what fails, and ends with it: time stands while anything runs.
+        auto task = aio::create_task([]() -> Coroutine<int> {
+            for (int i = 0; i < 5; ++i) co_await aio::sleep(0s);
+            co_return co_await late(1);
+        });
+        const auto how = co_await ending(aio::gather(fails("failed"), task));
+        CHECK(how == "error: failed");
+        co_await aio::sleep(1s);
+        CHECK(task.done());
+    });
+}
+
+TEST_CASE("gathers that wait for one another end when one is cancelled") {
+    run_virtual([]() -> Coroutine<void> {
+        Task<void> first;
+        Task<void> second;
+        const auto waits_for = [](const Task<void>& other) -> Coroutine<void> { co_await aio::gather(other); };
+        first = aio::create_task(waits_for(second));
+        second = aio::create_task(waits_for(first));
+        co_await aio::sleep(1s);
+        first.cancel();
+        co_await aio::sleep(1s);
+        CHECK(first.cancelled());
+        CHECK(second.cancelled());
+        // What names itself is a ring, too.
+        Task<void> alone;
+        alone = aio::create_task(waits_for(alone));
+        co_await aio::sleep(1s);
+        alone.cancel();
+        co_await aio::sleep(1s);
+        CHECK(alone.cancelled());
+    });
+}
+
+TEST_CASE("a gather may be cancelled by what dies with its loop") {
+    struct Cancels {
+        explicit Cancels(aio::AnyTask& victim) : task{victim} {}
+        ~Cancels() { task.cancel(); }
+        aio::AnyTask& task;
+    };
+    aio::AnyTask victim;
+    support::ErrorLog log;
+    {
+        aio::EventLoop loop{{.manual_clock = true}};
+        log.watch(loop);
+        static_cast<void>(loop.create_task(
+            [](aio::AnyTask& task) -> Coroutine<void> {
+                const Cancels guard{task};
+                co_await aio::sleep(1h);
+            },
+            std::ref(victim)));
+        victim = loop.create_task(aio::gather(late(1, 1h), late(2, 1h)));
+        loop.run_until_complete(late(0));
+    }
+    CHECK(victim.cancelled());
+    CHECK(log.tasks.size() == 4);
 }

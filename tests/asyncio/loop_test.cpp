@@ -458,7 +458,25 @@ TEST_CASE("two loops run in two threads, each with its own tasks") {
 TEST_CASE("run_in_executor asks the pool that it is given") {
     EventLoop loop;
     Pool pool;
-    CHECK(loop.run_in_executor(
-                  pool, [](int x) { return x + 1; }, 2)
-              .get() == 3);
+    CHECK(loop.run_in_executor(pool, [](int x) { return x + 1; }, 2).get() == 3);
+}
+
+TEST_CASE("an exception handler may set another in its place") {
+    EventLoop loop;
+    std::string seen;
+    loop.set_exception_handler([&, text = std::string(100, 'x')](EventLoop& own, const aio::ErrorContext&) {
+        own.set_exception_handler(nullptr);
+        seen = text;
+    });
+    loop.call_soon([] { throw std::runtime_error("failed"); });
+    run_once(loop);
+    CHECK(seen == std::string(100, 'x'));
+}
+
+TEST_CASE("a loop does not wait for another loop's task") {
+    EventLoop loop{{.manual_clock = true}};
+    EventLoop other{{.manual_clock = true}};
+    auto task = other.create_task(late(1));
+    CHECK_THROWS_AS(loop.run_until_complete(task), UsageError);
+    CHECK(other.run_until_complete(task) == 1);
 }

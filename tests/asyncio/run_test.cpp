@@ -170,3 +170,13 @@ TEST_CASE("after stop in the main coroutine run says so, and cleans up") {
     CHECK_THROWS_AS(run_virtual(body), plait::UsageError);
     CHECK(cleaned);
 }
+
+TEST_CASE("run calls the callbacks of the tasks that it cancels") {
+    bool cancelled = false;
+    run_virtual([&]() -> Coroutine<void> {
+        auto task = aio::create_task(aio::sleep(1h));
+        task.add_done_callback([&](const aio::AnyTask& ended) { cancelled = ended.cancelled(); });
+        co_await aio::sleep(1s);
+    });
+    CHECK(cancelled);
+}

@@ -496,3 +496,22 @@ TEST_CASE("the arguments of a task die at its end, whoever keeps the handle") {
         CHECK(alive.expired());
     });
 }
+
+TEST_CASE("a destructor may cancel its own task while the loop dies") {
+    struct Cancels {
+        explicit Cancels(aio::AnyTask task) : own{std::move(task)} {}
+        ~Cancels() { own.cancel(); }
+        aio::AnyTask own;
+    };
+    support::ErrorLog log;
+    {
+        aio::EventLoop loop{{.manual_clock = true}};
+        log.watch(loop);
+        static_cast<void>(loop.create_task([]() -> Coroutine<void> {
+            const Cancels guard{aio::current_task()};
+            co_await hang();
+        }));
+        loop.run_until_complete(late(1));
+    }
+    CHECK(log.tasks == std::vector<std::string>{"Task-1"});
+}

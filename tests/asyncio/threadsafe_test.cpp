@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -127,4 +128,28 @@ TEST_CASE("a loop that closes meanwhile breaks the promise, and a closed one tak
     CHECK_THROWS_AS(run_coroutine_threadsafe(hang(cancelled), *loop), plait::UsageError);
     loop.reset();
     CHECK_FALSE(begun.cancel());
+}
+
+TEST_CASE("a loop closes while one of its threads waits for its task") {
+    std::string how;
+    {
+        aio::EventLoop loop;
+        support::ErrorLog log;
+        log.watch(loop);
+        const auto hang = [](aio::EventLoop& own) -> Coroutine<void> {
+            own.stop();
+            co_await aio::sleep(plait::Timeout::never());
+        };
+        const auto call = loop.run_in_executor(nullptr, [&] {
+            try {
+                aio::run_coroutine_threadsafe(hang(loop), loop).get(60s);
+            } catch (const plait::BrokenPromiseError&) {
+                how = "broken";
+            }
+        });
+        loop.run_forever();
+        loop.close();
+        CHECK(call.ready());
+    }
+    CHECK(how == "broken");
 }

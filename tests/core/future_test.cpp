@@ -132,7 +132,9 @@ TEST_CASE("a result is set once, and a promise that goes unkept is an error, not
         CHECK_THROWS_AS(promise.set_exception(broken()), UsageError);
     }
     CHECK(future.get() == 1);
-    { future = Promise<int>().future(); }
+    {
+        future = Promise<int>().future();
+    }
     CHECK_THROWS_AS(future.get(1s), BrokenPromiseError);
 }
 
@@ -215,7 +217,9 @@ TEST_CASE("an error that nobody looked at is reported when the last future goes"
 TEST_CASE("an error that comes after the last future has gone is reported then") {
     const CountReports count;
     Promise<int> promise;
-    { const Future<int> future = promise.future(); }
+    {
+        const Future<int> future = promise.future();
+    }
     promise.set_exception(broken());
     CHECK(reports == 1);
 }

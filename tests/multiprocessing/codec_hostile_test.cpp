@@ -88,7 +88,7 @@ struct Any {
             return static_cast<T>(dice.below(1'000)) / 8 - 50;
         } else if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
             return static_cast<T>(dice.below(256));
-        } else if constexpr (requires(T & container) { container.push_back(any<typename T::value_type>(dice)); }) {
+        } else if constexpr (requires(T& container) { container.push_back(any<typename T::value_type>(dice)); }) {
             T result;
             for (std::uint32_t n = dice.below(5); n > 0; --n) result.push_back(any<typename T::value_type>(dice));
             return result;

@@ -98,7 +98,7 @@ struct plait::multiprocessing::Codec<Celsius> {
     static Celsius decode(Decoder& in) { return {static_cast<double>(in.read<int>())}; }
 };
 template <class T>
-requires plait::multiprocessing::Encodable<T>
+    requires plait::multiprocessing::Encodable<T>
 struct plait::multiprocessing::Codec<Box<T>> {
     static void encode(Encoder& out, const Box<T>& box) { out.write(box.value); }
     static Box<T> decode(Decoder& in) { return Box<T>{in.read<T>()}; }

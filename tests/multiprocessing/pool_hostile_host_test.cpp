@@ -47,8 +47,8 @@ TEST_CASE("a forked copy of the program neither uses nor ends the pool") {
 }
 
 TEST_CASE("a pool needs no SIGCHLD and reaps nobody else's child") {
-    struct ::sigaction ignore {};
-    struct ::sigaction before {};
+    struct ::sigaction ignore{};
+    struct ::sigaction before{};
     ignore.sa_handler = SIG_IGN;
     const bool ignores = GENERATE(false, true);
     const pid_t stranger = ::fork();
@@ -68,7 +68,7 @@ TEST_CASE("a pool needs no SIGCHLD and reaps nobody else's child") {
         CHECK(pool.apply(square, 3) == 9);
         CHECK(pool.apply([](int) { return WEXITSTATUS(std::system("exit 4")); }, 0) == 4);
     }
-    struct ::sigaction after {};
+    struct ::sigaction after{};
     ::sigaction(SIGCHLD, &before, &after);
     CHECK(after.sa_handler == (ignores ? SIG_IGN : before.sa_handler));
     if (!ignores) ::waitpid(stranger, &status, 0);
@@ -76,8 +76,8 @@ TEST_CASE("a pool needs no SIGCHLD and reaps nobody else's child") {
 }
 
 TEST_CASE("writing to workers that died raises no SIGPIPE") {
-    struct ::sigaction by_default {};
-    struct ::sigaction before {};
+    struct ::sigaction by_default{};
+    struct ::sigaction before{};
     by_default.sa_handler = SIG_DFL;
     ::sigaction(SIGPIPE, &by_default, &before);
     {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <string>
 
 // Processes of programs that end, are killed, reap every child or none, and fork by themselves.
@@ -89,6 +90,26 @@ TEST_CASE("a daemon goes with its program, however that ends, and others stay") 
     CHECK(is_alive(pids[2]));
     others_gate.open();
     CHECK(within(30s, [&] { return !is_alive(pids[2]); }));
+}
+
+TEST_CASE("a daemon that is stopped and goes on while it ends has ended by itself") {
+    constexpr auto end_at = [](const std::string& gate) {
+        static std::string path;
+        path = gate;
+        std::atexit([] { pass_gate(path); });
+    };
+    Gate gate;
+    Process daemon(ProcessOptions{.daemon = true, .start_method = StartMethod::spawn}, end_at, gate.path());
+    daemon.start();
+    REQUIRE(gate.reached());
+    const int pid = static_cast<int>(*daemon.pid());
+    ::kill(pid, SIGSTOP);
+    REQUIRE(within(30s, [&] { return process_state(pid).value().state == 'T'; }));
+    ::kill(pid, SIGCONT);
+    CHECK_FALSE(daemon.join(20ms));
+    gate.open();
+    daemon.join();
+    CHECK(daemon.exit_status().text == "exited with status 0");
 }
 
 TEST_CASE("a daemon whose program ends at once does not stay") {

@@ -81,8 +81,8 @@ TEST_CASE("a deadline ends send_all and receive_all") {
 }
 
 TEST_CASE("the end of the other end is told, after what it sent, and raises no SIGPIPE") {
-    struct ::sigaction by_default {};
-    struct ::sigaction before {};
+    struct ::sigaction by_default{};
+    struct ::sigaction before{};
     by_default.sa_handler = SIG_DFL;
     ::sigaction(SIGPIPE, &by_default, &before);
     ChannelEnds channel = make_channel();

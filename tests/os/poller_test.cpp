@@ -57,8 +57,8 @@ TEST_CASE("poll waits until its deadline and no less") {
 
 TEST_CASE("a signal does not end poll") {
     static std::atomic<int> signals{0};
-    struct ::sigaction count {};
-    struct ::sigaction before {};
+    struct ::sigaction count{};
+    struct ::sigaction before{};
     count.sa_handler = [](int) { ++signals; };
     ::sigaction(SIGUSR1, &count, &before);
     const ChannelEnds channel = make_channel();

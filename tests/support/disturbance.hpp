@@ -19,7 +19,7 @@ class SignalStorm {
 public:
     SignalStorm() {
         count_ = 0;
-        struct sigaction action {};
+        struct sigaction action{};
         action.sa_handler = [](int) { count_ = count_ + 1; };
         ::sigemptyset(&action.sa_mask);
         ::sigaction(SIGUSR1, &action, &before_);
@@ -43,7 +43,7 @@ public:
 
 private:
     static inline volatile sig_atomic_t count_ = 0;
-    struct sigaction before_ {};
+    struct sigaction before_{};
     timer_t timer_{};
 };
 

@@ -32,7 +32,7 @@ std::vector<std::string> names_in_shared_memory() {
     std::vector<std::string> names;
     std::error_code missing;
     for (const auto& entry : std::filesystem::directory_iterator{"/dev/shm", missing}) {
-        struct stat status {};
+        struct stat status{};
         if (::stat(entry.path().c_str(), &status) != 0 || status.st_uid != ::geteuid()) continue;
         const std::string name = entry.path().filename().string();
         if (name.find("plait") != std::string::npos) names.push_back(name);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -22,10 +23,9 @@ inline int call_abort(int) {
     ::signal(SIGABRT, SIG_DFL);
     std::abort();
 }
-inline int write_to_null(int) {
+inline int write_to_forbidden_memory(int) {
     ::signal(SIGSEGV, SIG_DFL);
-    volatile int* volatile nothing = nullptr;
-    *nothing = 1;
+    *static_cast<volatile int*>(::mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) = 1;
     return 0;
 }
 

@@ -10,6 +10,7 @@ extern "C" {
 const char* __asan_default_options();
 const char* __ubsan_default_options();
 const char* __tsan_default_options();
+const char* __tsan_default_suppressions();
 
 const char* __asan_default_options() { return PLAIT_TEST_CRASHES ":detect_stack_use_after_return=1"; }
 
@@ -17,5 +18,8 @@ const char* __ubsan_default_options() { return "print_stacktrace=1"; }
 
 // die_after_fork=0: a forked child may start threads. halt_on_error=1: a race in a child is a failure of the child.
 const char* __tsan_default_options() { return PLAIT_TEST_CRASHES ":die_after_fork=0:halt_on_error=1"; }
+
+// libstdc++ counts the owners of an exception and of its text where ThreadSanitizer cannot see it.
+const char* __tsan_default_suppressions() { return "called_from_lib:libstdc++.so\n"; }
 
 }  // extern "C"

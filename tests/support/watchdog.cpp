@@ -237,7 +237,7 @@ void install() {
     std::array<void*, 1> frame;
     ::backtrace(frame.data(), 1);
 
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_flags = SA_RESTART;
     action.sa_handler = expire;
     ::sigaction(SIGALRM, &action, nullptr);

@@ -115,7 +115,9 @@ TEST_CASE("all who wait get it in turn") {
 TEST_CASE("a lock works with every standard guard, and guards release when an exception passes") {
     Lock lock;
     Lock other;
-    { const std::scoped_lock both{lock, other}; }
+    {
+        const std::scoped_lock both{lock, other};
+    }
     {
         std::unique_lock guard{lock, std::defer_lock};
         CHECK(guard.try_lock_for(1ms));

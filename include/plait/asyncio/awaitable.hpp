@@ -59,12 +59,13 @@ namespace detail {
 template <class A>
 struct AwaitResult {};  // of what cannot be awaited, nothing: an overload for it is no candidate
 template <class A>
-requires requires { typename std::remove_cvref_t<A>::value_type; }
+    requires requires { typename std::remove_cvref_t<A>::value_type; }
 struct AwaitResult<A> {
     using Type = typename std::remove_cvref_t<A>::value_type;
 };
 template <class A>
-requires(Awaitable<A> && !requires { typename std::remove_cvref_t<A>::value_type; }) struct AwaitResult<A> {
+    requires(Awaitable<A> && !requires { typename std::remove_cvref_t<A>::value_type; })
+struct AwaitResult<A> {
     using Type = decltype(std::declval<AwaiterOf<A>>().await_resume());
 };
 

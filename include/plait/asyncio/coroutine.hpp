@@ -46,7 +46,7 @@ public:
     using value_type = T;
     using promise_type = detail::CoroutinePromise<T>;
 
-    Coroutine(Coroutine && other) noexcept : handle_{std::exchange(other.handle_, nullptr)} {}
+    Coroutine(Coroutine&& other) noexcept : handle_{std::exchange(other.handle_, nullptr)} {}
     Coroutine& operator=(Coroutine&& other) noexcept {
         Coroutine taken{std::move(other)};
         std::swap(handle_, taken.handle_);
@@ -55,13 +55,13 @@ public:
     ~Coroutine();
 
     /// Whether it is still to be awaited or started.
-    [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(handle_); }
+    bool valid() const noexcept { return static_cast<bool>(handle_); }
 
     /// Runs it in the task that awaits it, and gives its result or throws its exception.
     ///
     /// Cancel: reaches the innermost await, and comes back as its CancelledError if nobody stops it there.
-    detail::CoroutineAwaiter<T> operator co_await()&& { return detail::CoroutineAwaiter<T>{release()}; }
-    detail::CoroutineAwaiter<T> operator co_await()& { return std::move(*this).operator co_await(); }
+    detail::CoroutineAwaiter<T> operator co_await() && { return detail::CoroutineAwaiter<T>{release()}; }
+    detail::CoroutineAwaiter<T> operator co_await() & { return std::move(*this).operator co_await(); }
 
 private:
     friend promise_type;
@@ -117,11 +117,13 @@ public:
     FinalAwaiter final_suspend() const noexcept { return FinalAwaiter{}; }
 
     template <class A>
-    requires Awaitable<A> A && await_transform(A&& awaitable)
-    noexcept { return static_cast<A&&>(awaitable); }
+        requires Awaitable<A>
+    A&& await_transform(A&& awaitable) noexcept {
+        return static_cast<A&&>(awaitable);
+    }
     template <class A>
-    requires(!Awaitable<A>) std::suspend_never await_transform(A&&)
-    noexcept {
+        requires(!Awaitable<A>)
+    std::suspend_never await_transform(A&&) noexcept {
         static_assert(Awaitable<A>,
                       "plait: a Coroutine can await coroutines, tasks, futures and what this library offers; wrap "
                       "anything else in a plait::Promise and await its future");
@@ -140,7 +142,8 @@ public:
         return Coroutine<T>{std::coroutine_handle<CoroutinePromise>::from_promise(*this)};
     }
     template <class U = T>
-    requires(std::is_convertible_v<U&&, T> || std::is_constructible_v<T, U&&>) void return_value(U&& value) {
+        requires(std::is_convertible_v<U &&, T> || std::is_constructible_v<T, U &&>)
+    void return_value(U&& value) {
         outcome.set_value(std::forward<U>(value));
     }
     void unhandled_exception() noexcept { outcome.set_exception(std::current_exception()); }

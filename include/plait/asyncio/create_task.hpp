@@ -26,13 +26,13 @@ struct CreateTask {
         return get_running_loop().create_task(std::move(coroutine));
     }
     template <class F, class... Args>
-    requires CoroutineFunction<F, Args...>
+        requires CoroutineFunction<F, Args...>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
         F&& function, Args&&... args) const {
         return get_running_loop().create_task(std::forward<F>(function), std::forward<Args>(args)...);
     }
     template <class A>
-    requires PlainAwaitable<A>
+        requires PlainAwaitable<A>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
         A&& awaitable) const {
         return get_running_loop().create_task(std::forward<A>(awaitable));
@@ -44,7 +44,7 @@ struct EnsureFuture {
     ///
     /// Python: asyncio.ensure_future. Throws: UsageError where no loop runs.
     template <class A>
-    requires Awaitable<A>
+        requires Awaitable<A>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
         A&& awaitable) const {
         return task_of(get_running_loop(), std::forward<A>(awaitable));

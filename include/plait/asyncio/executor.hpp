@@ -74,7 +74,8 @@ struct ToThreadFunction {
     /// Cancel: a call that queues is dropped. One that runs is asked to stop by its token, and its end is waited for; an
     /// error that it ends with is thrown, else CancelledError.
     template <class F, class... Args>
-    requires(!std::is_same_v<std::decay_t<F>, ToThreadOptions>) auto operator()(F&& f, Args&&... args) const {
+        requires(!std::is_same_v<std::decay_t<F>, ToThreadOptions>)
+    auto operator()(F&& f, Args&&... args) const {
         return (*this)(ToThreadOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
     }
     template <class F, class... Args>

@@ -86,7 +86,8 @@ private:
     std::size_t left_ = 0;
     std::size_t started_left_ = 0;
     bool fails_fast_;
-    bool asked_ = false;        // somebody cancelled the gather itself: it waits for all of them
+    bool asked_ = false;  // somebody cancelled the gather itself: it waits for all of them
+    bool woken_ = false;
     std::exception_ptr error_;  // what it will throw
     TaskBase* waiting_ = nullptr;
     Stragglers stragglers_;
@@ -119,7 +120,8 @@ inline void Gathering::on_end(Link& link) noexcept {
         error_ = state.exception();
         if (!asked_) cancel_started();
     }
-    if (waiting_ != nullptr && complete()) waiting_->wake();
+    // Once: after a failure, tasks that were handed in go on, and may end before the one that was woken has its turn.
+    if (waiting_ != nullptr && complete() && !std::exchange(woken_, true)) waiting_->wake();
 }
 
 inline void Gathering::cancel_started() noexcept {
@@ -155,12 +157,14 @@ struct GatherFunction {
     /// thrown; tasks that were given go on. With `return_exceptions` all are waited for.
     /// Cancel: cancels all of them, waits for their end, then throws.
     template <class... As>
-    requires(Awaitable<As>&&...) auto operator()(As&&... awaitables) const {
+        requires(Awaitable<As> && ...)
+    auto operator()(As&&... awaitables) const {
         return all<false>(
             std::tuple<decltype(child_of(std::forward<As>(awaitables)))...>{child_of(std::forward<As>(awaitables))...});
     }
     template <class... As>
-    requires(Awaitable<As>&&...) auto operator()(ReturnExceptions, As&&... awaitables) const {
+        requires(Awaitable<As> && ...)
+    auto operator()(ReturnExceptions, As&&... awaitables) const {
         return all<true>(
             std::tuple<decltype(child_of(std::forward<As>(awaitables)))...>{child_of(std::forward<As>(awaitables))...});
     }

@@ -27,7 +27,7 @@ public:
         if (--owners_ == 0) delete this;
     }
 
-    [[nodiscard]] bool cancelled() const noexcept { return stage_ == Stage::cancelled; }
+    bool cancelled() const noexcept { return stage_ == Stage::cancelled; }
     void cancel() noexcept {
         if (stage_ != Stage::scheduled) return;
         stage_ = Stage::cancelled;
@@ -121,9 +121,9 @@ public:
 
     /// Sees to it that the callback never runs, and destroys it; nothing where it has run or was cancelled.
     void cancel() noexcept { callback_->cancel(); }
-    [[nodiscard]] bool cancelled() const noexcept { return callback_->cancelled(); }
+    bool cancelled() const noexcept { return callback_->cancelled(); }
     /// The time on the loop's clock that it was scheduled for; of `call_soon`'s, the clock's zero.
-    [[nodiscard]] std::chrono::steady_clock::time_point when() const noexcept {
+    std::chrono::steady_clock::time_point when() const noexcept {
         using Clock = std::chrono::steady_clock;
         return Clock::time_point{
             std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{callback_->deadline()})};

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -73,7 +74,8 @@ public:
     ///
     /// Throws: UsageError where the loop was stopped before that, and as `run_forever`.
     template <class A>
-    requires Awaitable<A> detail::Awaited<A> run_until_complete(A&& awaitable);
+        requires Awaitable<A>
+    detail::Awaited<A> run_until_complete(A&& awaitable);
     /// Runs until `stop`. Throws: UsageError where this loop is closed, or a loop runs on this thread already.
     void run_forever();
     /// Ends `run_forever` or `run_until_complete` after the present pass; before them, after their first.
@@ -82,8 +84,8 @@ public:
     ///
     /// Throws: UsageError while it runs.
     void close();
-    [[nodiscard]] bool is_running() const noexcept { return running_.load(std::memory_order_relaxed); }
-    [[nodiscard]] bool is_closed() const noexcept { return core_.closed; }
+    bool is_running() const noexcept { return running_.load(std::memory_order_relaxed); }
+    bool is_closed() const noexcept { return core_.closed; }
 
     /// Makes a task, which begins in the next pass.
     ///
@@ -92,7 +94,7 @@ public:
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> create_task(
         Coroutine<T>&& coroutine);
     template <class F, class... Args>
-    requires detail::CoroutineFunction<F, Args...>
+        requires detail::CoroutineFunction<F, Args...>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(F&& function,
                                                                                                       Args&&... args) {
         return create_task(detail::stored_call(std::decay_t<F>(std::forward<F>(function)),
@@ -100,7 +102,7 @@ public:
     }
     /// Of anything else that can be awaited: `create_task(sleep(1s))`.
     template <class A>
-    requires detail::PlainAwaitable<A>
+        requires detail::PlainAwaitable<A>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(A&& awaitable) {
         return create_task(detail::as_coroutine(std::remove_cvref_t<A>(std::forward<A>(awaitable))));
     }
@@ -123,7 +125,7 @@ public:
     void call_soon_threadsafe(F&& f, Args&&... args);
 
     /// The time on the loop's clock: the steady clock, unless it is a manual one.
-    [[nodiscard]] Clock::time_point time() const noexcept {
+    Clock::time_point time() const noexcept {
         return Clock::time_point{std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{core_.now()})};
     }
 
@@ -142,7 +144,7 @@ public:
     /// standard error. What the handler throws is reported there.
     template <class Handler>
     void set_exception_handler(Handler&& handler) {
-        core_.exception_handler = std::forward<Handler>(handler);
+        core_.exception_handler = std::make_shared<detail::LoopCore::ExceptionHandler>(std::forward<Handler>(handler));
     }
     void call_exception_handler(const ErrorContext& context) noexcept { core_.report(context); }
 
@@ -269,7 +271,8 @@ inline void EventLoop::run_forever() {
 }
 
 template <class A>
-requires Awaitable<A> detail::Awaited<A> EventLoop::run_until_complete(A&& awaitable) {
+    requires Awaitable<A>
+detail::Awaited<A> EventLoop::run_until_complete(A&& awaitable) {
     if (detail::running().loop != nullptr)
         throw UsageError("an event loop runs on this thread already: await, or create a task, instead of running");
     auto task = detail::task_of(*this, std::forward<A>(awaitable));
@@ -278,6 +281,9 @@ requires Awaitable<A> detail::Awaited<A> EventLoop::run_until_complete(A&& await
 }
 
 inline void EventLoop::run_until_done(const AnyTask& task) {
+    const detail::TaskBase& state = detail::TaskAccess::state(task);
+    if (!state.done() && state.loop() != &core_)
+        throw UsageError("this Task belongs to another event loop, which alone can run it");
     {
         const StopAtEnd link{task, *this};
         run_forever();
@@ -289,10 +295,13 @@ inline void EventLoop::close() {
     if (is_running()) throw UsageError("EventLoop::close: the loop runs; stop it first");
     if (core_.closed) return;
     core_.closed = true;
-    // Threads first: they may use what the tasks' frames hold. Then nothing can be posted any more.
-    core_.executor = nullptr;
-    const std::vector<detail::Mailbox::Mail> unread = core_.mailbox->close();
+    // First whoever waits for this loop hears that nothing comes: a thread that is to be joined may be among them.
+    core_.mailbox->close().clear();
     core_.ready.clear();
+    for (detail::TaskLink* link = core_.tasks.following; link != &core_.tasks; link = link->following)
+        static_cast<detail::TaskBase*>(link)->abandon_links();
+    // Then the threads: they may use what the tasks' frames hold.
+    core_.executor = nullptr;
     while (core_.tasks.following != &core_.tasks) static_cast<detail::TaskBase*>(core_.tasks.following)->abandon();
     core_.ready.clear();
     core_.timers.clear();

@@ -25,8 +25,12 @@ inline void cancel_all_tasks(EventLoop& loop) {
     const RunningScope scope{loop, LoopAccess::running_flag(loop)};
     Stragglers stragglers{loop};
     std::vector<AnyTask> cancelled;
+    bool calls_left = true;
     std::uint32_t seen = 0;
-    while (core.tasks.following != &core.tasks) {
+    const auto any_task = [&] { return core.tasks.following != &core.tasks; };
+    // And a pass after the last task's end: there the callbacks of its end are called, which may start others.
+    while (any_task() || (std::exchange(calls_left, false) && !core.ready.empty())) {
+        if (any_task()) calls_left = true;
         // Tasks that others start while they clean up are cancelled too, in their turn.
         const std::uint32_t made = core.tasks_made;
         if (seen != made) {
@@ -57,8 +61,8 @@ struct RunFunction {
     /// Python: asyncio.run. Tasks that still run are cancelled and awaited, and their errors go to the exception handler.
     /// Throws: UsageError where a loop runs on this thread already.
     template <class A>
-    requires Awaitable<A> Awaited<A>
-    operator()(A&& awaitable, EventLoopOptions options = {}) const {
+        requires Awaitable<A>
+    Awaited<A> operator()(A&& awaitable, EventLoopOptions options = {}) const {
         check_no_loop();
         EventLoop loop{options};
         auto task = task_of(loop, std::forward<A>(awaitable));
@@ -72,7 +76,7 @@ struct RunFunction {
         return std::move(task).result();
     }
     template <class F, class... Args>
-    requires CoroutineFunction<F, Args...>
+        requires CoroutineFunction<F, Args...>
     auto operator()(F&& function, Args&&... args) const {
         check_no_loop();
         return (*this)(stored_call(std::decay_t<F>(std::forward<F>(function)),

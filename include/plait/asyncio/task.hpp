@@ -47,7 +47,7 @@ public:
         if (state_ != nullptr) state_->drop_owner();
     }
 
-    [[nodiscard]] bool valid() const noexcept { return state_ != nullptr; }
+    bool valid() const noexcept { return state_ != nullptr; }
     friend bool operator==(const AnyTask& a, const AnyTask& b) noexcept { return a.state_ == b.state_; }
 
     /// Asks the task to end: CancelledError is thrown at the `await` where it is, or at its next; one that has not begun
@@ -56,19 +56,19 @@ public:
     /// Python: Task.cancel(msg). A task that awaits another passes the request on to that.
     bool cancel(const std::string& message = {}) { return state().cancel(message); }
     /// Whether it ended by a CancelledError.
-    [[nodiscard]] bool cancelled() const { return state().status() == Status::cancelled; }
-    [[nodiscard]] bool done() const { return state().done(); }
+    bool cancelled() const { return state().status() == Status::cancelled; }
+    bool done() const { return state().done(); }
     /// The exception that ended it, or null; a CancelledError too. Throws: UsageError before the end.
-    [[nodiscard]] std::exception_ptr exception() const;
+    std::exception_ptr exception() const;
 
     /// How many requests to cancel it there were, less those that `uncancel` took back.
-    [[nodiscard]] std::uint32_t cancelling() const { return state().cancel_requests(); }
+    std::uint32_t cancelling() const { return state().cancel_requests(); }
     /// Takes a request back, for code that has dealt with it: with the last, one not yet delivered is dropped. Returns
     /// how many are left.
     std::uint32_t uncancel() { return state().uncancel(); }
 
     /// "Task-1", unless it was given another.
-    [[nodiscard]] std::string name() const { return state().name(); }
+    std::string name() const { return state().name(); }
     void set_name(std::string name) { state().set_name(std::move(name)); }
 
 protected:
@@ -137,7 +137,7 @@ public:
     /// Python: Task.add_done_callback. Callbacks run in the order in which they were added; an exception that leaves one
     /// goes to the loop's exception handler.
     template <class F>
-    requires std::is_invocable_v<F&, Task<T>>
+        requires std::is_invocable_v<F&, Task<T>>
     void add_done_callback(F&& f);
 
     /// Waits for the task's end and gives its result, as `result` does. Returns at once where it has ended.
@@ -270,7 +270,7 @@ T Task<T>::result() && {
 
 template <class T>
 template <class F>
-requires std::is_invocable_v<F&, Task<T>>
+    requires std::is_invocable_v<F&, Task<T>>
 void Task<T>::add_done_callback(F&& f) {
     detail::TaskState<T>& task = typed_state();
     detail::LoopCore* const loop = task.loop();

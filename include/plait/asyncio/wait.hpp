@@ -132,12 +132,13 @@ struct WaitFunction {
         return each(children_of(awaitables), options);
     }
     template <class A, class... As>
-    requires(Awaitable<A> && (Awaitable<As> && ...)) auto operator()(A&& first, As&&... others) const {
+        requires(Awaitable<A> && (Awaitable<As> && ...))
+    auto operator()(A&& first, As&&... others) const {
         return (*this)(WaitOptions{}, std::forward<A>(first), std::forward<As>(others)...);
     }
     template <class A, class... As>
-    requires(Awaitable<A> && (Awaitable<As> && ...)) auto operator()(WaitOptions options, A&& first,
-                                                                     As&&... others) const {
+        requires(Awaitable<A> && (Awaitable<As> && ...))
+    auto operator()(WaitOptions options, A&& first, As&&... others) const {
         static_assert((std::is_same_v<Awaited<A>, Awaited<As>> && ...),
                       "plait: wait gives its tasks back in vectors, so all must be of one type");
         return pack<Awaited<A>>(

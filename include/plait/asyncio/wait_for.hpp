@@ -71,7 +71,7 @@ struct WaitForFunction {
     /// makes of that a value or an error of its own, that is the result. At zero or less a coroutine is not even started.
     /// Cancel: reaches what is awaited, and comes back as CancelledError.
     template <class A>
-    requires Awaitable<A>
+        requires Awaitable<A>
     auto operator()(A&& awaitable, Timeout timeout) const {
         return limited(child_or_awaitable(std::forward<A>(awaitable)), timeout);
     }

@@ -38,9 +38,9 @@ public:
         : TimeoutError{text}, pid_{pid}, task_{task} {}
 
     /// The process that was killed with the task.
-    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    std::int64_t pid() const noexcept { return pid_; }
     /// The task's number in its pool, counted from 0.
-    [[nodiscard]] std::uint64_t task() const noexcept { return task_; }
+    std::uint64_t task() const noexcept { return task_; }
 
 private:
     std::int64_t pid_;
@@ -84,11 +84,11 @@ public:
         : Error{type_name + ": " + text + " (in " + where + ")"}, type_name_{type_name}, text_{text}, where_{where} {}
 
     /// The exception's type, as the sender's compiler spells it.
-    [[nodiscard]] const std::string& type_name() const noexcept { return type_name_; }
+    const std::string& type_name() const noexcept { return type_name_; }
     /// What its `what()` said.
-    [[nodiscard]] const std::string& text() const noexcept { return text_; }
+    const std::string& text() const noexcept { return text_; }
     /// The process that threw it.
-    [[nodiscard]] const std::string& where() const noexcept { return where_; }
+    const std::string& where() const noexcept { return where_; }
 
 private:
     std::string type_name_;
@@ -103,11 +103,11 @@ public:
     ProcessDied(const std::string& text, std::int64_t pid, std::int64_t exitcode)
         : Error{text}, pid_{pid}, exitcode_{exitcode} {}
 
-    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    std::int64_t pid() const noexcept { return pid_; }
     /// The code it exited with; minus the signal's number where a signal ended it.
-    [[nodiscard]] std::int64_t exitcode() const noexcept { return exitcode_; }
+    std::int64_t exitcode() const noexcept { return exitcode_; }
     /// The signal that ended it, or 0.
-    [[nodiscard]] int signal() const noexcept { return exitcode_ < 0 ? static_cast<int>(-exitcode_) : 0; }
+    int signal() const noexcept { return exitcode_ < 0 ? static_cast<int>(-exitcode_) : 0; }
 
 private:
     std::int64_t pid_;
@@ -124,8 +124,8 @@ public:
     explicit CancelledError(std::string message) : message_{std::move(message)} {}
 
     /// What was said to `cancel`; may be empty.
-    [[nodiscard]] const std::string& message() const noexcept { return message_; }
-    [[nodiscard]] const char* what() const noexcept { return message_.empty() ? "cancelled" : message_.c_str(); }
+    const std::string& message() const noexcept { return message_; }
+    const char* what() const noexcept { return message_.empty() ? "cancelled" : message_.c_str(); }
 
 private:
     std::string message_;

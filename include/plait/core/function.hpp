@@ -23,8 +23,9 @@ public:
     MoveOnlyFunction() noexcept = default;
     MoveOnlyFunction(std::nullptr_t) noexcept {}
     template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, MoveOnlyFunction> &&
-             std::is_invocable_r_v<R, std::decay_t<F>&, Args...>) MoveOnlyFunction(F&& callable) {
+        requires(!std::is_same_v<std::remove_cvref_t<F>, MoveOnlyFunction> &&
+                 std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
+    MoveOnlyFunction(F&& callable) {
         using Callable = std::decay_t<F>;
         if constexpr (fits<Callable>) {
             ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
@@ -56,8 +57,8 @@ private:
     static constexpr std::size_t size = 4 * sizeof(void*);
 
     template <class F>
-    static constexpr bool fits = sizeof(F) <= size &&
-                                 alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
+    static constexpr bool fits =
+        sizeof(F) <= size && alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
 
     template <class F>
     static R call(F& callable, Args&&... args) {

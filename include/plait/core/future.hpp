@@ -41,7 +41,7 @@ public:
     Future(const Future& other) noexcept : state_{other.state_} {
         if (state_) state_->add_future();
     }
-    Future(Future && other) noexcept = default;
+    Future(Future&& other) noexcept = default;
     Future& operator=(Future other) noexcept {
         std::swap(state_, other.state_);
         return *this;
@@ -50,17 +50,17 @@ public:
         if (state_) state_->drop_future();
     }
 
-    [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(state_); }
+    bool valid() const noexcept { return static_cast<bool>(state_); }
 
     /// Waits for the call's end and gives its value, or throws what it threw; CancelledError where it was cancelled.
     ///
     /// From a name it is a const reference into the shared result, valid while a copy of the future lives; from a
     /// temporary that is the only copy it is moved out.
     typename Stored::Reference get() const& { return get(Timeout::never()); }
-    T get()&& { return std::move(*this).get(Timeout::never()); }
+    T get() && { return std::move(*this).get(Timeout::never()); }
     /// Waits for `timeout` at most. Throws: TimeoutError; the call goes on, and can be waited for again.
     typename Stored::Reference get(Timeout timeout) const&;
-    T get(Timeout timeout)&&;
+    T get(Timeout timeout) &&;
 
     /// Waits for the call's end without looking at the result.
     void wait() const { static_cast<void>(state().wait(Timeout::never())); }
@@ -68,12 +68,12 @@ public:
     [[nodiscard]] bool wait(Timeout timeout) const { return state().wait(timeout); }
 
     /// Whether it ended: with a value, an error, or cancelled.
-    [[nodiscard]] bool ready() const { return state().ready(); }
+    bool ready() const { return state().ready(); }
     /// Whether it ended with a value. Throws: UsageError before the end.
-    [[nodiscard]] bool successful() const;
-    [[nodiscard]] bool cancelled() const { return state().cancelled(); }
+    bool successful() const;
+    bool cancelled() const { return state().cancelled(); }
     /// Waits for the end and gives the exception, a CancelledError where it was cancelled, or null.
-    [[nodiscard]] std::exception_ptr exception() const {
+    std::exception_ptr exception() const {
         wait();
         return state().exception();
     }
@@ -85,8 +85,8 @@ public:
     /// Calls `f(future)` once when the result is there. Callbacks run in the order in which they were added; one that
     /// throws is reported and harms nobody.
     template <class F>
-    requires std::is_invocable_v<F&, Future<T>>
-    void add_done_callback(F && f);
+        requires std::is_invocable_v<F&, Future<T>>
+    void add_done_callback(F&& f);
 
 private:
     friend class Promise<T>;
@@ -189,7 +189,7 @@ bool Future<T>::successful() const {
 
 template <class T>
 template <class F>
-requires std::is_invocable_v<F&, Future<T>>
+    requires std::is_invocable_v<F&, Future<T>>
 void Future<T>::add_done_callback(F&& f) {
     // One future more than there are, for good: what callbacks may read is not moved out by a `get` beside them.
     state().add_future();

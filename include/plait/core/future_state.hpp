@@ -58,9 +58,8 @@ public:
     }
     StatePointer(StatePointer&& other) noexcept : state_{std::exchange(other.state_, nullptr)} {}
     template <class Derived>
-    requires(!std::is_same_v<Derived, State> && std::is_convertible_v<Derived*, State*>)
-        StatePointer(StatePointer<Derived> other)
-    noexcept : state_{other.release()} {}
+        requires(!std::is_same_v<Derived, State> && std::is_convertible_v<Derived*, State*>)
+    StatePointer(StatePointer<Derived> other) noexcept : state_{other.release()} {}
     StatePointer& operator=(StatePointer other) noexcept {
         std::swap(state_, other.state_);
         return *this;

@@ -33,7 +33,7 @@ struct Stored<T&> {
     static constexpr T& take(T* stored) noexcept { return *stored; }
 };
 template <class Void>
-requires std::is_void_v<Void>
+    requires std::is_void_v<Void>
 struct Stored<Void> {
     using Type = Unit;
     using Reference = void;

@@ -152,8 +152,8 @@ template <class F>
 class StopCallback final : private detail::StopCallbackBase {
 public:
     template <class Callable>
-    requires std::is_constructible_v<F, Callable> StopCallback(const StopToken& token, Callable&& f)
-        : callable_(std::forward<Callable>(f)), state_{token.state_} {
+        requires std::is_constructible_v<F, Callable>
+    StopCallback(const StopToken& token, Callable&& f) : callable_(std::forward<Callable>(f)), state_{token.state_} {
         if (state_ != nullptr && !state_->add(*this)) {
             state_ = nullptr;
             invoke();
@@ -187,8 +187,7 @@ Result sleep(const void* address, Deadline deadline, const StopToken& token, Pre
     const char self{};  // its address names this sleep
     const StopCallback wake{token, [address, &self] { interrupt(address, &self); }};
     // A stop that comes before the question is seen by it; a later one finds the sleeper.
-    return sleep(
-        address, deadline, [&] { return !token.stop_requested() && may_sleep(); }, Place::last, &self);
+    return sleep(address, deadline, [&] { return !token.stop_requested() && may_sleep(); }, Place::last, &self);
 }
 
 }  // namespace detail::parking

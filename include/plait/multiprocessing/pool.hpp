@@ -40,7 +40,8 @@ inline unsigned cpu_count() { return os::usable_processors(); }
 class Initializer {
 public:
     template <class F, class... Args>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, Initializer>) Initializer(F&& f, Args&&... args) {
+        requires(!std::is_same_v<std::remove_cvref_t<F>, Initializer>)
+    Initializer(F&& f, Args&&... args) {
         detail::check_call<std::decay_t<F>, Args...>();
         using Travel = typename detail::CallTraits<std::decay_t<F>, Args...>::Travel;
         const std::decay_t<F> callable(std::forward<F>(f));
@@ -78,12 +79,16 @@ struct PoolOptions {
 ///     try {
 ///         pool.apply(parse, hostile_bytes);
 ///     } catch (const ProcessDied& death) {
-///         std::cerr << death.what();  // worker 4711 was killed by SIGSEGV while it ran task 3, parse(…)
+///         std::cerr << death.what();  // worker 4711 was killed by SIGSEGV (…) while it ran task 3, …
 ///     }
 ///
 /// A worker that dies, by a signal, an exit or a hang past the time limit, fails the task that it was running, and only
 /// that: tasks behind it run elsewhere, finished ones keep their results, no task is begun twice, and another worker
-/// takes its place. What can be called, and with what, is as for `Process`.
+/// takes its place. What can be called, and with what, is as for `Process`; `function<&parse>` in place of `parse` gives
+/// the error texts its name. Tasks are numbered from 0 over the pool's life.
+///
+/// What a task throws is thrown here, where it is exactly a type of the standard library's or of plait's that can be made
+/// again; else RemoteError tells the type's name and the text.
 ///
 /// Threads: every member from any thread of the program that made it; a forked copy of it gets UsageError.
 /// Lifetime: the destructor closes and joins; while an exception unwinds it terminates.
@@ -145,7 +150,7 @@ public:
 
     /// The workers as they are now, for people who want to look. Where one is just being replaced it waits for that,
     /// a second at most; a closed or broken pool may have fewer.
-    [[nodiscard]] std::vector<WorkerInfo> workers() const { return engine().workers(); }
+    std::vector<WorkerInfo> workers() const { return engine().workers(); }
 
 private:
     detail::Engine& engine() const {

@@ -38,8 +38,9 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 class Process {
 public:
     template <class F, class... Args>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, Process> &&
-             !std::is_same_v<std::remove_cvref_t<F>, ProcessOptions>) explicit Process(F&& target, Args&&... args)
+        requires(!std::is_same_v<std::remove_cvref_t<F>, Process> &&
+                 !std::is_same_v<std::remove_cvref_t<F>, ProcessOptions>)
+    explicit Process(F&& target, Args&&... args)
         : Process(ProcessOptions{}, std::forward<F>(target), std::forward<Args>(args)...) {}
 
     template <class F, class... Args>
@@ -68,19 +69,20 @@ public:
     /// Returns whether it ended within `timeout`.
     [[nodiscard]] bool join(Timeout timeout) { return state().join(timeout); }
 
-    [[nodiscard]] bool is_alive() { return state().is_alive(); }
+    bool is_alive() { return state().is_alive(); }
     /// Its number; empty before `start`.
-    [[nodiscard]] std::optional<std::int64_t> pid() { return state().pid(); }
-    [[nodiscard]] const std::string& name() { return state().options().name; }
-    [[nodiscard]] bool daemon() { return state().options().daemon; }
+    std::optional<std::int64_t> pid() { return state().pid(); }
+    const std::string& name() { return state().options().name; }
+    bool daemon() { return state().options().daemon; }
 
     /// What it ended with: 0 for a target that returned, 1 for one that threw, minus the signal's number; empty while it
     /// runs, before `start`, and where the host took the status for itself.
-    [[nodiscard]] std::optional<std::int64_t> exitcode();
+    std::optional<std::int64_t> exitcode();
     /// The same with more words: whether it is known, the code, the signal, a text.
-    [[nodiscard]] ExitStatus exit_status() { return state().exit_status(); }
-    /// What the target threw, carried home; null while it runs and where it threw nothing.
-    [[nodiscard]] std::exception_ptr exception() { return state().exception(); }
+    ExitStatus exit_status() { return state().exit_status(); }
+    /// What the target threw, carried home; null while it runs, where it threw nothing, and where
+    /// the process crashed, which `exitcode` tells.
+    std::exception_ptr exception() { return state().exception(); }
 
     /// Asks it to end (SIGTERM); does nothing after its end. Throws: UsageError before `start`.
     void terminate() { state().terminate(); }
@@ -90,7 +92,7 @@ public:
     void close() { state().close(); }
 
     /// A handle that becomes readable at its end, to be waited for with others; it belongs to this object.
-    [[nodiscard]] os::NativeHandle sentinel() { return state().sentinel(); }
+    os::NativeHandle sentinel() { return state().sentinel(); }
 
 private:
     explicit Process(std::unique_ptr<detail::ProcessState> state) noexcept : state_{std::move(state)} {}

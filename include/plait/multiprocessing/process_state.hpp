@@ -78,7 +78,8 @@ int run_target(const os::Handle& control, const std::string& name, bool daemon, 
     } catch (...) {
         exception = std::current_exception();
         code = 1;
-        plait::detail::print_error_line(name + ": an exception left the target: " + plait::detail::describe(exception));
+        plait::detail::print_error_line("plait: " + name +
+                                        ": an exception left the target: " + plait::detail::describe(exception));
     }
     os::flush_standard_streams();
     Farewell::send(control, code, exception);

@@ -65,9 +65,7 @@ template <class F>
 concept FunctionPointer = std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>;
 
 template <class F>
-concept OneCallOperator = requires {
-    Parameters<decltype(&F::operator())>::count;
-};
+concept OneCallOperator = requires { Parameters<decltype(&F::operator())>::count; };
 
 /// What a call of `F` with `Args` sends, and what comes of it.
 template <class F, class... Args>
@@ -107,7 +105,7 @@ template <class F>
 concept NamedByType = std::is_empty_v<F> && std::is_default_constructible_v<F> && std::is_trivially_copyable_v<F>;
 
 template <class F>
-concept TravellingCallable = FunctionPointer<F> || NamedByType<F> ||(Encodable<F>&& Decodable<F>);
+concept TravellingCallable = FunctionPointer<F> || NamedByType<F> || (Encodable<F> && Decodable<F>);
 
 struct EntryRecord {
     static constexpr std::uint64_t magic_word = 0x706C'6169'7420'656E;  // "plait en"

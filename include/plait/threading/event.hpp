@@ -40,7 +40,7 @@ public:
     /// Releases every waiting thread, also those that a `clear` right after would otherwise catch again.
     void set();
     void clear() noexcept { word_.fetch_and(~set_bit, std::memory_order_relaxed); }
-    [[nodiscard]] bool is_set() const noexcept { return (word_.load(std::memory_order_acquire) & set_bit) != 0; }
+    bool is_set() const noexcept { return (word_.load(std::memory_order_acquire) & set_bit) != 0; }
 
     void wait() {
         if (!is_set()) static_cast<void>(wait_until(detail::Deadline::never(), nullptr));
@@ -57,7 +57,7 @@ public:
     }
 
     /// How many threads sleep until it is set; for tests and diagnosis.
-    [[nodiscard]] std::size_t waiting() const { return detail::parking::waiting(this); }
+    std::size_t waiting() const { return detail::parking::waiting(this); }
 
 private:
     bool wait_until(detail::Deadline deadline, const StopToken* stop);

@@ -63,13 +63,13 @@ public:
     void release();
 
     /// Whether any thread holds it now.
-    [[nodiscard]] bool locked() const noexcept { return owner(word_.load(std::memory_order_acquire)) != 0; }
+    bool locked() const noexcept { return owner(word_.load(std::memory_order_acquire)) != 0; }
     /// Whether the calling thread holds it.
     [[nodiscard]] bool owned() const noexcept {
         return owner(word_.load(std::memory_order_relaxed)) == detail::thread_key();
     }
     /// How many threads sleep until they get it; for tests and diagnosis.
-    [[nodiscard]] std::size_t waiting() const { return detail::parking::waiting(this); }
+    std::size_t waiting() const { return detail::parking::waiting(this); }
 
     // The standard's names.
     void lock() { acquire(); }

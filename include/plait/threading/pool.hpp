@@ -28,9 +28,7 @@ namespace detail {
 
 /// Anything that a range-for goes over.
 template <class Range>
-concept Iterable = requires(Range& range) {
-    std::ranges::begin(range) != std::ranges::end(range);
-};
+concept Iterable = requires(Range& range) { std::ranges::begin(range) != std::ranges::end(range); };
 
 /// Calls `f` with the elements of each tuple.
 template <class F>
@@ -85,18 +83,20 @@ public:
 
     /// Has `f(args...)` called, and returns its result's future. Throws: UsageError after `close`.
     template <class F, class... Args>
-    requires detail::CallableLater<F, Args...> Future<detail::CallResult<F, Args...>> apply_async(F&& f,
-                                                                                                  Args&&... args) {
+        requires detail::CallableLater<F, Args...>
+    Future<detail::CallResult<F, Args...>> apply_async(F&& f, Args&&... args) {
         return detail::submit_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
     }
     /// The same; Python's executors call it so.
     template <class F, class... Args>
-    requires detail::CallableLater<F, Args...> Future<detail::CallResult<F, Args...>> submit(F&& f, Args&&... args) {
+        requires detail::CallableLater<F, Args...>
+    Future<detail::CallResult<F, Args...>> submit(F&& f, Args&&... args) {
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...);
     }
     /// Has it called and waits: returns what it returns, throws what it throws.
     template <class F, class... Args>
-    requires detail::CallableLater<F, Args...> detail::CallResult<F, Args...> apply(F&& f, Args&&... args) {
+        requires detail::CallableLater<F, Args...>
+    detail::CallResult<F, Args...> apply(F&& f, Args&&... args) {
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...).get();
     }
 
@@ -150,9 +150,9 @@ public:
     void join();
 
     /// How many threads there are to run calls.
-    [[nodiscard]] std::size_t size() const { return core().size(); }
+    std::size_t size() const { return core().size(); }
     /// How many of them sleep for want of calls; for tests and diagnosis.
-    [[nodiscard]] std::size_t waiting() const { return core().idle(); }
+    std::size_t waiting() const { return core().idle(); }
 
 private:
     static std::shared_ptr<detail::PoolCore> make_core(std::int64_t workers) {

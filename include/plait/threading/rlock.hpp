@@ -43,11 +43,11 @@ public:
     }
 
     /// Whether any thread holds it now.
-    [[nodiscard]] bool locked() const noexcept { return lock_.locked(); }
+    bool locked() const noexcept { return lock_.locked(); }
     /// Whether the calling thread holds it.
     [[nodiscard]] bool owned() const noexcept { return lock_.owned(); }
     /// How many threads sleep until they get it; for tests and diagnosis.
-    [[nodiscard]] std::size_t waiting() const { return lock_.waiting(); }
+    std::size_t waiting() const { return lock_.waiting(); }
 
     // The standard's names.
     void lock() { acquire(); }

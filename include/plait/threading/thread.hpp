@@ -115,11 +115,13 @@ inline ExceptHook set_excepthook(ExceptHook hook) noexcept {
 class Thread {
 public:
     template <class F, class... Args>
-    requires(!std::is_same_v<std::decay_t<F>, ThreadOptions> && !std::is_same_v<std::decay_t<F>, Thread> &&
-             detail::CallableLater<F, Args...>) explicit Thread(F&& target, Args&&... args)
+        requires(!std::is_same_v<std::decay_t<F>, ThreadOptions> && !std::is_same_v<std::decay_t<F>, Thread> &&
+                 detail::CallableLater<F, Args...>)
+    explicit Thread(F&& target, Args&&... args)
         : Thread{ThreadOptions{}, std::forward<F>(target), std::forward<Args>(args)...} {}
     template <class F, class... Args>
-    requires detail::CallableLater<F, Args...> Thread(ThreadOptions options, F&& target, Args&&... args)
+        requires detail::CallableLater<F, Args...>
+    Thread(ThreadOptions options, F&& target, Args&&... args)
         : state_{std::make_shared<detail::ThreadState>(
               options.name.empty() ? detail::ThreadRegistry::instance().next_thread_name() : std::move(options.name),
               options.daemon)} {
@@ -147,17 +149,15 @@ public:
     bool request_stop() noexcept { return state_ != nullptr && state_->stop.request_stop(); }
     [[nodiscard]] StopToken stop_token() const { return state().stop.get_token(); }
 
-    [[nodiscard]] const std::string& name() const { return state().name; }
-    [[nodiscard]] bool daemon() const { return state().daemon; }
+    const std::string& name() const { return state().name; }
+    bool daemon() const { return state().daemon; }
     /// As of ThreadInfo.
-    [[nodiscard]] std::uint64_t ident() const { return info().ident(); }
-    [[nodiscard]] std::uint64_t native_id() const { return info().native_id(); }
+    std::uint64_t ident() const { return info().ident(); }
+    std::uint64_t native_id() const { return info().native_id(); }
     /// Whether it was started and has not ended.
-    [[nodiscard]] bool is_alive() const { return info().is_alive(); }
+    bool is_alive() const { return info().is_alive(); }
     /// What left the target, once it has ended; else null.
-    [[nodiscard]] std::exception_ptr exception() const {
-        return state().ended.is_set() ? state().exception : std::exception_ptr{};
-    }
+    std::exception_ptr exception() const { return state().ended.is_set() ? state().exception : std::exception_ptr{}; }
     /// What current_thread() gives in it.
     [[nodiscard]] ThreadInfo info() const {
         static_cast<void>(state());

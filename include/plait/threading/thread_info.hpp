@@ -192,19 +192,19 @@ inline void ThreadRegistry::forget_threads_of_parent() {
 /// Threads: every member from any thread. Copies, and infos of one thread, are equal.
 class ThreadInfo {
 public:
-    [[nodiscard]] const std::string& name() const noexcept { return record_->name; }
+    const std::string& name() const noexcept { return record_->name; }
     /// The thread's number in this program, never given to another; 0 before its start.
-    [[nodiscard]] std::uint64_t ident() const noexcept { return record_->ident.load(std::memory_order_relaxed); }
+    std::uint64_t ident() const noexcept { return record_->ident.load(std::memory_order_relaxed); }
     /// The operating system's number; 0 before its start.
-    [[nodiscard]] std::uint64_t native_id() const {
+    std::uint64_t native_id() const {
         if (ident() == 0) return 0;
         record_->begun.wait();  // a started thread is just about to say it
         return record_->native_id.load(std::memory_order_relaxed);
     }
     /// Whether nobody waits for it at the program's end.
-    [[nodiscard]] bool daemon() const noexcept { return record_->daemon; }
+    bool daemon() const noexcept { return record_->daemon; }
     /// Whether it was started and has not ended.
-    [[nodiscard]] bool is_alive() const noexcept { return ident() != 0 && !record_->ended.is_set(); }
+    bool is_alive() const noexcept { return ident() != 0 && !record_->ended.is_set(); }
 
     friend bool operator==(const ThreadInfo& a, const ThreadInfo& b) noexcept { return a.record_ == b.record_; }
 
@@ -229,17 +229,17 @@ inline ThreadInfo main_thread() {
 }
 
 /// The threads that live now: the main thread, those that plait started, and those that called `current_thread`.
-[[nodiscard]] inline std::vector<ThreadInfo> enumerate() {
+inline std::vector<ThreadInfo> enumerate() {
     std::vector<ThreadInfo> threads;
     for (auto& record : detail::ThreadRegistry::instance().living()) threads.push_back(ThreadInfo{std::move(record)});
     return threads;
 }
 /// How many `enumerate` would give.
-[[nodiscard]] inline std::size_t active_count() { return detail::ThreadRegistry::instance().count(); }
+inline std::size_t active_count() { return detail::ThreadRegistry::instance().count(); }
 
 /// The calling thread's `ident`.
-[[nodiscard]] inline std::uint64_t get_ident() { return current_thread().ident(); }
+inline std::uint64_t get_ident() { return current_thread().ident(); }
 /// The calling thread's `native_id`.
-[[nodiscard]] inline std::uint64_t get_native_id() { return os::native_thread_id(); }
+inline std::uint64_t get_native_id() { return os::native_thread_id(); }
 
 }  // namespace plait::inline PLAIT_ABI::threading

@@ -52,13 +52,11 @@ TEST_CASE("results are kept where neighbours do not share a byte") {
 TEST_CASE("a bulk of a pool that has been terminated fails as a whole") {
     const auto pool = std::make_shared<PoolCore>(1);
     std::vector<int> items{1, 2, 3};
-    const auto future = submit_bulk(
-        *pool, [](int x) { return x; }, items_of<Lifetime::of_call>(items), 1);
+    const auto future = submit_bulk(*pool, [](int x) { return x; }, items_of<Lifetime::of_call>(items), 1);
     pool->terminate();
     CHECK_THROWS_AS(future.get(), plait::PoolTerminatedError);
-    CHECK_THROWS_AS(submit_bulk(
-                        *pool, [](int x) { return x; }, items_of<Lifetime::of_call>(items), 1),
-                    plait::UsageError);
+    CHECK_THROWS_AS(
+        submit_bulk(*pool, [](int x) { return x; }, items_of<Lifetime::of_call>(items), 1), plait::UsageError);
 }
 
 TEST_CASE("indices reach over more than their type's largest value") {

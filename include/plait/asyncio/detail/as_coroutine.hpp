@@ -38,7 +38,7 @@ concept PlainAwaitable =
 
 /// A range of one kind of awaitables.
 template <class Range>
-concept AwaitableRange = !Awaitable<Range> && requires(Range & range) {
+concept AwaitableRange = !Awaitable<Range> && requires(Range& range) {
     std::end(range);
     requires Awaitable<decltype(*std::begin(range))>;
 };

@@ -120,7 +120,7 @@ public:
     std::uint32_t tasks_made = 0;
     std::size_t awaited_outside = 0;  // what other threads are to complete: while there is any, a manual clock stands
     std::unique_ptr<LoopService> executor;
-    ExceptionHandler exception_handler;
+    std::shared_ptr<ExceptionHandler> exception_handler;
     bool manual_clock = false;
     bool stopping = false;
     bool closed = false;
@@ -166,7 +166,9 @@ inline void LoopCore::sleep() {
 inline void LoopCore::report(const ErrorContext& context) noexcept {
     const char* failure = "the exception handler of an event loop threw";
     try {
-        if (exception_handler) return exception_handler(owner_, context);
+        // Kept for the call, in which it may set another.
+        const std::shared_ptr<ExceptionHandler> handler = exception_handler;
+        if (handler && *handler) return (*handler)(owner_, context);
         failure = "an event loop could not report an error";
         const std::string where = context.task.empty() ? context.message : context.message + " (" + context.task + ")";
         plait::detail::report_unraisable(where, context.exception);

@@ -25,9 +25,15 @@ public:
         if (timer_) timer_->cancel();
     }
 
-    void add(const AnyTask& task) {
-        tasks_.push_back(task);
-        if (!timer_) timer_ = loop_.call_later(patience, [this] { report(); });
+    /// Without effect where the loop closes, which waits for nobody, or there is no memory.
+    void add(const AnyTask& task) noexcept {
+        if (loop_.is_closed()) return;
+        try {
+            tasks_.push_back(task);
+            if (!timer_) timer_ = loop_.call_later(patience, [this] { report(); });
+        } catch (...) {
+            // Nothing is lost but the report.
+        }
     }
 
 private:

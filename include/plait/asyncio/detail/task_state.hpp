@@ -121,6 +121,8 @@ public:
 
     /// The loop closes: destroys the coroutine where it stands, innermost first.
     void abandon() noexcept;
+    /// Tells who waits for its end that it will not come.
+    void abandon_links() noexcept;
     void forget_loop() noexcept { loop_ = nullptr; }
 
     inline void on_turn() noexcept final;
@@ -281,10 +283,16 @@ inline void TaskBase::deliver_cancel() noexcept {
 }
 
 inline void TaskBase::give_up_wait() noexcept {
-    if (waiter_->cancel_wait())
-        must_cancel_ = false;
-    else
+    // Not its waiter meanwhile: giving up may run callbacks of the user's, and passing on may come round in a ring of
+    // gathers. Who then asks this task again only leaves the mark; where the request was passed on, that cuts the ring.
+    Waiter* const waiter = std::exchange(waiter_, nullptr);
+    must_cancel_ = false;
+    if (waiter->cancel_wait() && !must_cancel_) {
+        waiter_ = waiter;
+    } else {
+        must_cancel_ = true;
         wake();
+    }
 }
 
 inline void TaskBase::throw_cancelled() {
@@ -339,17 +347,23 @@ inline void TaskBase::destroy_frames() noexcept {
 
 inline void TaskBase::abandon() noexcept {
     loop_->report(ErrorContext{"a task was destroyed with its loop before it had ended", nullptr, name()});
+    // The waiter dies with its frame; destructors of frames around it may still cancel this task.
+    waiter_ = nullptr;
     destroy_frames();
     set_cancelled(std::make_exception_ptr(CancelledError("the event loop was closed")));
     status_ = Status::cancelled;
+    abandon_links();
+    TaskLink::unlink();
+    forget_loop();
+    drop_owner();
+}
+
+inline void TaskBase::abandon_links() noexcept {
     while (first_link_ != nullptr) {
         DoneLink& link = *first_link_;
         link.unlink();
         link.on_abandoned();
     }
-    TaskLink::unlink();
-    forget_loop();
-    drop_owner();
 }
 
 inline void TaskBase::report_unretrieved(const std::exception_ptr& exception) noexcept {

@@ -21,9 +21,7 @@ struct Codec;  // documented in codec.hpp
 namespace detail {
 
 template <class T>
-concept HasCodec = requires {
-    sizeof(Codec<T>);
-};
+concept HasCodec = requires { sizeof(Codec<T>); };
 
 /// Why the fields of an aggregate cannot be had.
 enum class Obstacle { none, no_aggregate, base, uncountable, too_many, array, bit_field, reference, destructor };
@@ -137,18 +135,18 @@ struct Binding<0> {
     }
 };
 
-#define PLAIT_DETAIL_BIND(count, ...)                            \
-  template <>                                                    \
-  struct Binding<count> {                                        \
-    template <class T, class Call>                               \
-    static constexpr decltype(auto) apply(T& value, Call call) { \
-      auto& [__VA_ARGS__] = value;                               \
-      if constexpr (requires { call(__VA_ARGS__); })             \
-        return call(__VA_ARGS__);                                \
-      else                                                       \
-        return BitField{};                                       \
-    }                                                            \
-  };
+#define PLAIT_DETAIL_BIND(count, ...)                                \
+    template <>                                                      \
+    struct Binding<count> {                                          \
+        template <class T, class Call>                               \
+        static constexpr decltype(auto) apply(T& value, Call call) { \
+            auto& [__VA_ARGS__] = value;                             \
+            if constexpr (requires { call(__VA_ARGS__); })           \
+                return call(__VA_ARGS__);                            \
+            else                                                     \
+                return BitField{};                                   \
+        }                                                            \
+    };
 PLAIT_DETAIL_BIND(1, m1)
 PLAIT_DETAIL_BIND(2, m1, m2)
 PLAIT_DETAIL_BIND(3, m1, m2, m3)

@@ -121,21 +121,15 @@ concept Contiguous = Range<T> && requires(const T& value) {
 };
 
 template <class T>
-concept TupleLike = requires {
-    std::tuple_size<T>::value;
-};
+concept TupleLike = requires { std::tuple_size<T>::value; };
 
 template <class T>
 concept FixedArray = TupleLike<T> && Contiguous<T>;
 
 template <class T>
-concept StringView = Contiguous<T> && requires(T& value) {
-    value.remove_prefix(std::size_t{});
-};
+concept StringView = Contiguous<T> && requires(T& value) { value.remove_prefix(std::size_t{}); };
 template <class T>
-concept Span = Contiguous<T> && requires(const T& value) {
-    value.subspan(std::size_t{});
-};
+concept Span = Contiguous<T> && requires(const T& value) { value.subspan(std::size_t{}); };
 template <class T>
 concept Borrowed = StringView<T> || Span<T>;
 
@@ -147,7 +141,7 @@ concept Associative = Range<T> && std::is_default_constructible_v<T> && requires
 };
 
 template <class T>
-concept Sequence = Range<T> && std::is_default_constructible_v<T> && !Borrowed<T> && requires(T & value) {
+concept Sequence = Range<T> && std::is_default_constructible_v<T> && !Borrowed<T> && requires(T& value) {
     { value.size() } -> std::convertible_to<std::size_t>;
     value.push_back(std::declval<typename T::value_type>());
 };
@@ -291,9 +285,7 @@ consteval std::size_t minimum_size() {
 enum class Way { encode, decode };
 
 template <class T>
-concept EncodesItself = requires(Encoder& out, const T& value) {
-    Codec<T>::encode(out, value);
-};
+concept EncodesItself = requires(Encoder& out, const T& value) { Codec<T>::encode(out, value); };
 template <class T>
 concept DecodesItself = requires(Decoder& in) {
     { Codec<T>::decode(in) } -> std::same_as<T>;

@@ -56,7 +56,7 @@ public:
         // If the worker has written it out meanwhile, the copy may be of what it put there next. A read-modify-write,
         // for its release half keeps the copy before it.
         if (unpack(state_.fetch_or(0, std::memory_order_acq_rel)).base == before.base) return count;
-        stream.resize(stream.size() - count);
+        stream.erase(stream.end() - static_cast<std::ptrdiff_t>(count), stream.end());
         return 0;
     }
 

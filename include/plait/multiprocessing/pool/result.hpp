@@ -133,9 +133,7 @@ plait::detail::StatePointer<State> make_state(const std::shared_ptr<Engine>& eng
 
 /// Anything that a range-for goes over. (The concepts of <ranges> cost every includer a third of a second.)
 template <class Range>
-concept Iterable = requires(Range& range) {
-    std::ranges::begin(range) != std::ranges::end(range);
-};
+concept Iterable = requires(Range& range) { std::ranges::begin(range) != std::ranges::end(range); };
 template <Iterable Range>
 using ItemOf = decltype(*std::ranges::begin(std::declval<Range&>()));
 

@@ -131,7 +131,7 @@ public:
         ::sigaddset(&child, SIGCHLD);
         // Blocked but inside ppoll, so that a death between reap() and wait() is not slept over.
         ::sigprocmask(SIG_BLOCK, &child, &before_.native);
-        struct ::sigaction action {};
+        struct ::sigaction action{};
         action.sa_handler = [](int) {};
         ::sigemptyset(&action.sa_mask);
         ::sigaction(SIGCHLD, &action, nullptr);
@@ -158,7 +158,7 @@ public:
         if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return std::nullopt;
         before(std::int64_t{info.si_pid});
         int status = 0;
-        struct ::rusage usage {};
+        struct ::rusage usage{};
         if (::wait4(info.si_pid, &status, 0, &usage) != info.si_pid) return std::nullopt;
         return Reaped{info.si_pid, exit_status_of(status), static_cast<std::size_t>(usage.ru_maxrss) * 1024};
     }

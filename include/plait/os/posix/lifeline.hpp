@@ -6,6 +6,7 @@
 #include <plait/os/poller.hpp>
 #include <plait/os/process.hpp>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -25,9 +26,11 @@ inline void end_with(std::int64_t parent, const Handle& channel) {
     Handle watched = watch_process(parent);
     if (parent_process_id() != parent) end_this_process();  // asked after the watch began: no gap between
     const BlockSignals blocked;
-    std::thread([end_this_process, parent, watched = std::move(watched), native = channel.get()] {
+    // A handle of its own: the other may be closed before this process has ended, and its number be another's then.
+    Handle end{::fcntl(channel.get(), F_DUPFD_CLOEXEC, 3)};
+    std::thread([end_this_process, parent, watched = std::move(watched), end = std::move(end)] {
         // Asked for nothing but the end: what the parent writes there is for others.
-        PollItem items[] = {{watched.get(), readable}, {native, 0}};
+        PollItem items[] = {{watched.get(), readable}, {end.get(), 0}};
         // Where the system does not tell of the parent's end it is asked for now and then.
         const auto soon = [&] {
             return watched ? detail::Deadline::never() : detail::Deadline{std::chrono::milliseconds{200}};

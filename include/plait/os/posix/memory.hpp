@@ -46,7 +46,7 @@ public:
         return SharedMapping{std::move(handle), size};
     }
     static SharedMapping open(Handle handle) {
-        struct ::stat status {};
+        struct ::stat status{};
         if (::fstat(handle.get(), &status) != 0) throw_system_error("fstat of shared memory");
         return SharedMapping{std::move(handle), static_cast<std::size_t>(status.st_size)};
     }

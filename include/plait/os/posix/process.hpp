@@ -60,7 +60,7 @@ inline void lead_process_group() noexcept { ::setpgid(0, 0); }
 
 inline void take_no_notice_of_interrupt() noexcept {
     // A handler and not SIG_IGN, which what this process executes would inherit; one that is there already it shall.
-    struct ::sigaction action {};
+    struct ::sigaction action{};
     if (::sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) return;
     action = {};
     action.sa_handler = [](int) {};

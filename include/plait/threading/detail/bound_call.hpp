@@ -57,9 +57,9 @@ using CallResult = Returned<typename CallResultOf<call_form<std::decay_t<F>, std
 
 /// A callable that can be stored with these arguments and called once in another thread.
 template <class F, class... Args>
-concept CallableLater = std::is_constructible_v<std::decay_t<F>, F> &&
-                        (std::is_constructible_v<std::decay_t<Args>, Args>&&...) &&
-                        call_form<std::decay_t<F>, std::decay_t<Args>...>() != CallForm::none;
+concept CallableLater =
+    std::is_constructible_v<std::decay_t<F>, F> && (std::is_constructible_v<std::decay_t<Args>, Args> && ...) &&
+    call_form<std::decay_t<F>, std::decay_t<Args>...>() != CallForm::none;
 
 /// A callable and its arguments, kept by value until they are moved into the one call. `F` and `Args` are decayed.
 template <class F, class... Args>
