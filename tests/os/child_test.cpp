@@ -92,9 +92,32 @@ TEST_CASE("a child whose status the host took has ended, with a status unknown o
     child.send_signal(SIGTERM);
 }
 
+TEST_CASE("a child that was gone before it could be watched is known to have ended") {
+    struct ::sigaction ignore {};
+    struct ::sigaction before {};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(SIGCHLD, &ignore, &before);
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(0);
+    const bool is_gone = within(30s, [&] { return !process_state(pid).has_value(); });
+    ::sigaction(SIGCHLD, &before, nullptr);
+    REQUIRE(is_gone);
+    // As the start of a child goes on from here, where that holds one by more than its number.
+    const auto adopt = [](auto number) {
+        if constexpr (requires { plait::os::adopt_child(number); }) {
+            Child child = plait::os::adopt_child(number);
+            CHECK(child.wait(Deadline{30s}));
+            CHECK_FALSE(child.status().known);
+            CHECK(plait::os::wait_readable(child.sentinel(), Deadline::at({})));
+            child.send_signal(SIGKILL);
+        }
+    };
+    adopt(pid);
+}
+
 TEST_CASE("children that end unseen, where the host ignores SIGCHLD, are known to have ended") {
-    struct ::sigaction ignore{};
-    struct ::sigaction before{};
+    struct ::sigaction ignore {};
+    struct ::sigaction before {};
     ignore.sa_handler = SIG_IGN;
     ::sigaction(SIGCHLD, &ignore, &before);
     bool all_ended = true;

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <stdexcept>
 
@@ -20,7 +21,7 @@ public:
     SignalStorm() {
         count_ = 0;
         struct sigaction action{};
-        action.sa_handler = [](int) { count_ = count_ + 1; };
+        action.sa_handler = [](int) { ++count_; };
         ::sigemptyset(&action.sa_mask);
         ::sigaction(SIGUSR1, &action, &before_);
         sigevent event{};
@@ -42,7 +43,7 @@ public:
     [[nodiscard]] int count() const noexcept { return count_; }
 
 private:
-    static inline volatile sig_atomic_t count_ = 0;
+    static inline std::atomic<int> count_{0};  // several threads may take the signal
     struct sigaction before_{};
     timer_t timer_{};
 };
