@@ -135,8 +135,8 @@ TEST_CASE("a daemon whose program ends at once does not stay") {
 }
 
 TEST_CASE("a host that ignores SIGCHLD, or reaps every child, loses statuses at most") {
-    struct ::sigaction ignore {};
-    struct ::sigaction before {};
+    struct ::sigaction ignore{};
+    struct ::sigaction before{};
     ignore.sa_handler = SIG_IGN;
     const auto start_method = any_start_method();
     ::sigaction(SIGCHLD, &ignore, &before);
@@ -162,7 +162,7 @@ TEST_CASE("a host that ignores SIGCHLD, or reaps every child, loses statuses at 
 }
 
 TEST_CASE("a child that is not ours keeps its status, and SIGCHLD its handler") {
-    struct ::sigaction before {};
+    struct ::sigaction before{};
     ::sigaction(SIGCHLD, nullptr, &before);
     const pid_t stranger = fork_and_run([] { ::_exit(7); });
     Process child(do_nothing);
@@ -171,7 +171,7 @@ TEST_CASE("a child that is not ours keeps its status, and SIGCHLD its handler") 
     int status = 0;
     CHECK(::waitpid(stranger, &status, 0) == stranger);
     CHECK(WEXITSTATUS(status) == 7);
-    struct ::sigaction after {};
+    struct ::sigaction after{};
     ::sigaction(SIGCHLD, nullptr, &after);
     CHECK(after.sa_handler == before.sa_handler);
 }

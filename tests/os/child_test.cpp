@@ -93,8 +93,8 @@ TEST_CASE("a child whose status the host took has ended, with a status unknown o
 }
 
 TEST_CASE("a child that was gone before it could be watched is known to have ended") {
-    struct ::sigaction ignore {};
-    struct ::sigaction before {};
+    struct ::sigaction ignore{};
+    struct ::sigaction before{};
     ignore.sa_handler = SIG_IGN;
     ::sigaction(SIGCHLD, &ignore, &before);
     const pid_t pid = ::fork();
@@ -116,8 +116,8 @@ TEST_CASE("a child that was gone before it could be watched is known to have end
 }
 
 TEST_CASE("children that end unseen, where the host ignores SIGCHLD, are known to have ended") {
-    struct ::sigaction ignore {};
-    struct ::sigaction before {};
+    struct ::sigaction ignore{};
+    struct ::sigaction before{};
     ignore.sa_handler = SIG_IGN;
     ::sigaction(SIGCHLD, &ignore, &before);
     bool all_ended = true;

@@ -67,7 +67,8 @@ TEST_CASE("ProcessDied tells how the worker ended") {
     CHECK(caught<ProcessDied>([&] { pool.apply(call_abort, 0); }).value().signal() == SIGABRT);
     CHECK(caught<ProcessDied>([&] { pool.apply(write_to_forbidden_memory, 0); }).value().signal() == SIGSEGV);
     CHECK(caught<ProcessDied>([&] { pool.apply(die_by, SIGTERM); }).value().signal() == SIGTERM);
-    CHECK_THAT(caught<ProcessDied>([&] { pool.apply(write_to_forbidden_memory, 0); }).value().what(), ContainsSubstring("SIGSEGV"));
+    CHECK_THAT(caught<ProcessDied>([&] { pool.apply(write_to_forbidden_memory, 0); }).value().what(),
+               ContainsSubstring("SIGSEGV"));
     CHECK(pool.apply(square, 5) == 25);
 }
 
