@@ -142,15 +142,44 @@ std::future<std::size_t> promised(std::size_t i, Post post) {
     return future;
 }
 
-constexpr unsigned fibonacci_of = 24;
+constexpr unsigned fibonacci_of = 30;
+constexpr unsigned fibonacci_of_futures = 24;
 
 unsigned serial(unsigned n) { return n < 2 ? n : serial(n - 1) + serial(n - 2); }
 
-unsigned forked(plait::threading::ThreadPool& pool, unsigned n) {
+unsigned invoked(plait::threading::ThreadPool& pool, unsigned n) {
     if (n < 2) return n;
-    auto left = pool.apply_async([&pool, n] { return forked(pool, n - 1); });
-    const unsigned right = forked(pool, n - 2);
+    unsigned left = 0;
+    unsigned right = 0;
+    pool.parallel_invoke([&] { left = invoked(pool, n - 1); }, [&] { right = invoked(pool, n - 2); });
+    return left + right;
+}
+
+unsigned with_futures(plait::threading::ThreadPool& pool, unsigned n) {
+    if (n < 2) return n;
+    auto left = pool.apply_async([&pool, n] { return with_futures(pool, n - 1); });
+    const unsigned right = with_futures(pool, n - 2);
     return left.get() + right;
+}
+
+/// The sum of the numbers from `first` on, `size` of them, by tens.
+std::size_t serial_tree(std::size_t first, std::size_t size) {
+    if (size == 1) return first;
+    std::size_t sum = 0;
+    for (std::size_t i = 0; i < 10; ++i) sum += serial_tree(first + i * (size / 10), size / 10);
+    return sum;
+}
+
+std::size_t invoked_tree(plait::threading::ThreadPool& pool, std::size_t first, std::size_t size) {
+    if (size == 1) return first;
+    std::size_t sums[10];
+    const auto part = [&](std::size_t i) {
+        return [&, i] { sums[i] = invoked_tree(pool, first + i * (size / 10), size / 10); };
+    };
+    pool.parallel_invoke(part(0), part(1), part(2), part(3), part(4), part(5), part(6), part(7), part(8), part(9));
+    std::size_t sum = 0;
+    for (const std::size_t each : sums) sum += each;
+    return sum;
 }
 
 double curve(double x) { return std::sqrt(x) * 1.0001 + 0.5; }
@@ -164,6 +193,18 @@ unsigned forked(unsigned n) {
     const unsigned right = forked(n - 2);
     group.wait();
     return left + right;
+}
+
+std::size_t forked_tree(std::size_t first, std::size_t size) {
+    if (size == 1) return first;
+    std::size_t sums[10];
+    tbb::task_group group;
+    for (std::size_t i = 0; i < 10; ++i)
+        group.run([&sums, first, size, i] { sums[i] = forked_tree(first + i * (size / 10), size / 10); });
+    group.wait();
+    std::size_t sum = 0;
+    for (const std::size_t each : sums) sum += each;
+    return sum;
 }
 #endif
 
@@ -205,6 +246,7 @@ int main() {
                    static_cast<double>(count);
         });
 #endif
+        table.plait("ThreadPool::post", [&] { return posts([&] { pool.post([] { Counts::add(); }); }); });
         table.plait("ThreadPool::apply_async, future dropped",
                     [&] { return posts([&] { static_cast<void>(pool.apply_async([] { Counts::add(); })); }); });
         table.run();
@@ -233,9 +275,8 @@ int main() {
         table.run();
     }
     {
-        // One future a call: there is nothing yet that forks and joins without.
-        benchmark::Table table{"A3: fib(24) by fork and join, no cut-off, 75,024 calls", benchmark::ms,
-                               "at most 1.1 ms (20 ms for fib(30))"};
+        benchmark::Table table{"A3: fib(30) by fork and join, no cut-off, 1.35 million calls", benchmark::ms,
+                               "at most 20 ms"};
         table.bare("plain recursion", [] {
             return nanoseconds([] {
                 unsigned n = fibonacci_of;
@@ -244,11 +285,48 @@ int main() {
             });
         });
 #ifdef BENCHMARK_TBB
+        tbb::task_arena two{workers, 1};
         table.peer("tbb::task_group",
-                   [&] { return nanoseconds([&] { arena.execute([] { benchmark::keep(forked(fibonacci_of)); }); }); });
+                   [&] { return nanoseconds([&] { two.execute([] { benchmark::keep(forked(fibonacci_of)); }); }); });
 #endif
+        table.plait("ThreadPool::parallel_invoke", [&] {
+            return nanoseconds([&] { benchmark::keep(pool.apply([&] { return invoked(pool, fibonacci_of); })); });
+        });
+        table.run();
+    }
+    {
+        benchmark::Table table{"A3, a future for each: fib(24), 75,024 calls", benchmark::ms, "none"};
+        table.bare("plain recursion", [] {
+            return nanoseconds([] {
+                unsigned n = fibonacci_of_futures;
+                asm volatile("" : "+r"(n));
+                benchmark::keep(serial(n));
+            });
+        });
         table.plait("ThreadPool::apply_async in its own calls", [&] {
-            return nanoseconds([&] { benchmark::keep(pool.apply([&] { return forked(pool, fibonacci_of); })); });
+            return nanoseconds(
+                [&] { benchmark::keep(pool.apply([&] { return with_futures(pool, fibonacci_of_futures); })); });
+        });
+        table.run();
+    }
+    {
+        constexpr std::size_t leaves = 1'000'000;
+        benchmark::Table table{"A5: a million leaves, tens of forks, their numbers' sum", benchmark::ms,
+                               "at most 8 ms"};
+        table.bare("plain recursion", [] {
+            return nanoseconds([] {
+                std::size_t size = leaves;
+                asm volatile("" : "+r"(size));
+                benchmark::keep(serial_tree(0, size));
+            });
+        });
+#ifdef BENCHMARK_TBB
+        tbb::task_arena two{workers, 1};
+        table.peer("tbb::task_group",
+                   [&] { return nanoseconds([&] { two.execute([] { benchmark::keep(forked_tree(0, leaves)); }); }); });
+#endif
+        table.plait("ThreadPool::parallel_invoke", [&] {
+            return nanoseconds([&] { benchmark::keep(pool.apply([&] { return invoked_tree(pool, 0, leaves); })); });
         });
         table.run();
     }

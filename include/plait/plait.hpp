@@ -4,5 +4,6 @@
 // Everything: threads, processes and coroutines.
 
 #include <plait/asyncio.hpp>
+#include <plait/core/wait.hpp>
 #include <plait/multiprocessing.hpp>
 #include <plait/threading.hpp>

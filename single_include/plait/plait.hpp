@@ -27,9 +27,13 @@
 
 // The inline namespaces that every name stands in, so that two versions, or the native and the portable build, can meet
 // in one program without sharing a symbol. PLAIT_PORTABLE_POSIX is the user's switch: the POSIX fallbacks in place of
-// the Linux calls.
-#if defined(PLAIT_PORTABLE_POSIX)
+// the Linux calls. PLAIT_SYNC_POINTS is for tests: see sync_point below.
+#if defined(PLAIT_PORTABLE_POSIX) && defined(PLAIT_SYNC_POINTS)
+#  define PLAIT_ABI v0::inline portable::inline disturbed
+#elif defined(PLAIT_PORTABLE_POSIX)
 #  define PLAIT_ABI v0::inline portable
+#elif defined(PLAIT_SYNC_POINTS)
+#  define PLAIT_ABI v0::inline disturbed
 #else
 #  define PLAIT_ABI v0
 #endif
@@ -65,6 +69,14 @@ inline constexpr bool address_sanitizer = false;
 inline constexpr bool address_sanitizer = false;
 #endif
 
+/// Called where threads may overtake each other: around the atomics and locks by which they meet. It does nothing, unless
+/// PLAIT_SYNC_POINTS is defined: then the program defines it, and delays whom it likes.
+#if defined(PLAIT_SYNC_POINTS)
+void sync_point() noexcept;
+#else
+inline void sync_point() noexcept {}
+#endif
+
 /// Tells the processor that this thread spins.
 inline void relax_processor() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -95,6 +107,7 @@ inline void relax_processor() noexcept {
 #include <exception>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -646,11 +659,233 @@ private:
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
-// --- plait/asyncio/detail/timer_wheel.hpp ----------------------------------------------------------------------------
+// --- plait/core/error.hpp --------------------------------------------------------------------------------------------
 
-namespace plait::inline PLAIT_ABI::asyncio::detail {
+/// Every error that plait throws, by cause. What goes wrong at run time is an `Error`; what the program does wrong is a
+/// `UsageError` or std::invalid_argument; a failed system call is std::system_error with the call named in its text.
+namespace plait::inline PLAIT_ABI {
 
-/// Nanoseconds on a loop's clock.
+/// The root of what goes wrong at run time, so that one `catch` takes all of it.
+class PLAIT_VISIBLE Error : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+/// The program used an object as its contract forbids (a lock released by a stranger, `join` before `start`); the text
+/// says what to do instead. Nothing was changed.
+class PLAIT_VISIBLE UsageError : public std::logic_error {
+public:
+    using std::logic_error::logic_error;
+};
+
+/// A wait that had a value to give ended without it; what was waited for goes on.
+class PLAIT_VISIBLE TimeoutError : public Error {
+public:
+    using Error::Error;
+};
+
+/// A pool's task ran longer than its limit and was killed: told from a mere `get(1s)`, after which it goes on.
+class PLAIT_VISIBLE TaskTimeoutError : public TimeoutError {
+public:
+    TaskTimeoutError(const std::string& text, std::int64_t pid, std::uint64_t task)
+        : TimeoutError{text}, pid_{pid}, task_{task} {}
+
+    /// The process that was killed with the task.
+    std::int64_t pid() const noexcept { return pid_; }
+    /// The task's number in its pool, counted from 0.
+    std::uint64_t task() const noexcept { return task_; }
+
+private:
+    std::int64_t pid_;
+    std::uint64_t task_;
+};
+
+/// A queue had no item to give: in time, or for a `get_nowait` at once. It is still open.
+class PLAIT_VISIBLE QueueEmpty : public TimeoutError {
+public:
+    using TimeoutError::TimeoutError;
+};
+
+/// A queue had no room: in time, or for a `put_nowait` at once. The item stays with the caller.
+class PLAIT_VISIBLE QueueFull : public TimeoutError {
+public:
+    using TimeoutError::TimeoutError;
+};
+
+/// A queue takes no more items, or has given its last: somebody called `shutdown`.
+class PLAIT_VISIBLE QueueShutDown : public Error {
+public:
+    using Error::Error;
+};
+
+/// A barrier was broken while a thread waited at it, or before: by `abort`, `reset`, a timeout, or an action that threw.
+class PLAIT_VISIBLE BrokenBarrierError : public Error {
+public:
+    using Error::Error;
+};
+
+/// A promise went away before it was kept, so the future has neither a value nor an error of its own.
+class PLAIT_VISIBLE BrokenPromiseError : public Error {
+public:
+    using Error::Error;
+};
+
+/// A pool can have no workers any more: they died again and again while starting, or their initializer failed.
+class PLAIT_VISIBLE BrokenPoolError : public Error {
+public:
+    using Error::Error;
+};
+
+/// The call never began: its pool was terminated while it queued.
+class PLAIT_VISIBLE PoolTerminatedError : public Error {
+public:
+    using Error::Error;
+};
+
+/// Bytes that are no encoding of the type asked for: truncated, of another type, or hostile.
+class PLAIT_VISIBLE CodecError : public Error {
+public:
+    using Error::Error;
+};
+
+/// The other end of a connection is closed and everything it sent has been read.
+class PLAIT_VISIBLE EndOfStream : public Error {
+public:
+    using Error::Error;
+};
+
+/// An exception that crossed a process boundary and whose type the receiver cannot rebuild.
+class PLAIT_VISIBLE RemoteError : public Error {
+public:
+    RemoteError(const std::string& type_name, const std::string& text, const std::string& where)
+        : Error{type_name + ": " + text + " (in " + where + ")"}, type_name_{type_name}, text_{text}, where_{where} {}
+
+    /// The exception's type, as the sender's compiler spells it.
+    const std::string& type_name() const noexcept { return type_name_; }
+    /// What its `what()` said.
+    const std::string& text() const noexcept { return text_; }
+    /// The process that threw it.
+    const std::string& where() const noexcept { return where_; }
+
+private:
+    std::string type_name_;
+    std::string text_;
+    std::string where_;
+};
+
+/// A process ended before it gave its result: by a signal, by an exit of its own, or killed from outside.
+class PLAIT_VISIBLE ProcessDied : public Error {
+public:
+    /// `exitcode` as Python tells it: a signal is negative on POSIX.
+    ProcessDied(const std::string& text, std::int64_t pid, std::int64_t exitcode)
+        : Error{text}, pid_{pid}, exitcode_{exitcode} {}
+
+    std::int64_t pid() const noexcept { return pid_; }
+    /// The code it exited with; minus the signal's number where a signal ended it.
+    std::int64_t exitcode() const noexcept { return exitcode_; }
+    /// The signal that ended it, or 0.
+    int signal() const noexcept { return exitcode_ < 0 ? static_cast<int>(-exitcode_) : 0; }
+
+private:
+    std::int64_t pid_;
+    std::int64_t exitcode_;
+};
+
+/// What a cancelled task or future throws where it is awaited.
+///
+/// Python: asyncio.CancelledError. Not a std::exception, so that `catch (const std::exception&)` does not swallow a
+/// cancellation: catch it by name only to clean up, and throw it on.
+class PLAIT_VISIBLE CancelledError {
+public:
+    CancelledError() = default;
+    explicit CancelledError(std::string message) : message_{std::move(message)} {}
+
+    /// What was said to `cancel`; may be empty.
+    const std::string& message() const noexcept { return message_; }
+    const char* what() const noexcept { return message_.empty() ? "cancelled" : message_.c_str(); }
+
+private:
+    std::string message_;
+};
+
+}  // namespace plait::inline PLAIT_ABI
+
+// --- plait/core/report.hpp -------------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI {
+
+/// What is told of an exception that nobody is there to catch: a sentence saying where, and the exception (may be null).
+using UnraisableHook = void (*)(const std::string& where, std::exception_ptr exception);
+
+namespace detail {
+
+/// The text of any exception, without RTTI: what() where there is one.
+inline std::string describe(const std::exception_ptr& exception) {
+    if (!exception) return "no exception";
+    try {
+        std::rethrow_exception(exception);
+    } catch (const std::exception& error) {
+        return error.what();
+    } catch (const CancelledError& error) {
+        return error.what();
+    } catch (const std::string& text) {
+        return text;
+    } catch (const char* text) {
+        return text;
+    } catch (...) {
+        return "an exception that is no std::exception";
+    }
+}
+
+/// One line on stderr, in one write so that lines of several threads stay whole. Never throws: stderr may be closed.
+inline void print_error_line(const std::string& line) noexcept {
+    try {
+        const std::string whole = line + "\n";
+        std::fwrite(whole.data(), 1, whole.size(), stderr);
+        std::fflush(stderr);
+    } catch (...) {
+        // Out of memory while reporting: there is nobody left to tell.
+    }
+}
+
+inline void print_unraisable(const std::string& where, std::exception_ptr exception) {
+    print_error_line("plait: " + where + ": " + describe(exception));
+}
+
+PLAIT_VISIBLE inline std::atomic<UnraisableHook>& unraisable_hook() {
+    static constinit std::atomic<UnraisableHook> hook{&print_unraisable};
+    return hook;
+}
+
+/// Tells the hook; what the hook itself throws is printed and goes no further.
+inline void report_unraisable(const std::string& where, std::exception_ptr exception) noexcept {
+    try {
+        // Acquire pairs with the release in set_unraisable_hook: the hook may use what was written before it was set.
+        unraisable_hook().load(std::memory_order_acquire)(where, exception);
+    } catch (...) {
+        print_error_line("plait: the unraisable hook itself threw an exception");
+    }
+}
+
+}  // namespace detail
+
+/// Sets who is told of exceptions that have no caller: of a callback, or of a future that nobody asked. Null gives back
+/// the default, one line on stderr. Returns the hook before.
+///
+/// Python: sys.unraisablehook. Exceptions that leave a thread go to `threading::excepthook`.
+/// Threads: the hook is called on whichever thread meets the exception, by several at once.
+inline UnraisableHook set_unraisable_hook(UnraisableHook hook) noexcept {
+    return detail::unraisable_hook().exchange(hook != nullptr ? hook : &detail::print_unraisable,
+                                              std::memory_order_acq_rel);
+}
+
+}  // namespace plait::inline PLAIT_ABI
+
+// --- plait/core/timer_wheel.hpp --------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::detail {
+
+/// Nanoseconds on the clock of whoever owns the timers.
 using Nanoseconds = std::int64_t;
 
 /// Something that happens at a time; linked into a TimerWheel while it is pending.
@@ -661,7 +896,7 @@ public:
 
     /// Its time has come, and it is no longer linked. May add and remove timers.
     virtual void on_time() noexcept = 0;
-    /// Its loop closes.
+    /// Whoever owns the timers goes.
     virtual void on_drop() noexcept {}
 
     [[nodiscard]] bool is_timed() const noexcept { return place_ != nowhere; }
@@ -681,7 +916,7 @@ private:
     std::uint16_t place_ = nowhere;  // the list that it is in
 };
 
-/// The pending timers of a loop: earliest first, equal ones as they were added.
+/// The pending timers of a loop or a thread: earliest first, equal ones as they were added.
 ///
 /// Adding and removing cost a few nanoseconds however many there are, and a removed one leaves nothing behind. Far
 /// timers lie in slots, 64 to a level, whose width grows by 64 from level to level. As time comes nearest, a slot is dealt
@@ -916,205 +1151,7 @@ inline void TimerWheel::adopt_sorted(TimerNode* first) noexcept {
     }
 }
 
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
-
-// --- plait/core/error.hpp --------------------------------------------------------------------------------------------
-
-/// Every error that plait throws, by cause. What goes wrong at run time is an `Error`; what the program does wrong is a
-/// `UsageError` or std::invalid_argument; a failed system call is std::system_error with the call named in its text.
-namespace plait::inline PLAIT_ABI {
-
-/// The root of what goes wrong at run time, so that one `catch` takes all of it.
-class PLAIT_VISIBLE Error : public std::runtime_error {
-public:
-    using std::runtime_error::runtime_error;
-};
-
-/// The program used an object as its contract forbids (a lock released by a stranger, `join` before `start`); the text
-/// says what to do instead. Nothing was changed.
-class PLAIT_VISIBLE UsageError : public std::logic_error {
-public:
-    using std::logic_error::logic_error;
-};
-
-/// A wait that had a value to give ended without it; what was waited for goes on.
-class PLAIT_VISIBLE TimeoutError : public Error {
-public:
-    using Error::Error;
-};
-
-/// A pool's task ran longer than its limit and was killed: told from a mere `get(1s)`, after which it goes on.
-class PLAIT_VISIBLE TaskTimeoutError : public TimeoutError {
-public:
-    TaskTimeoutError(const std::string& text, std::int64_t pid, std::uint64_t task)
-        : TimeoutError{text}, pid_{pid}, task_{task} {}
-
-    /// The process that was killed with the task.
-    std::int64_t pid() const noexcept { return pid_; }
-    /// The task's number in its pool, counted from 0.
-    std::uint64_t task() const noexcept { return task_; }
-
-private:
-    std::int64_t pid_;
-    std::uint64_t task_;
-};
-
-/// A promise went away before it was kept, so the future has neither a value nor an error of its own.
-class PLAIT_VISIBLE BrokenPromiseError : public Error {
-public:
-    using Error::Error;
-};
-
-/// A pool can have no workers any more: they died again and again while starting, or their initializer failed.
-class PLAIT_VISIBLE BrokenPoolError : public Error {
-public:
-    using Error::Error;
-};
-
-/// The call never began: its pool was terminated while it queued.
-class PLAIT_VISIBLE PoolTerminatedError : public Error {
-public:
-    using Error::Error;
-};
-
-/// Bytes that are no encoding of the type asked for: truncated, of another type, or hostile.
-class PLAIT_VISIBLE CodecError : public Error {
-public:
-    using Error::Error;
-};
-
-/// The other end of a connection is closed and everything it sent has been read.
-class PLAIT_VISIBLE EndOfStream : public Error {
-public:
-    using Error::Error;
-};
-
-/// An exception that crossed a process boundary and whose type the receiver cannot rebuild.
-class PLAIT_VISIBLE RemoteError : public Error {
-public:
-    RemoteError(const std::string& type_name, const std::string& text, const std::string& where)
-        : Error{type_name + ": " + text + " (in " + where + ")"}, type_name_{type_name}, text_{text}, where_{where} {}
-
-    /// The exception's type, as the sender's compiler spells it.
-    const std::string& type_name() const noexcept { return type_name_; }
-    /// What its `what()` said.
-    const std::string& text() const noexcept { return text_; }
-    /// The process that threw it.
-    const std::string& where() const noexcept { return where_; }
-
-private:
-    std::string type_name_;
-    std::string text_;
-    std::string where_;
-};
-
-/// A process ended before it gave its result: by a signal, by an exit of its own, or killed from outside.
-class PLAIT_VISIBLE ProcessDied : public Error {
-public:
-    /// `exitcode` as Python tells it: a signal is negative on POSIX.
-    ProcessDied(const std::string& text, std::int64_t pid, std::int64_t exitcode)
-        : Error{text}, pid_{pid}, exitcode_{exitcode} {}
-
-    std::int64_t pid() const noexcept { return pid_; }
-    /// The code it exited with; minus the signal's number where a signal ended it.
-    std::int64_t exitcode() const noexcept { return exitcode_; }
-    /// The signal that ended it, or 0.
-    int signal() const noexcept { return exitcode_ < 0 ? static_cast<int>(-exitcode_) : 0; }
-
-private:
-    std::int64_t pid_;
-    std::int64_t exitcode_;
-};
-
-/// What a cancelled task or future throws where it is awaited.
-///
-/// Python: asyncio.CancelledError. Not a std::exception, so that `catch (const std::exception&)` does not swallow a
-/// cancellation: catch it by name only to clean up, and throw it on.
-class PLAIT_VISIBLE CancelledError {
-public:
-    CancelledError() = default;
-    explicit CancelledError(std::string message) : message_{std::move(message)} {}
-
-    /// What was said to `cancel`; may be empty.
-    const std::string& message() const noexcept { return message_; }
-    const char* what() const noexcept { return message_.empty() ? "cancelled" : message_.c_str(); }
-
-private:
-    std::string message_;
-};
-
-}  // namespace plait::inline PLAIT_ABI
-
-// --- plait/core/report.hpp -------------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI {
-
-/// What is told of an exception that nobody is there to catch: a sentence saying where, and the exception (may be null).
-using UnraisableHook = void (*)(const std::string& where, std::exception_ptr exception);
-
-namespace detail {
-
-/// The text of any exception, without RTTI: what() where there is one.
-inline std::string describe(const std::exception_ptr& exception) {
-    if (!exception) return "no exception";
-    try {
-        std::rethrow_exception(exception);
-    } catch (const std::exception& error) {
-        return error.what();
-    } catch (const CancelledError& error) {
-        return error.what();
-    } catch (const std::string& text) {
-        return text;
-    } catch (const char* text) {
-        return text;
-    } catch (...) {
-        return "an exception that is no std::exception";
-    }
-}
-
-/// One line on stderr, in one write so that lines of several threads stay whole. Never throws: stderr may be closed.
-inline void print_error_line(const std::string& line) noexcept {
-    try {
-        const std::string whole = line + "\n";
-        std::fwrite(whole.data(), 1, whole.size(), stderr);
-        std::fflush(stderr);
-    } catch (...) {
-        // Out of memory while reporting: there is nobody left to tell.
-    }
-}
-
-inline void print_unraisable(const std::string& where, std::exception_ptr exception) {
-    print_error_line("plait: " + where + ": " + describe(exception));
-}
-
-PLAIT_VISIBLE inline std::atomic<UnraisableHook>& unraisable_hook() {
-    static constinit std::atomic<UnraisableHook> hook{&print_unraisable};
-    return hook;
-}
-
-/// Tells the hook; what the hook itself throws is printed and goes no further.
-inline void report_unraisable(const std::string& where, std::exception_ptr exception) noexcept {
-    try {
-        // Acquire pairs with the release in set_unraisable_hook: the hook may use what was written before it was set.
-        unraisable_hook().load(std::memory_order_acquire)(where, exception);
-    } catch (...) {
-        print_error_line("plait: the unraisable hook itself threw an exception");
-    }
-}
-
-}  // namespace detail
-
-/// Sets who is told of exceptions that have no caller: of a callback, or of a future that nobody asked. Null gives back
-/// the default, one line on stderr. Returns the hook before.
-///
-/// Python: sys.unraisablehook. Exceptions that leave a thread go to `threading::excepthook`.
-/// Threads: the hook is called on whichever thread meets the exception, by several at once.
-inline UnraisableHook set_unraisable_hook(UnraisableHook hook) noexcept {
-    return detail::unraisable_hook().exchange(hook != nullptr ? hook : &detail::print_unraisable,
-                                              std::memory_order_acq_rel);
-}
-
-}  // namespace plait::inline PLAIT_ABI
+}  // namespace plait::inline PLAIT_ABI::detail
 
 // --- plait/asyncio/detail/loop_core.hpp ------------------------------------------------------------------------------
 
@@ -1131,6 +1168,10 @@ struct ErrorContext {
 };
 
 namespace detail {
+
+using plait::detail::Nanoseconds;
+using plait::detail::TimerNode;
+using plait::detail::TimerWheel;
 
 class TaskBase;
 
@@ -2905,6 +2946,11 @@ template <class Predicate>
 Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place place = Place::last,
              const void* self = nullptr);
 
+/// As the first `sleep`, but this thread is among the sleepers before `once_listed()` is called: whoever that lets go on
+/// can wake it already. `once_listed` may lock and wake, not throw.
+template <class Function>
+Result sleep_after(const void* address, Deadline deadline, Function once_listed, const void* self = nullptr);
+
 /// Wakes the `limit` threads that have slept longest under `address`; returns how many there were to wake.
 std::size_t wake(const void* address, std::size_t limit);
 std::size_t wake_all(const void* address);
@@ -2912,6 +2958,12 @@ std::size_t wake_all(const void* address);
 /// whose new value lets others destroy the primitive, and make another one at its address.
 template <class Function>
 std::size_t wake_all(const void* address, Function before_wake);
+
+/// Wakes the `limit` threads that have slept longest under `address`, and asks `before_wake(sleepers)` first, while no
+/// thread can begin or end a sleep there: with how many sleep, counted to `limit` + 1. What it returns is what they are
+/// told; for `unwanted` they sleep on.
+template <class Function>
+void wake(const void* address, std::size_t limit, Function before_wake);
 
 /// Wakes the thread that has slept longest under `address`, and asks `before_wake(Sleepers)` first, while no thread can
 /// begin or end a sleep there: the place to write the primitive's word. It is asked also when nobody sleeps. What it
@@ -2951,8 +3003,10 @@ struct alignas(64) Bucket {
     void remove(Sleeper& sleeper) noexcept;
     /// The oldest sleeper under `address` from `from` on, or null.
     static Sleeper* find(Sleeper* from, const void* address) noexcept;
+    /// How many sleep under `address`, counted no further than to `enough`.
+    [[nodiscard]] std::size_t count(const void* address, std::size_t enough) const noexcept;
     /// Picks the `limit` oldest under `address`; returns how many there were.
-    std::size_t pick_oldest(const void* address, std::size_t limit) noexcept;
+    std::size_t pick_oldest(const void* address, std::size_t limit, Result result = Result::woken) noexcept;
     /// Takes `sleeper` off the list and wakes it: under the mutex, for once it is free the sleeper's frame may be gone.
     void pick(Sleeper& sleeper, Result result) noexcept;
 };
@@ -2991,6 +3045,7 @@ inline bool wait_picked(Sleeper& self, std::unique_lock<std::mutex>& lock, Deadl
 template <class Predicate>
 Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place place, const void* self) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     std::unique_lock lock{bucket.mutex};
     if (!may_sleep()) return Result::unwanted;
 
@@ -3000,8 +3055,25 @@ Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place 
     return sleeper.result;
 }
 
+template <class Function>
+Result sleep_after(const void* address, Deadline deadline, Function once_listed, const void* self) {
+    Bucket& bucket = bucket_of(address);
+    Sleeper sleeper{address, self};
+    {
+        const std::scoped_lock lock{bucket.mutex};
+        bucket.add(sleeper, Place::last);
+    }
+    sync_point();
+    once_listed();
+    sync_point();
+    std::unique_lock lock{bucket.mutex};
+    if (!wait_picked(sleeper, lock, deadline)) bucket.remove(sleeper);
+    return sleeper.result;
+}
+
 inline std::size_t wake(const void* address, std::size_t limit) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     const std::scoped_lock lock{bucket.mutex};
     return bucket.pick_oldest(address, limit);
 }
@@ -3011,14 +3083,26 @@ inline std::size_t wake_all(const void* address) { return wake(address, SIZE_MAX
 template <class Function>
 std::size_t wake_all(const void* address, Function before_wake) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     const std::scoped_lock lock{bucket.mutex};
     before_wake();
+    sync_point();
     return bucket.pick_oldest(address, SIZE_MAX);
+}
+
+template <class Function>
+void wake(const void* address, std::size_t limit, Function before_wake) {
+    Bucket& bucket = bucket_of(address);
+    sync_point();
+    const std::scoped_lock lock{bucket.mutex};
+    const Result result = before_wake(bucket.count(address, limit == SIZE_MAX ? limit : limit + 1));
+    if (result != Result::unwanted) bucket.pick_oldest(address, limit, result);
 }
 
 template <class Function>
 void wake_one(const void* address, Function before_wake) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     const std::scoped_lock lock{bucket.mutex};
     Sleeper* const sleeper = Bucket::find(bucket.oldest, address);
     Sleepers sleepers = Sleepers::none;
@@ -3030,6 +3114,7 @@ void wake_one(const void* address, Function before_wake) {
 
 inline void interrupt(const void* address, const void* self) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     const std::scoped_lock lock{bucket.mutex};
     Sleeper* sleeper = Bucket::find(bucket.oldest, address);
     while (sleeper != nullptr && sleeper->self != self) sleeper = Bucket::find(sleeper->next, address);
@@ -3039,11 +3124,7 @@ inline void interrupt(const void* address, const void* self) {
 inline std::size_t waiting(const void* address) {
     Bucket& bucket = bucket_of(address);
     const std::scoped_lock lock{bucket.mutex};
-    std::size_t count = 0;
-    for (Sleeper* sleeper = Bucket::find(bucket.oldest, address); sleeper != nullptr;
-         sleeper = Bucket::find(sleeper->next, address))
-        ++count;
-    return count;
+    return bucket.count(address, SIZE_MAX);
 }
 
 inline void reset_after_fork() noexcept {
@@ -3073,12 +3154,22 @@ inline Sleeper* Bucket::find(Sleeper* from, const void* address) noexcept {
     return from;
 }
 
-inline std::size_t Bucket::pick_oldest(const void* address, std::size_t limit) noexcept {
+inline std::size_t Bucket::count(const void* address, std::size_t enough) const noexcept {
+    std::size_t count = 0;
+    Sleeper* sleeper = find(oldest, address);
+    while (sleeper != nullptr && count < enough) {
+        ++count;
+        sleeper = find(sleeper->next, address);
+    }
+    return count;
+}
+
+inline std::size_t Bucket::pick_oldest(const void* address, std::size_t limit, Result result) noexcept {
     std::size_t picked = 0;
     Sleeper* sleeper = find(oldest, address);
     while (sleeper != nullptr && picked < limit) {
         Sleeper* const next = find(sleeper->next, address);
-        pick(*sleeper, Result::woken);
+        pick(*sleeper, result);
         sleeper = next;
         ++picked;
     }
@@ -3105,17 +3196,15 @@ inline bool spinning_helps() noexcept {
     return several_processors;
 }
 
-/// Looks again and again for a short while, about as long as waking a thread takes, whether `done()`; returns whether
-/// it was. Where that has led to nothing lately it gives up sooner.
-template <class Predicate>
-bool spin_until(Predicate done) {
-    constexpr unsigned most = 512;
-    constexpr unsigned try_again = 32;  // one spin of so many is a full one, though the last ones failed
+/// Looks `most` times whether `done()`, with a `pause()` after each look; returns whether it was. Where that has led to
+/// nothing lately it gives up sooner.
+template <unsigned most, class Predicate, class Pause>
+bool look_until(Predicate done, Pause pause) {
+    constexpr unsigned try_again = 32;  // of so many searches one looks as often as it may, though the last ones failed
     // One for each thread and each kind of wait: what one of them learns says little about another.
     static constinit thread_local unsigned budget = most;
     static constinit thread_local unsigned failures = 0;
 
-    if (!spinning_helps()) return false;
     if (failures != 0 && failures % try_again == 0) budget = most;
     for (unsigned i = 0; i < budget; ++i) {
         if (done()) {
@@ -3123,11 +3212,24 @@ bool spin_until(Predicate done) {
             budget = most;
             return true;
         }
-        relax_processor();
+        pause();
     }
     ++failures;
     budget = budget / 2 + 1;
     return false;
+}
+
+/// Looks again and again for a short while, about as long as waking a thread takes, whether `done()`; returns whether
+/// it was. Where that has led to nothing lately it gives up sooner.
+template <unsigned most = 512, class Predicate>
+bool spin_until(Predicate done) {
+    return spinning_helps() && look_until<most>(done, [] { relax_processor(); });
+}
+
+/// The same, but lets others have the processor between two looks: for what takes others that are ready to run.
+template <class Predicate>
+bool yield_until(Predicate done) {
+    return look_until<16>(done, [] { std::this_thread::yield(); });
 }
 
 }  // namespace plait::inline PLAIT_ABI::detail
@@ -3213,6 +3315,7 @@ public:
     }
     void add_future() noexcept { futures_.fetch_add(1, std::memory_order_relaxed); }
     void drop_future() noexcept {
+        sync_point();
         // seq_cst here and in finish, on both words: of a last future that goes and an end that comes at once, at least
         // one sees the other.
         if (futures_.fetch_sub(1, std::memory_order_seq_cst) == 1 && is_final(word_.load(std::memory_order_seq_cst)))
@@ -3270,10 +3373,16 @@ public:
     template <class F>
     void add_callback(F&& f) {
         mark_looked_at();  // the callback is who looks
+        watch(std::forward<F>(f));
+    }
+    /// A callback that looks at nothing but the end.
+    template <class F>
+    void watch(F&& f) {
         auto node = std::make_unique<Callback>();
         node->function = std::forward<F>(f);
         Callback* head = callbacks_.load(std::memory_order_acquire);
         do {
+            sync_point();
             if (head == closed()) return run(*node);
             node->next = head;
             // Release pairs with the acquire exchange in finish, which reads the node.
@@ -3299,8 +3408,10 @@ protected:
 
     /// Tells those who wait, and runs the callbacks. The caller has claimed the state and written the outcome.
     void finish(Phase phase) noexcept {
+        sync_point();
         // Release pairs with the acquire in phase(): who sees the end sees the outcome. seq_cst: see drop_future.
         if (word_.exchange(phase, std::memory_order_seq_cst) & waiter_bit) parking::wake_all(this);
+        sync_point();
         if (futures_.load(std::memory_order_seq_cst) == 0) report_if_unseen();
         Callback* newest = callbacks_.exchange(closed(), std::memory_order_acq_rel);
         Callback* oldest = nullptr;
@@ -3366,6 +3477,7 @@ private:
     }
     bool move_phase(Phase from, Phase to) noexcept {
         std::uint32_t word = word_.load(std::memory_order_relaxed);
+        sync_point();
         while ((word & ~waiter_bit) == from)
             if (word_.compare_exchange_weak(word, to | (word & waiter_bit), std::memory_order_acq_rel,
                                             std::memory_order_relaxed))
@@ -3377,6 +3489,7 @@ private:
         std::uint32_t word = word_.load(std::memory_order_acquire);
         while (!is_final(word)) {
             if (word & waiter_bit) return true;
+            sync_point();
             if (word_.compare_exchange_weak(word, word | waiter_bit, std::memory_order_acquire)) return true;
         }
         return false;
@@ -3422,6 +3535,8 @@ public:
         finish(done);
     }
 
+    /// Once ready: whether there is an exception, but a cancellation. Looks at nothing.
+    [[nodiscard]] bool failed() const noexcept { return !cancelled() && outcome_.has_exception(); }
     /// Once ready and not cancelled.
     Outcome<T>& result() noexcept {
         mark_looked_at();
@@ -3459,6 +3574,10 @@ namespace plait::inline PLAIT_ABI {
 
 template <class T>
 class Promise;
+
+namespace detail {
+struct FutureAccess;
+}
 
 /// The result, some day, of a call that runs elsewhere: on a pool, in another process, on an event loop.
 ///
@@ -3533,6 +3652,7 @@ public:
 
 private:
     friend class Promise<T>;
+    friend struct detail::FutureAccess;
     template <class U>
     friend Future<U> detail::future_of(detail::StatePointer<detail::FutureState<U>> state);
 
@@ -3684,6 +3804,7 @@ public:
 
     /// Runs the callbacks, one after the other, outside the mutex. False where somebody stopped it before.
     bool request_stop() noexcept {
+        sync_point();
         std::unique_lock lock{mutex_};
         if (stop_requested()) return false;
         // Release pairs with the acquire in stop_requested: who sees the stop sees what led to it.
@@ -3694,9 +3815,12 @@ public:
             unlink(*callback);
             running_.store(callback, std::memory_order_relaxed);
             lock.unlock();
+            sync_point();
             callback->invoke();
+            sync_point();
             // Release pairs with the acquire in remove: who sees the end sees what the callback did.
             running_.store(nullptr, std::memory_order_release);
+            sync_point();
             parking::wake_all(this);
             lock.lock();
         }
@@ -3705,6 +3829,7 @@ public:
 
     /// Links `callback`, or returns false where the stop has been requested: the caller runs it.
     bool add(StopCallbackBase& callback) noexcept {
+        sync_point();
         const std::scoped_lock lock{mutex_};
         if (stop_requested()) return false;
         callback.next_ = first_;
@@ -3720,6 +3845,7 @@ public:
         if (callback.linked_) return unlink(callback);
         if (stopper_ == std::this_thread::get_id()) return;
         lock.unlock();
+        sync_point();
         const auto still_running = [&] { return running_.load(std::memory_order_acquire) == &callback; };
         while (still_running()) parking::sleep(this, Deadline::never(), still_running);
     }
@@ -3825,11 +3951,26 @@ namespace detail::parking {
 
 /// As the sleep above; ends also, as `interrupted` or `unwanted`, when a stop is requested.
 template <class Predicate>
-Result sleep(const void* address, Deadline deadline, const StopToken& token, Predicate may_sleep) {
+Result sleep(const void* address, Deadline deadline, const StopToken& token, Predicate may_sleep,
+             Place place = Place::last) {
     const char self{};  // its address names this sleep
     const StopCallback wake{token, [address, &self] { interrupt(address, &self); }};
     // A stop that comes before the question is seen by it; a later one finds the sleeper.
-    return sleep(address, deadline, [&] { return !token.stop_requested() && may_sleep(); }, Place::last, &self);
+    return sleep(address, deadline, [&] { return !token.stop_requested() && may_sleep(); }, place, &self);
+}
+
+/// As the sleep_after of parking.hpp; ends also, as `interrupted`, when a stop is requested.
+template <class Function>
+Result sleep_after(const void* address, Deadline deadline, const StopToken& token, Function once_listed) {
+    const char self{};  // its address names this sleep
+    const auto interrupt_self = [address, &self] { interrupt(address, &self); };
+    const StopCallback wake{token, interrupt_self};
+    const auto look_for_stop = [&] {
+        once_listed();
+        // The callback finds the sleeper, unless it was called before that was listed.
+        if (token.stop_requested()) interrupt_self();
+    };
+    return sleep_after(address, deadline, look_for_stop, &self);
 }
 
 }  // namespace detail::parking
@@ -3860,6 +4001,8 @@ void remember_main_thread() noexcept;
 
 /// From now on the child of each fork calls `function` first of all; nothing where there is no fork.
 void call_in_forked_children(void (*function)());
+/// The same of three: each fork calls `before` in the thread that forks, and then one of the others.
+void call_around_forks(void (*before)(), void (*in_parent)(), void (*in_child)());
 
 /// How many processors this program may use: of its affinity mask and, on Linux, its control group's quota; at least 1.
 [[nodiscard]] unsigned usable_processors();
@@ -3962,6 +4105,7 @@ inline std::uint64_t main_thread_id() noexcept {
 }
 
 inline void call_in_forked_children(void (*)()) {}
+inline void call_around_forks(void (*)(), void (*)(), void (*)()) {}
 
 inline unsigned usable_processors() {
     unsigned long long own = 0;
@@ -4105,10 +4249,12 @@ inline void remember_main_thread() noexcept {
     remembered.process.store(current_process_id(), std::memory_order_release);
 }
 
-inline void call_in_forked_children(void (*function)()) {
+inline void call_around_forks(void (*before)(), void (*in_parent)(), void (*in_child)()) {
     // It fails for want of memory only.
-    if (::pthread_atfork(nullptr, nullptr, function) != 0) throw std::bad_alloc();
+    if (::pthread_atfork(before, in_parent, in_child) != 0) throw std::bad_alloc();
 }
+
+inline void call_in_forked_children(void (*function)()) { call_around_forks(nullptr, nullptr, function); }
 
 inline unsigned usable_processors() {
     unsigned count = detail::processors_of_affinity();
@@ -4185,10 +4331,12 @@ inline std::uint64_t main_thread_id() noexcept {
     return detail::remembered_main_thread().load(std::memory_order_relaxed);
 }
 
-inline void call_in_forked_children(void (*function)()) {
+inline void call_around_forks(void (*before)(), void (*in_parent)(), void (*in_child)()) {
     // It fails for want of memory only.
-    if (::pthread_atfork(nullptr, nullptr, function) != 0) throw std::bad_alloc();
+    if (::pthread_atfork(before, in_parent, in_child) != 0) throw std::bad_alloc();
 }
+
+inline void call_in_forked_children(void (*function)()) { call_around_forks(nullptr, nullptr, function); }
 
 inline unsigned usable_processors() { return static_cast<unsigned>((std::max)(::sysconf(_SC_NPROCESSORS_ONLN), 1L)); }
 
@@ -5086,20 +5234,242 @@ inline constexpr detail::RunCoroutineThreadsafe run_coroutine_threadsafe{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
-// --- plait/asyncio/wait.hpp ------------------------------------------------------------------------------------------
+// --- plait/core/wait.hpp ---------------------------------------------------------------------------------------------
 
-namespace plait::inline PLAIT_ABI::asyncio {
+namespace plait::inline PLAIT_ABI {
 
-/// When `wait` returns: at the first end, at the first error (a cancellation is none) or else the last end, at the last.
+/// When a `wait` for several returns: a cancellation counts as an end, and not as an exception.
 enum class ReturnWhen { first_completed, first_exception, all_completed };
 inline constexpr ReturnWhen FIRST_COMPLETED = ReturnWhen::first_completed;
 inline constexpr ReturnWhen FIRST_EXCEPTION = ReturnWhen::first_exception;
 inline constexpr ReturnWhen ALL_COMPLETED = ReturnWhen::all_completed;
 
+/// How a `wait` for several futures waits.
 struct WaitOptions {
     Timeout timeout = Timeout::never();
     ReturnWhen return_when = ReturnWhen::all_completed;
 };
+
+/// What a `wait` for several futures found, each in the order of the futures.
+template <class T>
+struct Waited {
+    std::vector<Future<T>> done;
+    std::vector<Future<T>> pending;
+};
+
+namespace detail {
+
+/// In which order some futures end.
+///
+/// Each tells it by a callback, which keeps this alive: it may come after who waited has gone. Who waits counts what has
+/// come in `come_`, and sleeps under its address.
+class Endings {
+public:
+    explicit Endings(std::size_t count) : count_{count}, order_{new std::atomic<std::size_t>[count] {}} {}
+
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
+    /// The `turn`th that ended, if it has: its index and one, or 0.
+    [[nodiscard]] std::size_t at(std::size_t turn) const noexcept {
+        return order_[turn].load(std::memory_order_acquire);  // pairs with the release in tell
+    }
+    void tell(std::size_t index) noexcept {
+        order_[turns_.fetch_add(1, std::memory_order_relaxed)].store(index + 1, std::memory_order_release);
+        // Under the address's bucket, so that no sleep can begin between a look at the order and this.
+        parking::wake_all(this, [] {});
+    }
+    /// Waits until the `turn`th has ended; false where it has not in time.
+    bool wait(std::size_t turn, Deadline deadline) const {
+        while (at(turn) == 0)
+            if (parking::sleep(this, deadline, [&] { return at(turn) == 0; }) == parking::Result::timed_out)
+                return at(turn) != 0;
+        return true;
+    }
+
+private:
+    const std::size_t count_;
+    std::unique_ptr<std::atomic<std::size_t>[]> order_;
+    std::atomic<std::size_t> turns_{0};
+};
+
+/// For who needs more of a future than its user does.
+struct FutureAccess {
+    template <class T>
+    static FutureState<T>& state(const Future<T>& future) {
+        return future.state();
+    }
+};
+
+/// Some futures, each once, and the order in which they end.
+template <class T>
+class Watched {
+public:
+    template <class Range>
+    explicit Watched(const Range& range) {
+        for (const Future<T>& future : range) futures.push_back(future);
+        drop_repeated();
+        endings_ = std::make_shared<Endings>(futures.size());
+        for (std::size_t i = 0; i < futures.size(); ++i)
+            FutureAccess::state(futures[i]).watch([endings = endings_, i] { endings->tell(i); });
+    }
+
+    /// The index of the `turn`th that ended, or nothing where it did not in time.
+    std::optional<std::size_t> wait(std::size_t turn, Deadline deadline) const {
+        if (endings_->at(turn) == 0 && !deadline.has_passed()) {
+            WaitHelper* const helper = wait_helper();
+            if (helper != nullptr) {
+                // A pool's worker runs what it waits for, if that still queues.
+                for (const Future<T>& future : futures)
+                    if (endings_->at(turn) == 0 && future.valid() && !future.ready())
+                        helper->help(FutureAccess::state(future), deadline);
+                helper->sleep_begins();
+            }
+            static_cast<void>(endings_->wait(turn, deadline));
+            if (helper != nullptr) helper->sleep_ends();
+        }
+        const std::size_t index = endings_->at(turn);
+        return index != 0 ? std::optional{index - 1} : std::nullopt;
+    }
+
+    std::vector<Future<T>> futures;
+
+private:
+    void drop_repeated() {
+        std::vector<std::pair<const void*, std::size_t>> places;
+        for (std::size_t i = 0; i < futures.size(); ++i) places.emplace_back(&FutureAccess::state(futures[i]), i);
+        std::sort(places.begin(), places.end());
+        for (std::size_t i = 1; i < places.size(); ++i)
+            if (places[i].first == places[i - 1].first) futures[places[i].second] = Future<T>{};
+        futures.erase(
+            std::remove_if(futures.begin(), futures.end(), [](const Future<T>& future) { return !future.valid(); }),
+            futures.end());
+    }
+
+    std::shared_ptr<Endings> endings_;
+};
+
+struct Wait {
+    template <class Range>
+    auto operator()(const Range& range, WaitOptions options = {}) const {
+        using T = typename std::iter_value_t<decltype(std::begin(range))>::value_type;
+        const Deadline deadline{options.timeout};
+        const Watched<T> watched{range};
+        for (std::size_t turn = 0; turn < watched.futures.size(); ++turn) {
+            const auto ended = watched.wait(turn, deadline);
+            if (!ended.has_value() || options.return_when == FIRST_COMPLETED) break;
+            if (options.return_when == FIRST_EXCEPTION && FutureAccess::state(watched.futures[*ended]).failed()) break;
+        }
+        Waited<T> result;
+        for (const Future<T>& future : watched.futures)
+            (future.ready() ? result.done : result.pending).push_back(future);
+        return result;
+    }
+};
+
+}  // namespace detail
+
+/// Waits for several futures, until all have ended, or the first, or the first that fails; returns those that have ended
+/// and those that have not. A time that is over is no error. It does not look at the results.
+///
+/// Python: concurrent.futures.wait. For all results in order a loop of `get` does; for each as it comes, `as_completed`.
+///
+///     auto [done, pending] = plait::wait(futures, {.timeout = 2s, .return_when = plait::FIRST_COMPLETED});
+///
+/// Throws: UsageError for a future that names no call. A future that stands there twice counts once.
+/// Threads: any. Until its call ends, each future remembers each wait for it.
+inline constexpr detail::Wait wait{};
+
+/// The futures of an `as_completed`, each when it has ended.
+///
+/// Threads: one reader at a time.
+template <class T>
+class AsCompleted {
+public:
+    class Iterator;
+
+    template <class Range>
+    AsCompleted(const Range& range, Timeout timeout) : watched_{range}, deadline_{timeout} {}
+
+    /// Waits for the next that ends; nothing after the last. Throws: TimeoutError once the time is over.
+    std::optional<Future<T>> next() {
+        const std::size_t count = watched_.futures.size();
+        if (turn_ == count) return std::nullopt;
+        const auto index = watched_.wait(turn_, deadline_);
+        if (!index.has_value())
+            throw TimeoutError(std::to_string(count - turn_) + " of " + std::to_string(count) +
+                               " calls had not ended in time");
+        ++turn_;
+        return std::move(watched_.futures[*index]);
+    }
+
+    /// Both wait; to be gone through once.
+    Iterator begin() { return Iterator{*this}; }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+private:
+    detail::Watched<T> watched_;
+    detail::Deadline deadline_;
+    std::size_t turn_ = 0;
+};
+
+template <class T>
+class AsCompleted<T>::Iterator {
+public:
+    using value_type = Future<T>;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::input_iterator_tag;
+
+    explicit Iterator(AsCompleted& all) : all_{&all}, future_{all.next()} {}
+
+    const Future<T>& operator*() const noexcept { return *future_; }
+    const Future<T>* operator->() const noexcept { return &*future_; }
+    Iterator& operator++() {
+        future_.reset();
+        future_ = all_->next();
+        return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& iterator, std::default_sentinel_t) noexcept {
+        return !iterator.future_.has_value();
+    }
+
+private:
+    AsCompleted* all_;
+    std::optional<Future<T>> future_;
+};
+
+namespace detail {
+
+struct MakeAsCompleted {
+    template <class Range>
+    auto operator()(const Range& futures, Timeout timeout = Timeout::never()) const {
+        using T = typename std::iter_value_t<decltype(std::begin(futures))>::value_type;
+        return AsCompleted<T>{futures, timeout};
+    }
+};
+
+}  // namespace detail
+
+/// A range that gives each of `futures` when it has ended, in the order in which they end.
+///
+/// Python: concurrent.futures.as_completed.
+///
+///     for (const auto& future : plait::as_completed(futures, 10s)) show(future.get());
+///
+/// The timeout is for all of them, from this call on. A future that stands there twice comes once.
+/// Throws: UsageError for a future that names no call.
+inline constexpr detail::MakeAsCompleted as_completed{};
+
+}  // namespace plait::inline PLAIT_ABI
+
+// --- plait/asyncio/wait.hpp ------------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::ALL_COMPLETED;
+using plait::FIRST_COMPLETED;
+using plait::FIRST_EXCEPTION;
+using plait::ReturnWhen;
+using plait::WaitOptions;
 
 /// What `wait` gives: the tasks that have ended and the others, each in the order in which they were given.
 template <class T>
@@ -11220,109 +11590,6 @@ namespace mp = multiprocessing;
 
 }  // namespace plait::inline PLAIT_ABI
 
-// --- plait/threading/event.hpp ---------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::threading {
-
-namespace detail {
-using namespace plait::detail;
-}
-
-/// A flag that threads wait for: `set` releases all who wait and lets later ones pass, until `clear`.
-///
-/// Python: threading.Event. To hand over a value use a Future; to let one thread at a time pass, a Lock.
-///
-///     Event ready;
-///     Thread server([&] { ready.wait(); serve(configuration); });
-///     server.start();
-///     configuration = load();
-///     ready.set();
-///
-/// Order: what happened before `set` is visible after the `wait` that it released.
-/// Threads: every member from any thread at any time. Not from a signal handler.
-/// Lifetime: a thread that `wait` released may destroy the event at once, while `set` is still returning.
-class Event {
-public:
-    constexpr Event() noexcept = default;
-    Event(const Event&) = delete;
-    Event& operator=(const Event&) = delete;
-    explicit operator bool() const = delete;  // `if (event)` would not say whether it means is_set() or wait()
-
-    /// Releases every waiting thread, also those that a `clear` right after would otherwise catch again.
-    void set();
-    void clear() noexcept { word_.fetch_and(~set_bit, std::memory_order_relaxed); }
-    bool is_set() const noexcept { return (word_.load(std::memory_order_acquire) & set_bit) != 0; }
-
-    void wait() {
-        if (!is_set()) static_cast<void>(wait_until(detail::Deadline::never(), nullptr));
-    }
-    /// Waits for `timeout` at most; zero or less only looks. Returns whether the event was set.
-    [[nodiscard]] bool wait(Timeout timeout) {
-        // Looking costs one load: no clock is read when the event is set, or when only a look was asked for.
-        return is_set() || (!timeout.is_zero() && wait_until(detail::Deadline{timeout}, nullptr));
-    }
-    /// Waits until the event is set or a stop requested. Returns whether the event was set.
-    [[nodiscard]] bool wait(const StopToken& stop) { return wait(Timeout::never(), stop); }
-    [[nodiscard]] bool wait(Timeout timeout, const StopToken& stop) {
-        return is_set() || (!timeout.is_zero() && wait_until(detail::Deadline{timeout}, &stop));
-    }
-
-    /// How many threads sleep until it is set; for tests and diagnosis.
-    std::size_t waiting() const { return detail::parking::waiting(this); }
-
-private:
-    bool wait_until(detail::Deadline deadline, const StopToken* stop);
-
-    // What word_ holds: set_bit or sleepers_bit or neither, never both, for who sets the one has seen, or removes, the
-    // other; and above them how often the event was set, by which a wait knows of a set that was cleared at once.
-    static constexpr std::uint32_t set_bit = 1;
-    static constexpr std::uint32_t sleepers_bit = 2;  // somebody may sleep under this; only `set` takes it away
-    static constexpr std::uint32_t one_set = 4;
-    static constexpr std::uint32_t sets(std::uint32_t word) noexcept { return word / one_set; }
-
-    std::atomic<std::uint32_t> word_{0};
-};
-
-inline void Event::set() {
-    std::uint32_t word = word_.load(std::memory_order_relaxed);
-    const auto try_to_set = [&] {
-        // Release pairs with the acquire of is_set and wait_until.
-        return word_.compare_exchange_weak(word, (word & ~(set_bit | sleepers_bit)) + one_set + set_bit,
-                                           std::memory_order_release, std::memory_order_relaxed);
-    };
-    while ((word & sleepers_bit) == 0)
-        if (try_to_set()) return;
-    // Once the word says that it is set this object may be gone, and another event stand in its place: so it says that
-    // only while nobody can begin to sleep there, who would be woken by this set.
-    detail::parking::wake_all(this, [&] {
-        while (!try_to_set()) {
-        }
-    });
-}
-
-inline bool Event::wait_until(detail::Deadline deadline, const StopToken* stop) {
-    std::uint32_t word = word_.load(std::memory_order_acquire);
-    if ((word & set_bit) != 0) return true;
-    const std::uint32_t sets_before = sets(word);
-    // A clear is a read-modify-write: it carries on the release of the set before it.
-    const auto was_set = [&] { return sets(word_.load(std::memory_order_acquire)) != sets_before; };
-    if (detail::spin_until(was_set)) return true;
-
-    word = word_.load(std::memory_order_acquire);
-    while ((word & sleepers_bit) == 0) {
-        if (sets(word) != sets_before) return true;
-        if (word_.compare_exchange_weak(word, word | sleepers_bit, std::memory_order_acquire)) break;
-    }
-    // From here to the next set sleepers_bit stays, and the set changes the count.
-    const auto not_yet = [&] { return !was_set(); };
-    const auto result = stop != nullptr ? detail::parking::sleep(this, deadline, *stop, not_yet)
-                                        : detail::parking::sleep(this, deadline, not_yet);
-    // Who was woken does not look at the event again: it may have been destroyed by another that was.
-    return result == detail::parking::Result::woken || was_set();
-}
-
-}  // namespace plait::inline PLAIT_ABI::threading
-
 // --- plait/threading/lock.hpp ----------------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::threading {
@@ -11411,6 +11678,7 @@ private:
 
     // Acquire here and below pairs with the release in `release`.
     bool take_if_free(std::uintptr_t key) noexcept {
+        detail::sync_point();
         std::uintptr_t word = 0;
         return word_.compare_exchange_strong(word, key, std::memory_order_acquire, std::memory_order_relaxed);
     }
@@ -11429,6 +11697,7 @@ inline bool Lock::acquire(Timeout timeout) {
 inline bool Lock::try_acquire() noexcept {
     std::uintptr_t word = 0;
     do {
+        detail::sync_point();
         if (word_.compare_exchange_weak(word, word | detail::thread_key(), std::memory_order_acquire,
                                         std::memory_order_relaxed))
             return true;
@@ -11439,6 +11708,7 @@ inline bool Lock::try_acquire() noexcept {
 inline void Lock::release() {
     const std::uintptr_t key = detail::thread_key();
     std::uintptr_t word = key;
+    detail::sync_point();
     // Once the word says that it is free this object may be gone: nothing below touches it after that.
     if (word_.compare_exchange_strong(word, 0, std::memory_order_release, std::memory_order_relaxed)) return;
     if (owner(word) != key)
@@ -11448,6 +11718,7 @@ inline void Lock::release() {
         const std::uintptr_t bit = sleepers == Sleepers::several ? sleepers_bit : 0;
         const bool hand_over =
             sleepers != Sleepers::none && (word_.load(std::memory_order_relaxed) & impatient_bit) != 0;
+        detail::sync_point();
         // A bit that is set in this moment may be lost: who set it looks again before it sleeps.
         word_.store(bit | (hand_over ? in_transit : 0), std::memory_order_release);
         return hand_over ? detail::parking::Result::handed_over : detail::parking::Result::woken;
@@ -11470,6 +11741,7 @@ inline bool Lock::acquire_slowly(detail::Deadline deadline) {
             if (try_acquire()) return true;
             continue;
         }
+        detail::sync_point();
         if ((word & bits) != bits &&
             !word_.compare_exchange_weak(word, word | bits, std::memory_order_relaxed, std::memory_order_relaxed))
             continue;
@@ -11482,6 +11754,7 @@ inline bool Lock::acquire_slowly(detail::Deadline deadline) {
             case Result::timed_out:
                 return false;
             case Result::handed_over:
+                detail::sync_point();
                 // Others may set bits meanwhile: only the owner's part is exchanged.
                 word_.fetch_add(key - in_transit, std::memory_order_acquire);
                 return true;
@@ -11492,6 +11765,647 @@ inline bool Lock::acquire_slowly(detail::Deadline deadline) {
                 break;
         }
     }
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/barrier.hpp -------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+/// Where a number of threads wait for each other: the last to arrive lets all of them go, and the next round begins.
+///
+/// Python: threading.Barrier. To wait for something that happens once use Event.
+///
+///     Barrier step(3, [&] { swap(now, next); });
+///     void work(Part part) {
+///         for (int i = 0; i < steps; ++i) {
+///             compute(part);
+///             step.wait();
+///         }
+///     }
+///
+/// A round either passes or breaks, for all who wait in it: by a time that is over, a requested stop, an action that
+/// throws, `abort` or `reset`. A broken barrier lets nobody wait until `reset`.
+/// Order: what each thread did before `wait` is visible to the action, and that to all of them after `wait`.
+/// Threads: every member from any thread. Who comes while a round is full, or still being broken, waits for the next.
+/// Lifetime: it may be destroyed when every `wait` has returned.
+class Barrier {
+public:
+    /// The most parties that there can be.
+    static constexpr std::ptrdiff_t max_parties = (std::ptrdiff_t{1} << 24) - 1;
+
+    /// For `parties` threads; `timeout` is for every `wait` that is given none. Throws: std::invalid_argument for fewer
+    /// than one thread or more than `max_parties`.
+    constexpr explicit Barrier(std::ptrdiff_t parties, Timeout timeout = Timeout::never())
+        : parties_{checked(parties)}, timeout_{timeout} {}
+    /// Calls `action()` in each round, in the thread that arrives last, before any is let go. It must not wait here.
+    template <class Action>
+        requires std::is_invocable_r_v<void, std::decay_t<Action>&>
+    Barrier(std::ptrdiff_t parties, Action&& action, Timeout timeout = Timeout::never())
+        : parties_{checked(parties)}, timeout_{timeout}, action_{new Call{std::forward<Action>(action)}} {}
+    Barrier(const Barrier&) = delete;
+    Barrier& operator=(const Barrier&) = delete;
+
+    /// Waits until all have arrived. Returns how many arrived before this thread: each of them a number of its own.
+    ///
+    /// Throws: BrokenBarrierError where the round breaks, is broken already, or breaks because the time is over; what
+    /// the action threw, in the thread that called it; UsageError in the action. A timeout counts from the arrival in a
+    /// round; while the action runs it is too late for it, and for a stop.
+    std::size_t wait() { return wait_for(timeout_, nullptr); }
+    std::size_t wait(Timeout timeout) { return wait_for(timeout, nullptr); }
+    /// A requested stop breaks the round too.
+    std::size_t wait(const StopToken& stop) { return wait_for(timeout_, &stop); }
+    std::size_t wait(Timeout timeout, const StopToken& stop) { return wait_for(timeout, &stop); }
+
+    /// Breaks the barrier, until `reset`: who waits and who comes gets BrokenBarrierError.
+    void abort();
+    /// Makes it whole again; who waits gets BrokenBarrierError. Does not wait for them, nor for a running action.
+    void reset();
+
+    std::size_t parties() const noexcept { return parties_; }
+    /// How many threads wait in this round; none while it is broken.
+    std::size_t n_waiting() const noexcept {
+        const std::uint64_t word = word_.load(std::memory_order_relaxed);
+        return is_whole(word) ? arrived(word) : 0;
+    }
+    /// Whether it lets nobody wait.
+    bool broken() const noexcept { return (word_.load(std::memory_order_acquire) & broken_bit) != 0; }
+    /// How many threads sleep here, in this round or until the next; for tests and diagnosis.
+    std::size_t waiting() const { return detail::parking::waiting(this); }
+
+private:
+    using Call = detail::MoveOnlyFunction<void()>;
+
+    // What word_ holds, from below: how many threads have arrived and not left (`parties_` while the action runs; in a
+    // round that broke, those who have yet to see that); sleepers_bit: somebody may sleep under this; broken_bit, or
+    // resetting_bit: the round broke, and once the last has left it a whole one begins; and the number of the round. A
+    // thread that arrived in a round passes it when the number changes: a broken round keeps it until all have left.
+    static constexpr std::uint64_t sleepers_bit = std::uint64_t{1} << 24;
+    static constexpr std::uint64_t broken_bit = sleepers_bit << 1;
+    static constexpr std::uint64_t resetting_bit = sleepers_bit << 2;
+    static constexpr std::uint64_t one_round = sleepers_bit << 3;
+
+    static constexpr std::size_t arrived(std::uint64_t word) noexcept {
+        return static_cast<std::size_t>(word & (sleepers_bit - 1));
+    }
+    static constexpr std::uint64_t round(std::uint64_t word) noexcept { return word / one_round; }
+    static constexpr std::uint64_t next_round(std::uint64_t word) noexcept { return (round(word) + 1) * one_round; }
+    static constexpr bool is_whole(std::uint64_t word) noexcept { return (word & (broken_bit | resetting_bit)) == 0; }
+    static constexpr std::size_t checked(std::ptrdiff_t parties) {
+        if (parties < 1 || parties > max_parties)
+            throw std::invalid_argument("plait::threading::Barrier: the number of parties is 1 to max_parties");
+        return static_cast<std::size_t>(parties);
+    }
+
+    /// Whether nobody can arrive now: the action runs, or threads have yet to leave a round that was reset.
+    [[nodiscard]] bool is_closed(std::uint64_t word) const noexcept {
+        return (word & resetting_bit) != 0 || (is_whole(word) && arrived(word) == parties_);
+    }
+    [[nodiscard]] static bool is_undecided(std::uint64_t word, std::uint64_t in_round) noexcept {
+        return round(word) == in_round && is_whole(word);
+    }
+
+    bool exchange(std::uint64_t& from, std::uint64_t to) noexcept;
+    bool exchange_and_wake(std::uint64_t& from, std::uint64_t to, detail::parking::Result told);
+    template <class Condition>
+    detail::parking::Result sleep_while(Condition condition, detail::Deadline deadline, const StopToken* stop);
+
+    std::size_t wait_for(Timeout timeout, const StopToken* stop);
+    void wait_until_open(std::uint64_t word);
+    void wait_for_others(std::uint64_t in_round, Timeout timeout, const StopToken* stop);
+    void pass_with_action(std::uint64_t word);
+    bool break_round(std::uint64_t in_round);
+    void leave_broken_round();
+
+    [[noreturn]] static void throw_broken() {
+        throw BrokenBarrierError(
+            "the barrier is broken: a wait took too long or was stopped, the action threw, or "
+            "somebody called abort or reset");
+    }
+
+    std::atomic<std::uint64_t> word_{0};
+    const std::size_t parties_;
+    const Timeout timeout_;
+    const std::unique_ptr<Call> action_;
+    std::atomic<std::uintptr_t> acting_{0};  // the key of the thread that runs the action; written by it alone
+};
+
+/// Writes `to` where the word is `from`; else gives false, and the word in `from`.
+inline bool Barrier::exchange(std::uint64_t& from, std::uint64_t to) noexcept {
+    detail::sync_point();
+    // Acquire and release pair with themselves, and with the loads in wait_for_others: who arrives last sees what all
+    // the others did, and they see what it did.
+    return word_.compare_exchange_strong(from, to, std::memory_order_acq_rel, std::memory_order_acquire);
+}
+
+/// The same for what somebody may sleep until; `told` is what sleepers are told. When that lets go who waits, this object
+/// may be gone: nothing here touches it after that.
+inline bool Barrier::exchange_and_wake(std::uint64_t& from, std::uint64_t to, detail::parking::Result told) {
+    if ((from & sleepers_bit) == 0) return exchange(from, to);
+    bool exchanged = false;
+    detail::parking::wake(this, SIZE_MAX, [&](std::size_t) {
+        exchanged = exchange(from, to & ~sleepers_bit);
+        return exchanged ? told : detail::parking::Result::unwanted;
+    });
+    return exchanged;
+}
+
+/// Sleeps once, while `condition(word)`; the result is `unwanted` where that did not hold any more.
+template <class Condition>
+detail::parking::Result Barrier::sleep_while(Condition condition, detail::Deadline deadline, const StopToken* stop) {
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    while ((word & sleepers_bit) == 0) {
+        if (!condition(word)) return detail::parking::Result::unwanted;
+        if (exchange(word, word | sleepers_bit)) break;
+    }
+    const auto still = [&] {
+        const std::uint64_t now = word_.load(std::memory_order_acquire);
+        return condition(now) && (now & sleepers_bit) != 0;
+    };
+    detail::sync_point();
+    return stop != nullptr ? detail::parking::sleep(this, deadline, *stop, still)
+                           : detail::parking::sleep(this, deadline, still);
+}
+
+inline std::size_t Barrier::wait_for(Timeout timeout, const StopToken* stop) {
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    for (;;) {
+        if ((word & broken_bit) != 0) throw_broken();
+        const std::size_t index = arrived(word);
+        if (is_closed(word)) {
+            wait_until_open(word);
+            word = word_.load(std::memory_order_acquire);
+        } else if (index + 1 < parties_) {
+            if (!exchange(word, word + 1)) continue;
+            wait_for_others(round(word), timeout, stop);
+            return index;
+        } else if (action_ != nullptr) {
+            if (!exchange(word, word + 1)) continue;
+            pass_with_action(word + 1);
+            return index;
+        } else if (exchange_and_wake(word, next_round(word), detail::parking::Result::handed_over)) {
+            return index;
+        }
+    }
+}
+
+inline void Barrier::wait_until_open(std::uint64_t word) {
+    if (acting_.load(std::memory_order_relaxed) == detail::thread_key())
+        throw UsageError("a wait in the barrier's own action would wait for itself: wait after it");
+    const std::uint64_t closed_round = round(word);
+    const auto is_still_closed = [&](std::uint64_t now) { return round(now) == closed_round && is_closed(now); };
+    static_cast<void>(sleep_while(is_still_closed, detail::Deadline::never(), nullptr));
+}
+
+inline void Barrier::wait_for_others(std::uint64_t in_round, Timeout timeout, const StopToken* stop) {
+    using detail::parking::Result;
+    const auto is_waiting = [=](std::uint64_t word) { return is_undecided(word, in_round); };
+    detail::Deadline deadline = detail::Deadline::never();
+    if (!timeout.is_never()) deadline = detail::Deadline{timeout};
+
+    // First by looking: those who are missing are about to come, or ready to run in this thread's place.
+    const auto is_decided = [&] { return !is_waiting(word_.load(std::memory_order_acquire)); };
+    if (!detail::spin_until<32>(is_decided) && !detail::yield_until(is_decided))
+        for (;;) {
+            const Result result = sleep_while(is_waiting, deadline, stop);
+            if (result == Result::handed_over) return;  // the barrier may be gone by now
+            if (!is_waiting(word_.load(std::memory_order_acquire))) break;
+            const bool stopped = stop != nullptr && stop->stop_requested();
+            if (result != Result::timed_out && !stopped) continue;
+            if (break_round(in_round)) throw_broken();
+            // It passes or breaks now without this thread: the action decides.
+            deadline = detail::Deadline::never();
+            stop = nullptr;
+        }
+
+    if (round(word_.load(std::memory_order_acquire)) != in_round) return;
+    leave_broken_round();
+    throw_broken();
+}
+
+inline void Barrier::pass_with_action(std::uint64_t word) {
+    acting_.store(detail::thread_key(), std::memory_order_relaxed);
+    try {
+        (*action_)();
+    } catch (...) {
+        acting_.store(0, std::memory_order_relaxed);
+        word = word_.load(std::memory_order_acquire);
+        while (is_whole(word))
+            if (exchange_and_wake(word, (word - 1) | broken_bit, detail::parking::Result::woken)) throw;
+        leave_broken_round();
+        throw;
+    }
+    acting_.store(0, std::memory_order_relaxed);
+    // Others may have set a bit, or put an end to the round, meanwhile.
+    while (is_whole(word))
+        if (exchange_and_wake(word, next_round(word), detail::parking::Result::handed_over)) return;
+    leave_broken_round();
+    throw_broken();
+}
+
+/// Breaks the round that this thread waits in, and leaves it; false where it is decided, or the action runs.
+inline bool Barrier::break_round(std::uint64_t in_round) {
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    while (is_undecided(word, in_round) && arrived(word) != parties_)
+        if (exchange_and_wake(word, (word - 1) | broken_bit, detail::parking::Result::woken)) return true;
+    return false;
+}
+
+inline void Barrier::leave_broken_round() {
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    for (;;) {
+        if (arrived(word) == 1 && (word & resetting_bit) != 0) {
+            if (exchange_and_wake(word, next_round(word), detail::parking::Result::woken)) return;
+        } else if (exchange(word, word - 1)) {
+            return;
+        }
+    }
+}
+
+inline void Barrier::abort() {
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    while ((word & broken_bit) == 0)
+        if (exchange_and_wake(word, (word & ~resetting_bit) | broken_bit, detail::parking::Result::woken)) return;
+}
+
+inline void Barrier::reset() {
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    for (;;) {
+        if ((word & resetting_bit) != 0 || (is_whole(word) && arrived(word) == 0)) return;
+        const std::uint64_t next = arrived(word) == 0 ? next_round(word) : (word & ~broken_bit) | resetting_bit;
+        if (exchange_and_wake(word, next, detail::parking::Result::woken)) return;
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/rlock.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+/// A Lock that its owner may acquire again: it is free once it has been released as often as it was acquired.
+///
+/// Python: threading.RLock. For functions that lock and call each other; where no such call is meant, a Lock finds the
+/// mistake.
+///
+///     RLock lock;
+///     void deposit(int amount) { const std::scoped_lock guard{lock}; balance += amount; }
+///     void transfer(int amount) { const std::scoped_lock guard{lock}; deposit(amount); }
+///
+/// Order, threads, lifetime, and what a guard does: as of Lock.
+class RLock {
+public:
+    constexpr RLock() noexcept = default;
+    RLock(const RLock&) = delete;
+    RLock& operator=(const RLock&) = delete;
+
+    void acquire() {
+        if (!lock_.owned()) lock_.acquire();
+        ++depth_;
+    }
+    /// Waits for `timeout` at most; returns whether this thread holds it once more.
+    [[nodiscard]] bool acquire(Timeout timeout) { return count(lock_.owned() || lock_.acquire(timeout)); }
+    [[nodiscard]] bool try_acquire() noexcept { return count(lock_.owned() || lock_.try_acquire()); }
+    /// Throws: UsageError, changing nothing, where it is not this thread's.
+    void release() {
+        if (!lock_.owned())
+            throw UsageError(
+                "release of an RLock that this thread does not hold: only the thread that acquired it may");
+        if (--depth_ == 0) lock_.release();
+    }
+
+    /// Whether any thread holds it now.
+    bool locked() const noexcept { return lock_.locked(); }
+    /// Whether the calling thread holds it.
+    [[nodiscard]] bool owned() const noexcept { return lock_.owned(); }
+    /// How many threads sleep until they get it; for tests and diagnosis.
+    std::size_t waiting() const { return lock_.waiting(); }
+
+    // The standard's names.
+    void lock() { acquire(); }
+    bool try_lock() noexcept { return try_acquire(); }
+    template <class Rep, class Period>
+    bool try_lock_for(std::chrono::duration<Rep, Period> timeout) {
+        return acquire(Timeout{timeout});
+    }
+    template <class Clock, class Duration>
+    bool try_lock_until(const std::chrono::time_point<Clock, Duration>& at) {
+        return detail::attempt_until(at, [this](Timeout timeout) { return acquire(timeout); });
+    }
+    void unlock() { release(); }
+
+private:
+    friend class Condition;  // which gives it up for a wait, however often it is held
+
+    /// For the owner: makes it free; returns how often it was held.
+    std::size_t release_all() {
+        const std::size_t depth = depth_;
+        depth_ = 0;
+        lock_.release();
+        return depth;
+    }
+    void acquire_again(std::size_t depth) {
+        lock_.acquire();
+        depth_ = depth;
+    }
+    bool count(bool acquired) noexcept {
+        if (acquired) ++depth_;
+        return acquired;
+    }
+
+    Lock lock_;
+    std::size_t depth_ = 0;  // how often the owner holds it; only the owner reads or writes it
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/condition.hpp -----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+namespace detail {
+
+/// What can be called without arguments and says, as a bool or as a value that is true or not, whether to wait no longer.
+template <class F>
+concept WaitPredicate = requires(F& predicate) {
+    static_cast<bool>(predicate());
+    requires !std::is_void_v<decltype(predicate())>;
+};
+
+}  // namespace detail
+
+/// A lock with a place to wait at: `wait` gives the lock up, sleeps until another thread notifies, and takes it again.
+///
+/// Python: threading.Condition. For a flag use Event; to hand over values, Queue.
+///
+///     Condition changed;
+///     std::vector<Job> jobs;
+///     void produce(Job job) {
+///         const std::scoped_lock guard{changed};
+///         jobs.push_back(std::move(job));
+///         changed.notify();
+///     }
+///     Job consume() {
+///         const std::scoped_lock guard{changed};
+///         changed.wait_for([&] { return !jobs.empty(); });
+///         Job job = std::move(jobs.back());
+///         jobs.pop_back();
+///         return job;
+///     }
+///
+/// Its lock is an RLock of its own, or a Lock or RLock that it is given, and that several conditions may share; the
+/// condition itself is a TimedLockable of the standard that locks it. A wait gives up an RLock however often it is
+/// held, and takes it as often again.
+/// Throws: UsageError, changing nothing, from every wait and notify where this thread does not hold the lock.
+/// Order: a notification goes to who has waited longest, and only to who waits; it is never lost to one whose time is
+/// over or who is stopped. A wait ends only by one of the three, but what it waited for may be gone by the time the
+/// lock is taken: so look again, as `wait_for` does.
+/// Threads: every member from any thread.
+/// Lifetime: the last thread that uses it may destroy it at once, while the notifier's `release` is still returning. A
+/// lock that it was given outlives it.
+class Condition {
+public:
+    constexpr Condition() noexcept : rlock_{&own_} {}
+    constexpr explicit Condition(Lock& lock) noexcept : lock_{&lock} {}
+    constexpr explicit Condition(RLock& lock) noexcept : rlock_{&lock} {}
+    Condition(const Condition&) = delete;
+    Condition& operator=(const Condition&) = delete;
+
+    /// As of its lock.
+    void acquire() { lock_ != nullptr ? lock_->acquire() : rlock_->acquire(); }
+    [[nodiscard]] bool acquire(Timeout timeout) {
+        return lock_ != nullptr ? lock_->acquire(timeout) : rlock_->acquire(timeout);
+    }
+    [[nodiscard]] bool try_acquire() noexcept {
+        return lock_ != nullptr ? lock_->try_acquire() : rlock_->try_acquire();
+    }
+    void release() { lock_ != nullptr ? lock_->release() : rlock_->release(); }
+    bool locked() const noexcept { return lock_ != nullptr ? lock_->locked() : rlock_->locked(); }
+    [[nodiscard]] bool owned() const noexcept { return lock_ != nullptr ? lock_->owned() : rlock_->owned(); }
+
+    /// Waits for a notification.
+    void wait() { static_cast<void>(wait_until(detail::Deadline::never(), nullptr)); }
+    /// Waits for `timeout` at most, not counting what it takes to get the lock again; zero or less lets others have the
+    /// lock for a moment. Returns whether it was notified.
+    [[nodiscard]] bool wait(Timeout timeout) { return wait_until(detail::Deadline{timeout}, nullptr); }
+    /// Waits for a notification or until a stop is requested. Returns whether it was notified.
+    [[nodiscard]] bool wait(const StopToken& stop) { return wait_until(detail::Deadline::never(), &stop); }
+    [[nodiscard]] bool wait(Timeout timeout, const StopToken& stop) {
+        return wait_until(detail::Deadline{timeout}, &stop);
+    }
+
+    /// Waits until `predicate()`, called while the lock is held, gives something true; returns what it gave last.
+    template <detail::WaitPredicate Predicate>
+    auto wait_for(Predicate predicate) {
+        return wait_for_until(predicate, detail::Deadline::never(), nullptr);
+    }
+    /// Waits for `timeout` at most, in all; then `predicate()` is asked once more.
+    template <detail::WaitPredicate Predicate>
+    [[nodiscard]] auto wait_for(Predicate predicate, Timeout timeout) {
+        return wait_for_until(predicate, detail::Deadline{timeout}, nullptr);
+    }
+    template <detail::WaitPredicate Predicate>
+    [[nodiscard]] auto wait_for(Predicate predicate, const StopToken& stop) {
+        return wait_for_until(predicate, detail::Deadline::never(), &stop);
+    }
+    template <detail::WaitPredicate Predicate>
+    [[nodiscard]] auto wait_for(Predicate predicate, Timeout timeout, const StopToken& stop) {
+        return wait_for_until(predicate, detail::Deadline{timeout}, &stop);
+    }
+
+    /// Wakes the `count` threads that have waited longest, or as many as wait. They go on once they get the lock. Throws:
+    /// std::invalid_argument for less than zero.
+    void notify(std::ptrdiff_t count = 1);
+    void notify_all();
+
+    /// How many threads wait for a notification. Who begins to wait is counted before the lock is free again.
+    std::size_t waiting() const { return detail::parking::waiting(place()); }
+
+    // The standard's names.
+    void lock() { acquire(); }
+    bool try_lock() noexcept { return try_acquire(); }
+    template <class Rep, class Period>
+    bool try_lock_for(std::chrono::duration<Rep, Period> timeout) {
+        return acquire(Timeout{timeout});
+    }
+    template <class Clock, class Duration>
+    bool try_lock_until(const std::chrono::time_point<Clock, Duration>& at) {
+        return detail::attempt_until(at, [this](Timeout timeout) { return acquire(timeout); });
+    }
+    void unlock() { release(); }
+
+private:
+    /// Where its waiters sleep: not the address of `own_`, under which those sleep who want that lock.
+    const void* place() const noexcept { return &rlock_; }
+    void check_owned() const {
+        if (!owned())
+            throw UsageError("wait and notify need the condition's lock: acquire it first, by std::scoped_lock or so");
+    }
+    bool wait_until(detail::Deadline deadline, const StopToken* stop);
+    template <class Predicate>
+    std::decay_t<std::invoke_result_t<Predicate&>> wait_for_until(Predicate& predicate, detail::Deadline deadline,
+                                                                  const StopToken* stop);
+
+    RLock own_;
+    RLock* rlock_ = nullptr;  // the one or the other
+    Lock* lock_ = nullptr;
+};
+
+inline bool Condition::wait_until(detail::Deadline deadline, const StopToken* stop) {
+    using detail::parking::Result;
+    check_owned();
+    // Why no notification is lost: this thread is listed as a sleeper before it gives the lock up, and who notifies has
+    // the lock, so finds it there. Whether a sleeper is picked, interrupted or too late is decided under the mutex of its
+    // list, and only once: a notification is spent on nobody but one who returns true.
+    std::size_t depth = 0;
+    const auto give_up_lock = [&] {
+        detail::sync_point();
+        if (lock_ != nullptr)
+            lock_->release();
+        else
+            depth = rlock_->release_all();
+        detail::sync_point();
+    };
+    const Result result = stop != nullptr ? detail::parking::sleep_after(place(), deadline, *stop, give_up_lock)
+                                          : detail::parking::sleep_after(place(), deadline, give_up_lock);
+    detail::sync_point();
+    if (lock_ != nullptr)
+        lock_->acquire();
+    else
+        rlock_->acquire_again(depth);
+    return result == Result::woken;
+}
+
+template <class Predicate>
+std::decay_t<std::invoke_result_t<Predicate&>> Condition::wait_for_until(Predicate& predicate,
+                                                                         detail::Deadline deadline,
+                                                                         const StopToken* stop) {
+    check_owned();
+    for (;;) {
+        std::decay_t<std::invoke_result_t<Predicate&>> value = predicate();
+        if (static_cast<bool>(value)) return value;
+        if (!wait_until(deadline, stop)) return predicate();
+    }
+}
+
+inline void Condition::notify(std::ptrdiff_t count) {
+    if (count < 0) throw std::invalid_argument("plait::threading::Condition: notify wakes no fewer than none");
+    check_owned();
+    detail::parking::wake(place(), static_cast<std::size_t>(count));
+}
+
+inline void Condition::notify_all() {
+    check_owned();
+    detail::parking::wake_all(place());
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/event.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+namespace detail {
+using namespace plait::detail;
+}
+
+/// A flag that threads wait for: `set` releases all who wait and lets later ones pass, until `clear`.
+///
+/// Python: threading.Event. To hand over a value use a Future; to let one thread at a time pass, a Lock.
+///
+///     Event ready;
+///     Thread server([&] { ready.wait(); serve(configuration); });
+///     server.start();
+///     configuration = load();
+///     ready.set();
+///
+/// Order: what happened before `set` is visible after the `wait` that it released.
+/// Threads: every member from any thread at any time. Not from a signal handler.
+/// Lifetime: a thread that `wait` released may destroy the event at once, while `set` is still returning.
+class Event {
+public:
+    constexpr Event() noexcept = default;
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    explicit operator bool() const = delete;  // `if (event)` would not say whether it means is_set() or wait()
+
+    /// Releases every waiting thread, also those that a `clear` right after would otherwise catch again.
+    void set();
+    void clear() noexcept {
+        detail::sync_point();
+        word_.fetch_and(~set_bit, std::memory_order_relaxed);
+    }
+    bool is_set() const noexcept { return (word_.load(std::memory_order_acquire) & set_bit) != 0; }
+
+    void wait() {
+        if (!is_set()) static_cast<void>(wait_until(detail::Deadline::never(), nullptr));
+    }
+    /// Waits for `timeout` at most; zero or less only looks. Returns whether the event was set.
+    [[nodiscard]] bool wait(Timeout timeout) {
+        // Looking costs one load: no clock is read when the event is set, or when only a look was asked for.
+        return is_set() || (!timeout.is_zero() && wait_until(detail::Deadline{timeout}, nullptr));
+    }
+    /// Waits until the event is set or a stop requested. Returns whether the event was set.
+    [[nodiscard]] bool wait(const StopToken& stop) { return wait(Timeout::never(), stop); }
+    [[nodiscard]] bool wait(Timeout timeout, const StopToken& stop) {
+        return is_set() || (!timeout.is_zero() && wait_until(detail::Deadline{timeout}, &stop));
+    }
+
+    /// How many threads sleep until it is set; for tests and diagnosis.
+    std::size_t waiting() const { return detail::parking::waiting(this); }
+
+private:
+    bool wait_until(detail::Deadline deadline, const StopToken* stop);
+
+    // What word_ holds: set_bit or sleepers_bit or neither, never both, for who sets the one has seen, or removes, the
+    // other; and above them how often the event was set, by which a wait knows of a set that was cleared at once.
+    static constexpr std::uint32_t set_bit = 1;
+    static constexpr std::uint32_t sleepers_bit = 2;  // somebody may sleep under this; only `set` takes it away
+    static constexpr std::uint32_t one_set = 4;
+    static constexpr std::uint32_t sets(std::uint32_t word) noexcept { return word / one_set; }
+
+    std::atomic<std::uint32_t> word_{0};
+};
+
+inline void Event::set() {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    const auto try_to_set = [&] {
+        detail::sync_point();
+        // Release pairs with the acquire of is_set and wait_until.
+        return word_.compare_exchange_weak(word, (word & ~(set_bit | sleepers_bit)) + one_set + set_bit,
+                                           std::memory_order_release, std::memory_order_relaxed);
+    };
+    while ((word & sleepers_bit) == 0)
+        if (try_to_set()) return;
+    // Once the word says that it is set this object may be gone, and another event stand in its place: so it says that
+    // only while nobody can begin to sleep there, who would be woken by this set.
+    detail::parking::wake_all(this, [&] {
+        while (!try_to_set()) {
+        }
+    });
+}
+
+inline bool Event::wait_until(detail::Deadline deadline, const StopToken* stop) {
+    std::uint32_t word = word_.load(std::memory_order_acquire);
+    if ((word & set_bit) != 0) return true;
+    const std::uint32_t sets_before = sets(word);
+    // A clear is a read-modify-write: it carries on the release of the set before it.
+    const auto was_set = [&] { return sets(word_.load(std::memory_order_acquire)) != sets_before; };
+    if (detail::spin_until(was_set)) return true;
+
+    word = word_.load(std::memory_order_acquire);
+    while ((word & sleepers_bit) == 0) {
+        if (sets(word) != sets_before) return true;
+        detail::sync_point();
+        if (word_.compare_exchange_weak(word, word | sleepers_bit, std::memory_order_acquire)) break;
+    }
+    // From here to the next set sleepers_bit stays, and the set changes the count.
+    const auto not_yet = [&] { return !was_set(); };
+    const auto result = stop != nullptr ? detail::parking::sleep(this, deadline, *stop, not_yet)
+                                        : detail::parking::sleep(this, deadline, not_yet);
+    // Who was woken does not look at the event again: it may have been destroyed by another that was.
+    return result == detail::parking::Result::woken || was_set();
 }
 
 }  // namespace plait::inline PLAIT_ABI::threading
@@ -11557,7 +12471,9 @@ template <class F, class... Args>
 class BoundCall {
 public:
     template <class Callable, class... Arguments>
-    explicit BoundCall(Callable&& f, Arguments&&... args)
+    explicit BoundCall(Callable&& f,
+                       Arguments&&... args) noexcept(std::is_nothrow_constructible_v<F, Callable> &&
+                                                     (std::is_nothrow_constructible_v<Args, Arguments> && ...))
         : f_(std::forward<Callable>(f)), args_(std::forward<Arguments>(args)...) {}
 
     decltype(auto) operator()(const StopToken& stop) {
@@ -11582,7 +12498,7 @@ private:
     }
 
     F f_;
-    std::tuple<Args...> args_;
+    [[no_unique_address]] std::tuple<Args...> args_;
 };
 
 template <class F, class... Args>
@@ -11591,7 +12507,452 @@ using BoundCallOf = BoundCall<std::decay_t<F>, std::decay_t<Args>...>;
 }  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::threading
 
-// --- plait/threading/detail/task_queue.hpp ---------------------------------------------------------------------------
+// --- plait/threading/detail/segment_chain.hpp ------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+using namespace plait::detail;
+
+/// Room for any number of items in a row, in segments that go round between its two ends: one thread at a time puts at
+/// the one, one thread at a time takes at the other, and neither waits for the other.
+///
+/// It counts nothing: its user tells the taking end how many items there are, by an atomic counter that the putting end
+/// releases and the taking end acquires. By that everything here is ordered but `spare_`.
+template <class T>
+class SegmentChain {
+    struct Segment;
+    union Slot {
+        Slot() noexcept {}
+        ~Slot() {}
+        T item;
+    };
+
+public:
+    /// Where the next item is to stand: only the putting thread reads or writes it.
+    struct PutEnd {
+        Slot* next = nullptr;
+        Slot* end = nullptr;
+        Segment* segment = nullptr;
+    };
+    /// Where the oldest item stands: only the taking thread reads or writes it.
+    struct TakeEnd {
+        Slot* next = nullptr;
+        Slot* end = nullptr;
+        Segment* segment = nullptr;
+    };
+
+    constexpr SegmentChain() noexcept = default;
+    SegmentChain(const SegmentChain&) = delete;
+    SegmentChain& operator=(const SegmentChain&) = delete;
+    /// Every item must be gone, and `free` have been called.
+    ~SegmentChain() { delete spare_.load(std::memory_order_acquire); }
+
+    /// Constructs an item, which is not there before the user's counter says so. If it throws, nothing has changed.
+    template <class... Args>
+    void emplace(PutEnd& put, Args&&... args) {
+        if (put.next == put.end) extend(put);
+        std::construct_at(&put.next->item, std::forward<Args>(args)...);
+        ++put.next;
+    }
+    /// The oldest item. There must be one.
+    [[nodiscard]] T& front(TakeEnd& take) noexcept {
+        if (take.next == take.end) proceed(take);
+        return take.next->item;
+    }
+    /// Destroys it; `front` must have been called.
+    void pop(TakeEnd& take) noexcept {
+        std::destroy_at(&take.next->item);
+        ++take.next;
+    }
+
+    /// Takes all `count` items off, for a thread that has both ends; `discard` destroys them, when it likes.
+    [[nodiscard]] TakeEnd detach(PutEnd& put, TakeEnd& take) noexcept {
+        if (take.segment == nullptr && first_ != nullptr) begin(take);
+        first_ = nullptr;
+        put = PutEnd{};
+        return std::exchange(take, TakeEnd{});
+    }
+    /// Destroys the `count` items that were detached, and their segments.
+    static void discard(TakeEnd detached, std::size_t count) noexcept {
+        for (; count > 0; --count) {
+            if (detached.next == detached.end) {
+                Segment* const emptied = detached.segment;
+                enter(detached, emptied->next);
+                delete emptied;
+            }
+            std::destroy_at(&detached.next->item);
+            ++detached.next;
+        }
+        // A segment may have been made for an item that then threw.
+        while (detached.segment != nullptr) delete std::exchange(detached.segment, detached.segment->next);
+    }
+
+private:
+    // Two kibibytes: making and freeing one is nothing beside the items, and an idle queue holds little.
+    static constexpr std::size_t capacity = sizeof(T) < 256 ? (2048 - 2 * sizeof(void*)) / sizeof(T) : 8;
+
+    struct Segment {
+        Segment* next = nullptr;
+        Slot slots[capacity];
+    };
+
+    template <class End>
+    static void enter(End& end, Segment* segment) noexcept {
+        end.segment = segment;
+        end.next = segment->slots;
+        end.end = segment->slots + capacity;
+    }
+    void begin(TakeEnd& take) noexcept { enter(take, first_); }
+
+    // A segment that stands there without an item harms nobody: the taking end enters it when an item is in it.
+    void extend(PutEnd& put) {
+        // Acquire here pairs with the release in `proceed`: the items that were in it are destroyed.
+        Segment* segment = spare_.exchange(nullptr, std::memory_order_acquire);
+        if (segment == nullptr) segment = new Segment;
+        segment->next = nullptr;
+        (put.segment != nullptr ? put.segment->next : first_) = segment;
+        enter(put, segment);
+    }
+    void proceed(TakeEnd& take) noexcept {
+        if (take.segment == nullptr) return begin(take);
+        Segment* emptied = take.segment;
+        enter(take, emptied->next);
+        // Acquire pairs with its own release: another taking thread may have left the one that is deleted here.
+        if constexpr (!address_sanitizer) emptied = spare_.exchange(emptied, std::memory_order_acq_rel);
+        delete emptied;
+    }
+
+    Segment* first_ = nullptr;              // written before the first item is counted, read after that
+    std::atomic<Segment*> spare_{nullptr};  // an emptied segment on its way from the taking to the putting end
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/detail/segmented_fifo.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+/// An unbounded row of items, first in, first out, for one thread at a time that puts and one at a time that takes; who
+/// lets several do either has them take turns under a lock.
+///
+/// Neither waits for the other, and they share no cache line but that of the putting thread's counter, which the taking
+/// one reads when it has taken all that it knew of.
+template <class T>
+class SegmentedFifo {
+public:
+    constexpr SegmentedFifo() noexcept = default;
+    SegmentedFifo(const SegmentedFifo&) = delete;
+    SegmentedFifo& operator=(const SegmentedFifo&) = delete;
+    /// Destroys what is left.
+    ~SegmentedFifo() {
+        const std::uint64_t left = put_count() - taken_count();
+        Chain::discard(chain_.detach(putting_.end, taking_.end), static_cast<std::size_t>(left));
+    }
+
+    /// For the putting thread. If it throws, nothing has changed.
+    template <class... Args>
+    void emplace(Args&&... args) {
+        chain_.emplace(putting_.end, std::forward<Args>(args)...);
+        // Release pairs with the acquire in put_count: who sees the count finds the item.
+        putting_.count.store(putting_.count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+    /// For the taking thread: the oldest item, or null.
+    [[nodiscard]] T* front() noexcept {
+        if (taking_.count.load(std::memory_order_relaxed) == taking_.known) {
+            taking_.known = put_count();
+            if (taking_.count.load(std::memory_order_relaxed) == taking_.known) return nullptr;
+        }
+        return &chain_.front(taking_.end);
+    }
+    /// For the taking thread: destroys what `front` gave.
+    void pop() noexcept {
+        chain_.pop(taking_.end);
+        // Release pairs with the acquire in taken_count: who sees the count sees that the item is gone.
+        taking_.count.store(taking_.count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+
+    /// How many items were ever put, and ever taken; for any thread.
+    [[nodiscard]] std::uint64_t put_count() const noexcept { return putting_.count.load(std::memory_order_acquire); }
+    [[nodiscard]] std::uint64_t taken_count() const noexcept { return taking_.count.load(std::memory_order_acquire); }
+
+private:
+    using Chain = SegmentChain<T>;
+
+    struct Putting {
+        std::atomic<std::uint64_t> count{0};
+        typename Chain::PutEnd end;
+    };
+    struct Taking {
+        std::atomic<std::uint64_t> count{0};
+        std::uint64_t known = 0;  // what `put_count` was when this end looked last
+        typename Chain::TakeEnd end;
+    };
+
+    // Padding rather than alignment, which a coroutine's frame does not give.
+    Chain chain_;
+    [[maybe_unused]] char apart_[64]{};
+    Putting putting_;
+    [[maybe_unused]] char further_apart_[64]{};
+    Taking taking_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/detail/stealing_deque.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+using namespace plait::detail;
+
+/// The atomics of a lock-free part, a parameter so that a model checker can put its own in their place.
+struct StandardAtomics {
+    template <class T>
+    using Atomic = std::atomic<T>;
+};
+
+/// Pointers in the order in which one thread, the owner, puts them: it takes the newest, any other thread the oldest.
+///
+/// Places are counted: the first pointer ever put stands at 0, the next one to be put will stand at `end()`. No lock; the
+/// owner's `put` and `take` do not wait for anybody, and of several thieves one gets on.
+///
+/// Source: Chase and Lev, "Dynamic circular work-stealing deque" (SPAA 2005), with the memory orders of Lê, Pop, Cohen
+/// and Zappa Nardelli, "Correct and efficient work-stealing for weak memory models" (PPoPP 2013), but for its fences: in
+/// their place the owner's announcement that it takes, and the reads that must not come before it, are seq_cst.
+///
+/// Why each pointer is taken once: `begin_` only grows, and whoever takes the pointer at its place moves it on by a
+/// compare-exchange, of which one succeeds. The owner leaves that out where more than one pointer is left after it has
+/// taken `end_` back: a thief that did not see the taking back read `end_` before it in the one order of all seq_cst
+/// operations, so it had read `begin_` before, too, and the owner, who reads `begin_` after it, sees what that thief's
+/// like had moved it to; a thief behind the last but one pointer cannot reach the last without seeing it gone.
+template <class T, class Environment = StandardAtomics>
+class StealingDeque {
+    template <class U>
+    using Atomic = typename Environment::template Atomic<U>;
+
+public:
+    explicit StealingDeque(std::size_t capacity = 256) { ring_.store(add_ring(capacity), std::memory_order_relaxed); }
+    StealingDeque(const StealingDeque&) = delete;
+    StealingDeque& operator=(const StealingDeque&) = delete;
+
+    /// The owner's. Throws: std::bad_alloc, and nothing was put.
+    void put(T* item) {
+        const std::int64_t end = end_.load(std::memory_order_relaxed);
+        // Acquire pairs with the thieves' exchange: a slot that is written again has been read.
+        const std::int64_t begin = begin_.load(std::memory_order_acquire);
+        Ring* ring = ring_.load(std::memory_order_relaxed);
+        if (end - begin >= ring->size()) ring = grow(begin, end);
+        ring->at(end).store(item, std::memory_order_relaxed);
+        // seq_cst: the owner asks after it who sleeps. As a release it pairs with the thieves' read.
+        sync_point();
+        static_cast<void>(end_.exchange(end + 1, std::memory_order_seq_cst));
+        sync_point();
+    }
+
+    /// The owner's: sees to it that the next `count` calls of `put` need no memory; false where there is none.
+    [[nodiscard]] bool make_room(std::size_t count) noexcept {
+        const std::int64_t end = end_.load(std::memory_order_relaxed);
+        const std::int64_t begin = begin_.load(std::memory_order_acquire);  // as in put
+        try {
+            while (ring_.load(std::memory_order_relaxed)->size() - (end - begin) < static_cast<std::int64_t>(count))
+                grow(begin, end);
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+        return true;
+    }
+
+    /// The owner's: the newest, if it stands at `floor` or later; null if not.
+    T* take(std::int64_t floor) noexcept {
+        const std::int64_t last = end_.load(std::memory_order_relaxed) - 1;
+        if (last < floor || last < begin_.load(std::memory_order_relaxed)) return nullptr;
+        Ring* const ring = ring_.load(std::memory_order_relaxed);
+        // Both seq_cst: the announcement before the question.
+        static_cast<void>(end_.exchange(last, std::memory_order_seq_cst));
+        sync_point();
+        std::int64_t begin = begin_.load(std::memory_order_seq_cst);
+        if (begin > last) {
+            end_.store(last + 1, std::memory_order_relaxed);
+            return nullptr;
+        }
+        T* item = ring->at(last).load(std::memory_order_relaxed);
+        if (begin == last) {
+            // The last one: a thief may be at it.
+            sync_point();
+            if (!begin_.compare_exchange_strong(begin, begin + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+                item = nullptr;
+            end_.store(last + 1, std::memory_order_relaxed);
+        }
+        return item;
+    }
+
+    /// Any thread's: the oldest, if it stands at `floor` or later; null if not, or if another was quicker.
+    T* steal(std::int64_t floor = 0) noexcept {
+        // Both seq_cst, in this order: see above.
+        std::int64_t begin = begin_.load(std::memory_order_seq_cst);
+        sync_point();
+        const std::int64_t end = end_.load(std::memory_order_seq_cst);
+        if (begin < floor || begin >= end) return nullptr;
+        // Acquire pairs with the release in grow. The pointer may be one that was put later in the same slot, if another
+        // took ours meanwhile; then the exchange fails.
+        Ring* const ring = ring_.load(std::memory_order_acquire);
+        T* const item = ring->at(begin).load(std::memory_order_relaxed);
+        sync_point();
+        if (!begin_.compare_exchange_strong(begin, begin + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+            return nullptr;
+        return item;
+    }
+
+    /// Whether `steal(floor)` may find something.
+    [[nodiscard]] bool seems_to_have(std::int64_t floor) const noexcept {
+        const std::int64_t begin = begin_.load(std::memory_order_acquire);
+        return begin >= floor && begin < end_.load(std::memory_order_acquire);
+    }
+    /// For the owner: where the next pointer will stand.
+    [[nodiscard]] std::int64_t end() const noexcept { return end_.load(std::memory_order_relaxed); }
+    /// Whether there is nothing to take: what was put before is seen, in the one order of all seq_cst operations.
+    [[nodiscard]] bool empty() const noexcept {
+        const std::int64_t begin = begin_.load(std::memory_order_seq_cst);
+        return end_.load(std::memory_order_seq_cst) <= begin;
+    }
+
+private:
+    class Ring {
+    public:
+        explicit Ring(std::size_t size) : slots_{new Atomic<T*>[size]}, mask_{static_cast<std::int64_t>(size) - 1} {}
+        [[nodiscard]] std::int64_t size() const noexcept { return mask_ + 1; }
+        Atomic<T*>& at(std::int64_t place) const noexcept { return slots_[static_cast<std::size_t>(place & mask_)]; }
+
+    private:
+        std::unique_ptr<Atomic<T*>[]> slots_;
+        std::int64_t mask_;
+    };
+
+    Ring* add_ring(std::size_t size) {
+        rings_.push_back(std::make_unique<Ring>(size));
+        return rings_.back().get();
+    }
+    Ring* grow(std::int64_t begin, std::int64_t end) {
+        const Ring& old = *ring_.load(std::memory_order_relaxed);
+        Ring* const ring = add_ring(static_cast<std::size_t>(old.size()) * 2);
+        for (std::int64_t place = begin; place < end; ++place)
+            ring->at(place).store(old.at(place).load(std::memory_order_relaxed), std::memory_order_relaxed);
+        // Release pairs with the acquire in steal: who sees the ring sees its slots.
+        ring_.store(ring, std::memory_order_release);
+        return ring;
+    }
+
+    // Apart, for the owner writes one and the thieves the other.
+    alignas(64) Atomic<std::int64_t> begin_{0};  // the oldest one's place; moved on by whoever takes it
+    alignas(64) Atomic<std::int64_t> end_{0};    // where the next will stand; the owner's, taken back before it takes
+    Atomic<Ring*> ring_{nullptr};                // the owner's
+    std::vector<std::unique_ptr<Ring>> rings_;   // the owner's; old ones stay, for a thief may still look
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/detail/task_pages.hpp ---------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+using namespace plait::detail;
+
+/// Memory for small tasks that one thread at a time makes and any thread destroys, soon after and roughly in order: each
+/// page is filled from its begin to its end, and filled again once all that stood in it is gone.
+///
+/// malloc takes ten times as long for what another thread frees. It is not for what a user may keep: one block that
+/// stays would keep its page.
+class TaskPages {
+    static constexpr std::size_t page_size = 4096;
+    static constexpr std::uint32_t open = 1U << 31;  // more than there can be blocks in a page
+
+    struct Page {
+        explicit Page(TaskPages& owner_) noexcept : owner{owner_} {}
+        TaskPages& owner;
+        Page* next = nullptr;
+        // How many blocks live in it, and `open` while more can be made: who brings it to zero gives the page back.
+        std::atomic<std::uint32_t> live{open};
+    };
+
+public:
+    TaskPages() = default;
+    TaskPages(const TaskPages&) = delete;
+    TaskPages& operator=(const TaskPages&) = delete;
+    /// All blocks must be gone.
+    ~TaskPages() {
+        if (page_ != nullptr) free_page(page_);
+        free_all(spare_);
+        free_all(returned_.load(std::memory_order_acquire));
+    }
+
+    /// Whether a task so large is worth a place in a page.
+    template <class T>
+    static constexpr bool suits = sizeof(T) <= 256 && alignof(T) <= alignof(std::max_align_t) && !address_sanitizer;
+
+    /// For the one thread that makes tasks now. Throws: std::bad_alloc.
+    [[nodiscard]] void* allocate(std::size_t size) {
+        size = rounded(size);
+        if (page_ == nullptr || page_size - used_ < size) open_page();
+        void* const block = reinterpret_cast<std::byte*>(page_) + used_;
+        used_ += size;
+        ++made_;
+        return block;
+    }
+    /// For any thread, while the TaskPages that gave it lives.
+    static void deallocate(void* block) noexcept {
+        Page* const page = reinterpret_cast<Page*>(reinterpret_cast<std::uintptr_t>(block) & ~(page_size - 1));
+        drop(*page, 1);
+    }
+
+private:
+    static constexpr std::size_t rounded(std::size_t size) noexcept {
+        constexpr std::size_t step = alignof(std::max_align_t);
+        return (size + step - 1) / step * step;
+    }
+    static void drop(Page& page, std::uint32_t blocks) noexcept {
+        // acq_rel: who fills the page again comes after everything that was done with the blocks.
+        if (page.live.fetch_sub(blocks, std::memory_order_acq_rel) == blocks) page.owner.give_back(page);
+    }
+    void give_back(Page& page) noexcept {
+        page.next = returned_.load(std::memory_order_relaxed);
+        // Release pairs with the acquire in open_page, which takes all at once: no page can come back in between.
+        while (
+            !returned_.compare_exchange_weak(page.next, &page, std::memory_order_release, std::memory_order_relaxed)) {
+        }
+    }
+    void open_page() {
+        if (spare_ == nullptr) spare_ = returned_.exchange(nullptr, std::memory_order_acquire);
+        Page* page = spare_;
+        if (page != nullptr) {
+            spare_ = page->next;
+            page->live.store(open, std::memory_order_relaxed);
+        } else {
+            page = ::new (::operator new(page_size, std::align_val_t{page_size})) Page{*this};
+        }
+        // The old one is closed: what lives in it is all that will.
+        if (page_ != nullptr) drop(*page_, open - made_);
+        page_ = page;
+        used_ = rounded(sizeof(Page));
+        made_ = 0;
+    }
+    static void free_page(Page* page) noexcept { ::operator delete(page, std::align_val_t{page_size}); }
+    static void free_all(Page* page) noexcept {
+        while (page != nullptr) {
+            Page* const next = page->next;
+            free_page(page);
+            page = next;
+        }
+    }
+
+    Page* page_ = nullptr;                              // the one that is being filled
+    std::size_t used_ = 0;                              // how far
+    std::uint32_t made_ = 0;                            // how many blocks were made in it
+    Page* spare_ = nullptr;                             // empty ones
+    alignas(64) std::atomic<Page*> returned_{nullptr};  // pages that others gave back
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/detail/inbox.hpp --------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::threading::detail {
 
@@ -11616,111 +12977,93 @@ public:
 
 protected:
     ~PoolTask() = default;
-
-private:
-    friend class TaskQueue;
-    PoolTask* older_ = nullptr;
-    PoolTask* newer_ = nullptr;
 };
 
-/// Tasks in the order of their arrival. A worker takes the newest of its own, everybody else the oldest.
-///
-/// Places are counted: the first task ever put stands at 0, the next one to be put will stand at `end()`.
-class alignas(64) TaskQueue {
+using TaskDeque = StealingDeque<PoolTask>;
+
+/// What is submitted to a pool from outside, first in, first out. Who puts and who takes do not meet.
+class Inbox {
 public:
-    /// False once it is closed.
-    [[nodiscard]] bool put(PoolTask& task) noexcept {
-        const std::scoped_lock lock{mutex_};
+    /// False once it is closed. Throws: std::bad_alloc, and nothing was put.
+    [[nodiscard]] bool put(PoolTask& task) {
+        const std::scoped_lock lock{put_lock_};
         if (closed_) return false;
-        append(task);
+        tasks_.emplace(&task);
         return true;
     }
-    /// The newest, if it stands at `floor` or later; null if not.
-    [[nodiscard]] PoolTask* take_newest(std::uint64_t floor) noexcept {
-        if (seems_empty()) return nullptr;
-        const std::scoped_lock lock{mutex_};
-        return newest_ != nullptr && end_ > floor ? take_last() : nullptr;
+    /// Makes a Task in `pages_` and puts it. It must be made without running code of the user's, which may not stand
+    /// under a lock.
+    template <class Task, class... Args>
+    [[nodiscard]] bool emplace(Args&&... args) {
+        static_assert(TaskPages::suits<Task> && std::is_nothrow_constructible_v<Task, Args...>);
+        const std::scoped_lock lock{put_lock_};
+        if (closed_) return false;
+        Task* const task = ::new (pages_.allocate(sizeof(Task))) Task(std::forward<Args>(args)...);
+        try {
+            tasks_.emplace(task);
+        } catch (...) {
+            task->release();
+            throw;
+        }
+        return true;
     }
-    /// The same, if it has been begun.
-    [[nodiscard]] PoolTask* take_newest_begun(std::uint64_t floor) noexcept {
-        if (seems_empty()) return nullptr;
-        const std::scoped_lock lock{mutex_};
-        return newest_ != nullptr && end_ > floor && newest_->begun() ? take_last() : nullptr;
+    /// Also where it is closed: for a task that was taken by mistake.
+    void put_back(PoolTask& task) {
+        const std::scoped_lock lock{put_lock_};
+        tasks_.emplace(&task);
     }
-    [[nodiscard]] PoolTask* take_oldest() noexcept {
+    [[nodiscard]] PoolTask* take() noexcept {
         if (seems_empty()) return nullptr;
-        const std::scoped_lock lock{mutex_};
-        return oldest_ != nullptr ? take_first() : nullptr;
+        const std::scoped_lock lock{take_lock_};
+        return take_first();
     }
-    /// Takes a fair share of the oldest for one of `takers`: returns the oldest, and puts the others into `rest`, closed
-    /// or not, so that its newest is the oldest of them.
-    [[nodiscard]] PoolTask* take_share(std::size_t takers, TaskQueue& rest) noexcept {
+    /// Takes a fair share for one of `takers`: returns the oldest, and puts the others into `rest`, the taker's own, so
+    /// that its newest is the oldest of them.
+    [[nodiscard]] PoolTask* take_share(std::size_t takers, TaskDeque& rest) noexcept {
         constexpr std::size_t most = 32;
+        if (seems_empty()) return nullptr;
         PoolTask* share[most];
         std::size_t count = 0;
+        const std::size_t room = rest.make_room(most) ? most : 1;
         {
-            if (seems_empty()) return nullptr;
-            const std::scoped_lock lock{mutex_};
-            const std::size_t fair = size_.load(std::memory_order_relaxed) / (2 * takers) + 1;
-            while (oldest_ != nullptr && count < most && count < fair) share[count++] = take_first();
+            const std::scoped_lock lock{take_lock_};
+            const std::size_t fair = (std::min)(room, size() / (2 * takers) + 1);
+            while (count < fair && (share[count] = take_first()) != nullptr) ++count;
         }
-        if (count == 0) return nullptr;
-        if (count > 1) {
-            const std::scoped_lock lock{rest.mutex_};
-            for (std::size_t i = count; i-- > 1;) rest.append(*share[i]);
-        }
-        return share[0];
+        while (count > 1) rest.put(share[--count]);
+        return count != 0 ? share[0] : nullptr;
     }
 
-    /// From now on nothing can be put.
     void close() noexcept {
-        const std::scoped_lock lock{mutex_};
+        const std::scoped_lock lock{put_lock_};
         closed_ = true;
     }
     /// For certain, unlike `seems_empty`: what was put before is seen.
     [[nodiscard]] bool empty() const noexcept {
-        const std::scoped_lock lock{mutex_};
-        return oldest_ == nullptr;
+        const std::scoped_lock lock{put_lock_};
+        return seems_empty();
     }
-    /// A guess without locking.
-    [[nodiscard]] bool seems_empty() const noexcept { return size_.load(std::memory_order_relaxed) == 0; }
-    /// For the one thread that puts and takes the newest.
-    [[nodiscard]] std::uint64_t end() const noexcept { return end_; }
+    [[nodiscard]] bool seems_empty() const noexcept { return size() == 0; }
 
 private:
-    void append(PoolTask& task) noexcept {
-        task.older_ = newest_;
-        task.newer_ = nullptr;
-        (newest_ != nullptr ? newest_->newer_ : oldest_) = &task;
-        newest_ = &task;
-        ++end_;
-        add_to_size(1);
-    }
-    PoolTask* take_last() noexcept {
-        PoolTask* const task = std::exchange(newest_, newest_->older_);
-        (newest_ != nullptr ? newest_->newer_ : oldest_) = nullptr;
-        --end_;
-        add_to_size(-1);
-        return task;
+    [[nodiscard]] std::size_t size() const noexcept {
+        // In this order: what was taken had been put.
+        const std::uint64_t taken = tasks_.taken_count();
+        return static_cast<std::size_t>(tasks_.put_count() - taken);
     }
     PoolTask* take_first() noexcept {
-        PoolTask* const task = std::exchange(oldest_, oldest_->newer_);
-        (oldest_ != nullptr ? oldest_->older_ : newest_) = nullptr;
-        add_to_size(-1);
+        PoolTask** const first = tasks_.front();
+        if (first == nullptr) return nullptr;
+        PoolTask* const task = *first;
+        tasks_.pop();
         return task;
     }
-    void add_to_size(std::ptrdiff_t change) noexcept {
-        // Only ever written under the mutex: no read-modify-write is needed.
-        size_.store(size_.load(std::memory_order_relaxed) + static_cast<std::size_t>(change),
-                    std::memory_order_relaxed);
-    }
 
-    mutable std::mutex mutex_;  // guards all of it
-    PoolTask* oldest_ = nullptr;
-    PoolTask* newest_ = nullptr;
-    std::uint64_t end_ = 0;  // an own queue's is written by its worker alone, which may read it without the mutex
+    SegmentedFifo<PoolTask*> tasks_;
+    alignas(64) mutable Lock put_lock_;  // guards the putting end, pages_ and closed_
     bool closed_ = false;
-    std::atomic<std::size_t> size_{0};
+    TaskPages pages_;
+    alignas(64) Lock take_lock_;  // guards the taking end
 };
 
 }  // namespace plait::inline PLAIT_ABI::threading::detail
@@ -11759,7 +13102,6 @@ public:
     PLAIT_VISIBLE static ThreadRegistry& instance() {
         // Never destroyed: threads may end while static objects are being destroyed.
         static ThreadRegistry* const registry = new ThreadRegistry;
-        registry->forget_threads_of_parent();
         return *registry;
     }
 
@@ -11790,6 +13132,9 @@ public:
         return living_.size();
     }
 
+    /// How many forks lie between this process and the first: by it a thread of the parent is told from one of ours.
+    [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
+
     [[nodiscard]] std::string next_thread_name() {
         return "Thread-" + std::to_string(threads_.fetch_add(1, std::memory_order_relaxed) + 1);
     }
@@ -11800,7 +13145,10 @@ public:
 private:
     ThreadRegistry() {
         start_anew(std::make_shared<ThreadRecord>("MainThread", false));
-        os::call_in_forked_children([] { static_cast<void>(instance()); });
+        // Made now: were a thread in the midst of it when another forks, the child would wait for it for ever.
+        static_cast<void>(plait::detail::parking::buckets());
+        static_cast<void>(plait::detail::spinning_helps());
+        os::call_in_forked_children([] { instance().forget_threads_of_parent(); });
     }
 
     /// With the main thread alone.
@@ -11821,7 +13169,7 @@ private:
     std::uint64_t last_ident_ = 0;
     std::atomic<std::uint64_t> threads_{0};
     std::atomic<std::uint64_t> dummies_{0};
-    std::atomic<std::int64_t> process_{os::current_process_id()};
+    std::uint32_t generation_ = 0;  // written while there is one thread
 };
 
 /// The calling thread's record, until the last of its thread-locals is destroyed.
@@ -11880,9 +13228,7 @@ inline ThreadRegistry::RecordPointer current_record() {
 }
 
 inline void ThreadRegistry::forget_threads_of_parent() {
-    const std::int64_t process = os::current_process_id();
-    if (process_.load(std::memory_order_relaxed) == process) return;
-    process_.store(process, std::memory_order_relaxed);
+    ++generation_;
     // There is one thread now. The mutex is made anew, not destroyed, for it may be locked.
     ::new (static_cast<void*>(&mutex_)) std::mutex;
     plait::detail::parking::reset_after_fork();
@@ -12009,12 +13355,23 @@ struct ThreadState : ThreadRecord {
     std::unique_ptr<ThreadTarget> target;  // the Thread's until it is started, then the thread's
     StopSource stop;
     std::exception_ptr exception;  // the thread's until `ended`, then nobody writes it
-    std::mutex join_mutex;         // guards `handle`
+    std::mutex join_mutex;         // guards `handle`; held by who waits for the thread's end without a limit
     std::thread handle;
-    std::int64_t process = 0;  // whose thread it is, not that of a fork's child; written before the thread begins
+    std::uint32_t generation = 0;  // the registry's when it was started: a child of a fork has another
 };
 
+/// Throws: as Thread::start.
+void start_thread(const std::shared_ptr<ThreadState>& state);
+
+/// Waits for the very end of a thread that was started, or lets it run on alone.
+enum class Ending { join, detach };
+void end_thread(ThreadState& state, Ending how);
+
+/// Calls `function()`; what leaves it is put into `kept`, and then told to the hook.
 /// Not noexcept: what unwinds the stack for pthread_exit may leave it.
+template <class Function>
+void call_reported(std::exception_ptr& kept, Function function);
+
 void run_thread(const std::shared_ptr<ThreadState>& state);
 
 }  // namespace detail
@@ -12076,7 +13433,7 @@ public:
     /// it can be tried again.
     void start();
     /// Waits for its end. Throws: UsageError before `start`, and in the thread itself.
-    void join() { static_cast<void>(join(Timeout::never())); }
+    void join();
     /// Waits for `timeout` at most; returns whether it has ended.
     [[nodiscard]] bool join(Timeout timeout);
 
@@ -12109,63 +13466,80 @@ private:
         if (!state_) throw UsageError("this Thread was moved from: use the one that it was moved to");
         return *state_;
     }
+    /// The state of a thread that the calling one may join.
+    [[nodiscard]] detail::ThreadState& joinable_state() const;
     void end() noexcept;
-    /// Waits for the last steps of a thread that has ended, or lets them be.
-    static void close(detail::ThreadState& state, bool detach);
 
     std::shared_ptr<detail::ThreadState> state_;
 };
 
 inline void Thread::start() {
-    detail::ThreadState& state = this->state();
-    const std::scoped_lock lock{state.join_mutex};
-    if (state.ident.load(std::memory_order_relaxed) != 0)
-        throw UsageError("a Thread can be started once: make another one");
-    auto& registry = detail::ThreadRegistry::instance();
-    state.process = os::current_process_id();
-    registry.add(state_);
-    try {
-        state.handle = std::thread{[kept = state_] { detail::run_thread(kept); }};
-    } catch (...) {
-        registry.remove(state);
-        state.ident.store(0, std::memory_order_relaxed);
-        throw;
-    }
+    static_cast<void>(state());
+    detail::start_thread(state_);
 }
 
-inline bool Thread::join(Timeout timeout) {
+inline detail::ThreadState& Thread::joinable_state() const {
     detail::ThreadState& state = this->state();
     if (state.ident.load(std::memory_order_relaxed) == 0)
         throw UsageError("join of a Thread that was not started: call start() first");
     if (is_own(state)) throw UsageError("a thread that joins itself would wait for ever: let another thread join it");
-    if (!state.ended.wait(timeout)) return false;
-    close(state, false);
+    return state;
+}
+
+inline void Thread::join() { detail::end_thread(joinable_state(), detail::Ending::join); }
+
+inline bool Thread::join(Timeout timeout) {
+    detail::ThreadState& state = joinable_state();
+    if (!timeout.is_never() && !state.ended.wait(timeout)) return false;
+    detail::end_thread(state, detail::Ending::join);
     return true;
 }
 
 inline void Thread::end() noexcept {
     detail::ThreadState& state = *state_;
     if (state.ident.load(std::memory_order_relaxed) == 0) return;
-    const bool own = is_own(state);
-    if (!state.daemon && !own) state.ended.wait();
-    close(state, state.daemon || own);
+    detail::end_thread(state, state.daemon || is_own(state) ? detail::Ending::detach : detail::Ending::join);
 }
 
-inline void Thread::close(detail::ThreadState& state, bool detach) {
-    if (state.process != os::current_process_id()) {
+namespace detail {
+
+inline void start_thread(const std::shared_ptr<ThreadState>& state) {
+    const auto refuse_second = [&] {
+        if (state->ident.load(std::memory_order_relaxed) != 0)
+            throw UsageError("a Thread can be started once: make another one");
+    };
+    refuse_second();  // first without the mutex, which a join may hold for long
+    sync_point();
+    const std::scoped_lock lock{state->join_mutex};
+    refuse_second();
+    auto& registry = ThreadRegistry::instance();
+    state->generation = registry.generation();
+    registry.add(state);
+    try {
+        state->handle = std::thread{[kept = state] { run_thread(kept); }};
+    } catch (...) {
+        registry.remove(*state);
+        state->ident.store(0, std::memory_order_relaxed);
+        throw;
+    }
+}
+
+inline void end_thread(ThreadState& state, Ending how) {
+    if (state.generation != ThreadRegistry::instance().generation()) {
         // A thread of the parent, which forked: not to be touched, and another may have held the mutex.
+        if (how == Ending::join) state.ended.wait();
         ::new (static_cast<void*>(&state.handle)) std::thread;
         return;
     }
+    // Several may join: the first waits for the system's thread, once, the others for the mutex.
+    sync_point();
     const std::scoped_lock lock{state.join_mutex};
     if (!state.handle.joinable()) return;
-    if (detach)
+    if (how == Ending::detach)
         state.handle.detach();
     else
         state.handle.join();
 }
-
-namespace detail {
 
 /// Rethrows, from a handler, what is no C++ exception: the unwinding of pthread_exit, which glibc lets nobody stop.
 inline std::exception_ptr caught_exception() {
@@ -12180,9 +13554,27 @@ struct EndOfThread {
     ~EndOfThread() {
         // In this order: the child of a fork in between finds it among the living, or ended.
         state.ended.set();
+        sync_point();
         ThreadRegistry::instance().remove(state);
     }
 };
+
+template <class Function>
+void call_reported(std::exception_ptr& kept, Function function) {
+    try {
+        function();
+        return;
+    } catch (...) {
+        kept = caught_exception();
+    }
+    try {
+        excepthook()(current_thread(), kept);
+    } catch (...) {
+        const std::exception_ptr thrown = caught_exception();
+        report_unraisable("threading's excepthook threw, told of an exception in thread " + current_thread().name(),
+                          thrown);
+    }
+}
 
 inline void run_thread(const std::shared_ptr<ThreadState>& state) {
     // First of the thread-locals, so last to go: their destructors can still ask who they are.
@@ -12191,20 +13583,10 @@ inline void run_thread(const std::shared_ptr<ThreadState>& state) {
     const EndOfThread end{*state};
     os::set_thread_name(state->name);
     state->begin();
-    try {
+    call_reported(state->exception, [&] {
         const std::unique_ptr<ThreadTarget> target = std::move(state->target);
         target->run(state->stop.get_token());
-    } catch (...) {
-        state->exception = caught_exception();
-    }
-    if (state->exception) {
-        try {
-            excepthook()(current_thread(), state->exception);
-        } catch (...) {
-            const std::exception_ptr thrown = caught_exception();
-            report_unraisable("threading's excepthook threw, told of an exception in thread " + state->name, thrown);
-        }
-    }
+    });
 }
 
 }  // namespace detail
@@ -12215,19 +13597,87 @@ inline void run_thread(const std::shared_ptr<ThreadState>& state) {
 namespace plait::inline PLAIT_ABI::threading::detail {
 
 class PoolCore;
+class Worker;
+
+inline std::exception_ptr pool_terminated() noexcept {
+    try {
+        throw PoolTerminatedError("the pool was terminated before this call began: it did not run");
+    } catch (...) {
+        return std::current_exception();  // should there be no memory for it, that is the error
+    }
+}
+
+/// A part of a call that runs beside the others while the call waits for it, so it may stand on the call's stack.
+class Fork : public PoolTask {
+public:
+    void discard() noexcept final;
+    [[nodiscard]] bool begun() const noexcept final { return false; }
+    void release() noexcept final {
+        const void* const address = this;
+        // Release pairs with the acquire in ended. From here on the fork may be gone.
+        if (state_.exchange(has_ended, std::memory_order_acq_rel) == awaited) parking::wake_all(address);
+    }
+
+    [[nodiscard]] bool ended() const noexcept { return state_.load(std::memory_order_acquire) == has_ended; }
+    /// Sleeps until it has ended.
+    void sleep() noexcept {
+        for (;;) {
+            std::uint8_t state = unwatched;
+            // Acquire on both: the end may have come.
+            if (!state_.compare_exchange_strong(state, awaited, std::memory_order_acquire, std::memory_order_acquire) &&
+                state == has_ended)
+                return;
+            parking::sleep(this, Deadline::never(), [this] { return !ended(); });
+        }
+    }
+
+    [[nodiscard]] std::exception_ptr error() const noexcept { return error_; }
+
+protected:
+    ~Fork() = default;
+    /// To be called by `run`, first: where descendants of this are to be found.
+    void begins_in(Worker& runner) noexcept;
+
+    std::exception_ptr error_;
+
+private:
+    friend class Worker;
+    enum State : std::uint8_t { unwatched, awaited, has_ended };
+
+    std::atomic<std::uint8_t> state_{unwatched};  // a State: `awaited` by who sleeps, `has_ended` by who ran it
+    std::atomic<Worker*> runner_{nullptr};        // who stole it
+    std::int64_t base_ = 0;   // from there on its descendants stand in the runner's queue; written before runner_
+    std::int64_t place_ = 0;  // where it stands in the queue of who made it, or `unqueued`
+    static constexpr std::int64_t unqueued = -1;
+};
 
 /// One thread of a pool, with the queue of what its tasks submitted.
 ///
 /// A task that waits for a future keeps its worker's stack but not its worker: the worker runs the awaited task itself,
 /// or what the waiting task and its descendants have submitted here, and nothing else. Those stand in this queue above
-/// `floor_`: the queue's end when the waiting task began, for only this thread puts into it; raised above what a stranger
-/// left there that was run because it was awaited.
+/// `floor_`: the queue's end when the waiting task began, for only this thread puts into it. A stranger, run here because
+/// it was awaited, leaves nothing there: what it submitted goes to the inbox.
+///
+/// A task that waits for a fork which another worker has stolen takes from that worker's queue what the fork's run has
+/// put there: its own descendants again. (Wagner and Calder, "Leapfrogging", PPoPP 1993.)
 class Worker final : public WaitHelper {
 public:
     explicit Worker(PoolCore& pool) noexcept : pool_{pool} {}
 
     /// Runs what was taken from a queue.
     void run_taken(PoolTask& task, bool descends) noexcept;
+
+    /// Lets others take `fork`, if they are quicker, until it is joined. The last one forked is joined first.
+    void fork(Fork& fork) noexcept;
+    /// Has `call()` run as a task of its own, as far as waiting in it is concerned.
+    template <class Call>
+    void run_apart(Call call) noexcept {
+        const std::int64_t outer_floor = std::exchange(floor_, tasks.end());
+        call();
+        floor_ = outer_floor;
+    }
+    /// True where nobody took `fork`, and the caller is to run it; else it has ended.
+    [[nodiscard]] bool join(Fork& fork) noexcept;
 
     // Said to be inline here already, or g++ makes every includer carry the class's table and all that it calls.
     inline void help(FutureStateBase& state, Deadline deadline) override;
@@ -12243,7 +13693,7 @@ public:
         return worker;
     }
 
-    TaskQueue tasks;
+    TaskDeque tasks;
     std::optional<Thread> thread;
     // Of a spare: its place in the list of those at rest, and how it is called from there. Guarded by the core's mutex.
     Worker* next_at_rest = nullptr;
@@ -12252,17 +13702,25 @@ public:
 
 private:
     void run_nested(PoolTask& task, bool descends) noexcept;
+    void wait_for(Fork& fork) noexcept;
 
     PoolCore& pool_;
-    std::uint64_t run_ = 0;    // the task run on top of this thread's stack; 0 for none
-    std::uint64_t floor_ = 0;  // from there on its descendants' tasks stand in `tasks`
+    std::uint64_t run_ = 0;                           // the task run on top of this thread's stack; 0 for none
+    std::int64_t floor_ = 0;                          // from there on its descendants' tasks stand in `tasks`
+    int strangers_ = 0;                               // how many strangers run on this stack, above the lowest task
+    std::atomic<std::uint32_t> stranger_changes_{0};  // odd while there is one
 };
 
 /// All of a pool but its vocabulary: its workers, what they run, and how they sleep.
 ///
-/// Who sleeps misses nothing: a worker counts itself in `sleepers_` and then looks into every queue under its mutex,
-/// while who submits puts the task under that mutex and then looks at `sleepers_`. Whichever holds the mutex later sees
-/// what the other did before.
+/// Who sleeps misses nothing. A worker that finds nothing first counts itself out of `searching_`, then into `sleepers_`,
+/// and then looks into every queue; who submits puts the task first, and then looks at both counts. All these are in the
+/// one order of seq_cst operations (the inbox, by its lock), so whichever comes later sees what the other did before.
+/// While a worker searches, nobody is woken: it finds the task, or it finds it in its last look before it sleeps. And
+/// the last one that searches wakes another when it has found a task and there are more.
+///
+/// The end has come when the pool is closed and every worker sleeps or is about to, no spare runs anything and no queue
+/// holds anything: then nothing can be put any more. The worker that sees it, in its last look, tells the others.
 class PoolCore : public std::enable_shared_from_this<PoolCore> {
 public:
     explicit PoolCore(std::size_t workers) {
@@ -12275,12 +13733,33 @@ public:
     /// Queues `task`. Throws: UsageError after `close`; then the task is not touched.
     void submit(PoolTask& task) {
         Worker* const worker = Worker::current();
-        const bool own = worker != nullptr && &worker->pool() == this;
-        task.submitter = own ? worker->run_number() : 0;
-        if (!(own ? worker->tasks : inbox_).put(task))
-            throw UsageError(
-                "the pool is closed and takes no more calls: make them before close(), or in another pool");
+        if (worker != nullptr && &worker->pool() == this) {
+            if (closed()) throw_closed();
+            task.submitter = worker->run_number();
+            worker->tasks.put(&task);
+        } else {
+            task.submitter = 0;
+            if (!inbox_.put(task)) throw_closed();
+        }
         wake_for_work();
+    }
+    /// Makes a Task and queues it, as `submit`. Makes it in the inbox's pages, so that it must be one that is gone once it
+    /// was run, and that can be made under a lock.
+    template <class Task, class... Args>
+    void emplace(Args&&... args) {
+        if (!inbox_.emplace<Task>(std::forward<Args>(args)...)) throw_closed();
+        wake_for_work();
+    }
+    /// For what a worker has taken and may not run where it is.
+    void put_back(PoolTask& task) noexcept {
+        inbox_.put_back(task);
+        wake_for_work();
+    }
+    void wake_for_work() {
+        if (searching_.load(std::memory_order_seq_cst) == 0 && sleepers_.load(std::memory_order_seq_cst) != 0)
+            wake_sleeper();
+        else if (blocked_.load(std::memory_order_seq_cst) > standing_in_.load(std::memory_order_seq_cst))
+            stand_in();
     }
 
     void close();
@@ -12294,59 +13773,54 @@ public:
     [[nodiscard]] StopToken stop_token() const noexcept { return stop_.get_token(); }
 
     void worker_blocks();
-    void worker_unblocks() noexcept { blocked_.fetch_sub(1, std::memory_order_relaxed); }
+    void worker_unblocks() noexcept { blocked_.fetch_sub(1, std::memory_order_seq_cst); }
 
 private:
     static constexpr std::size_t spare_limit = 32;
 
+    [[noreturn]] static void throw_closed() {
+        throw UsageError("the pool is closed and takes no more calls: make them before close(), or in another pool");
+    }
     void work(Worker& self);
     void work_as_spare(Worker& self);
     PoolTask* find(Worker& self) noexcept;
+    bool sleep();
     void rest(Worker& self);
     void run_thread_of(Worker& worker, const std::string& name, void (PoolCore::*loop)(Worker&));
-
-    void wake_for_work() {
-        // Relaxed: ordered by the queue's mutex, see above.
-        if (sleepers_.load(std::memory_order_relaxed) != 0)
-            wake_sleeper();
-        else if (blocked_.load(std::memory_order_relaxed) > standing_in_.load(std::memory_order_relaxed))
-            stand_in();
-    }
-    /// False where none sleeps.
-    bool wake_sleeper() {
-        bool any = false;
-        parking::wake_one(&sleepers_, [&](parking::Sleepers sleepers) {
-            any = sleepers != parking::Sleepers::none;
-            if (any) sleepers_.fetch_sub(1, std::memory_order_relaxed);
-            return parking::Result::woken;
-        });
-        return any;
-    }
+    void wake_sleeper();
+    void wake_all_sleepers();
     void stand_in();
 
     template <class Function>
-    void for_each_queue(Function function) {
-        function(inbox_);
+    void for_each_deque(Function function) {
         for (const auto& worker : workers_) function(worker->tasks);
         // Acquire pairs with the release in stand_in: who sees the count sees the spares.
         const std::size_t count = spare_count_.load(std::memory_order_acquire);
         for (std::size_t i = 0; i < count; ++i) function(spares_[i]->tasks);
     }
     [[nodiscard]] bool has_work() {
-        bool work = false;
-        for_each_queue([&](const TaskQueue& queue) { work = work || !queue.empty(); });
+        bool work = !inbox_.empty();
+        for_each_deque([&](const TaskDeque& tasks) { work = work || !tasks.empty(); });
         return work;
     }
     [[nodiscard]] bool seems_to_have_work() {
-        bool work = false;
-        for_each_queue([&](const TaskQueue& queue) { work = work || !queue.seems_empty(); });
+        bool work = !inbox_.seems_empty();
+        for_each_deque([&](const TaskDeque& tasks) { work = work || tasks.seems_to_have(0); });
         return work;
     }
+    /// Whether nothing runs, if so many workers sleep: asked under the parking bucket of `sleepers_`.
+    [[nodiscard]] bool all_idle(std::size_t sleepers) const noexcept {
+        return sleepers + leaving_.load(std::memory_order_seq_cst) >= running_.load(std::memory_order_seq_cst) &&
+               standing_in_.load(std::memory_order_seq_cst) <= leaving_spares_.load(std::memory_order_seq_cst);
+    }
 
-    TaskQueue inbox_;  // what comes from outside
+    Inbox inbox_;  // what comes from outside
     std::vector<std::unique_ptr<Worker>> workers_;
-    std::atomic<std::size_t> sleepers_{0};  // workers that sleep and were not picked; changed under its parking bucket
+    std::atomic<std::size_t> running_{0};    // workers whose threads were started
+    std::atomic<std::size_t> searching_{0};  // workers that are awake and look for a task
+    std::atomic<std::size_t> sleepers_{0};   // workers that sleep and were not picked; changed under its parking bucket
     std::atomic<bool> closed_{false};
+    std::atomic<bool> ended_{false};  // written under the parking bucket of sleepers_
     std::atomic<bool> terminated_{false};
     StopSource stop_;
 
@@ -12354,11 +13828,21 @@ private:
     std::atomic<std::size_t> blocked_{0};
     std::atomic<std::size_t> standing_in_{0};  // written under spares_mutex_
     std::atomic<std::size_t> spare_count_{0};  // written under spares_mutex_
-    std::mutex spares_mutex_;                  // guards the rest, the closing of queues, and the spares' own fields
+    std::atomic<std::size_t> leaving_{0};      // workers in whose tasks the pool is destroyed: they never sleep again
+    std::atomic<std::size_t> leaving_spares_{0};  // the same, of spares
+    std::mutex spares_mutex_;                     // guards the rest, and the spares' own fields
     std::unique_ptr<Worker> spares_[spare_limit];
     Worker* at_rest_ = nullptr;
     bool dismissed_ = false;  // no spare is needed any more
 };
+
+inline void Fork::discard() noexcept { error_ = pool_terminated(); }
+
+inline void Fork::begins_in(Worker& runner) noexcept {
+    base_ = runner.tasks.end();
+    // Release pairs with the acquire in wait_for: who sees the runner sees the base.
+    runner_.store(&runner, std::memory_order_release);
+}
 
 inline void Worker::run_taken(PoolTask& task, bool descends) noexcept {
     if (pool_.terminated())
@@ -12375,12 +13859,70 @@ inline void Worker::run_nested(PoolTask& task, bool descends) noexcept {
     // Numbers that no other run has, taken by the thousand.
     if (last_run % block == 0) last_run = last_block.fetch_add(block, std::memory_order_relaxed);
     const std::uint64_t outer_run = std::exchange(run_, ++last_run);
-    const std::uint64_t outer_floor = std::exchange(floor_, tasks.end());
-    const bool descendant = descends || task.submitter == outer_run;
+    const std::int64_t outer_floor = std::exchange(floor_, tasks.end());
+    const bool stranger = outer_run != 0 && !descends && task.submitter != outer_run;
+    // seq_cst here and in wait_for: a thief of what the stranger puts sees that it runs, or has run, meanwhile.
+    if (stranger && strangers_++ == 0) stranger_changes_.fetch_add(1, std::memory_order_seq_cst);
     task.run();
-    const bool left_tasks = tasks.end() > floor_;
+    if (stranger) {
+        while (PoolTask* const left = tasks.take(floor_)) pool_.put_back(*left);
+        if (--strangers_ == 0) stranger_changes_.fetch_add(1, std::memory_order_seq_cst);
+    }
     run_ = outer_run;
-    floor_ = left_tasks && !descendant ? tasks.end() : outer_floor;
+    floor_ = outer_floor;
+}
+
+inline void Worker::fork(Fork& fork) noexcept {
+    fork.submitter = run_;
+    const std::int64_t place = tasks.end();
+    try {
+        tasks.put(&fork);
+    } catch (const std::bad_alloc&) {
+        fork.place_ = Fork::unqueued;  // nobody can take it: whoever joins it runs it
+        return;
+    }
+    fork.place_ = place;
+    pool_.wake_for_work();
+}
+
+inline bool Worker::join(Fork& fork) noexcept {
+    if (fork.place_ == Fork::unqueued) return true;
+    // What stands above it was left by what ran since: descendants of the task that forked.
+    while (PoolTask* const task = tasks.take(fork.place_)) {
+        if (task == &fork) return true;
+        run_taken(*task, true);
+    }
+    if (!fork.ended()) wait_for(fork);
+    return false;
+}
+
+inline void Worker::wait_for(Fork& fork) noexcept {
+    // Acquire pairs with the release in begins_in. It is null in the moment between the theft and the beginning.
+    const auto runner = [&] { return fork.runner_.load(std::memory_order_acquire); };
+    const auto has_descendants = [&] { return runner() != nullptr && runner()->tasks.seems_to_have(fork.base_); };
+    for (;;) {
+        if (!spin_until([&] { return fork.ended() || has_descendants(); })) {
+            pool_.worker_blocks();
+            fork.sleep();
+            pool_.worker_unblocks();
+        }
+        if (fork.ended()) return;
+        const std::atomic<std::uint32_t>& strangers = runner()->stranger_changes_;
+        const std::uint32_t before = strangers.load(std::memory_order_seq_cst);
+        if (before % 2 != 0) {
+            relax_processor();
+            continue;
+        }
+        PoolTask* const task = runner()->tasks.steal(fork.base_);
+        if (task == nullptr) continue;
+        // If the fork has not ended even now, what was stolen stood there during its run, and if no stranger has run
+        // meanwhile, it is the fork's descendant. (Had the runner put it later, or a stranger, we would see that: who
+        // reads the place of what was put sees what was before.)
+        if (!fork.ended() && strangers.load(std::memory_order_seq_cst) == before)
+            run_taken(*task, true);
+        else
+            pool_.put_back(*task);
+    }
 }
 
 inline void Worker::help(FutureStateBase& state, Deadline deadline) {
@@ -12390,10 +13932,16 @@ inline void Worker::help(FutureStateBase& state, Deadline deadline) {
         else if (!awaited->begun())
             run_nested(*awaited, false);
         // Its place in the queue, if it is in this one, is most likely the last.
-        while (PoolTask* const done = tasks.take_newest_begun(floor_)) done->release();
+        while (PoolTask* const task = tasks.take(floor_)) {
+            if (!task->begun()) {
+                tasks.put(task);  // there is room: it stood there
+                break;
+            }
+            task->release();
+        }
     }
     while (!state.ready() && !deadline.has_passed()) {
-        PoolTask* const task = tasks.take_newest(floor_);
+        PoolTask* const task = tasks.take(floor_);
         if (task == nullptr) return;
         run_taken(*task, true);
     }
@@ -12404,8 +13952,15 @@ inline void Worker::sleep_ends() noexcept { pool_.worker_unblocks(); }
 
 inline void PoolCore::start() {
     try {
-        for (std::size_t i = 0; i < workers_.size(); ++i)
-            run_thread_of(*workers_[i], "plait-pool-" + std::to_string(i), &PoolCore::work);
+        for (std::size_t i = 0; i < workers_.size(); ++i) {
+            running_.fetch_add(1, std::memory_order_seq_cst);
+            try {
+                run_thread_of(*workers_[i], "plait-pool-" + std::to_string(i), &PoolCore::work);
+            } catch (...) {
+                running_.fetch_sub(1, std::memory_order_seq_cst);
+                throw;
+            }
+        }
     } catch (...) {
         close();
         join();
@@ -12431,34 +13986,70 @@ inline void PoolCore::run_thread_of(Worker& worker, const std::string& name, voi
 }
 
 inline PoolTask* PoolCore::find(Worker& self) noexcept {
-    if (PoolTask* const task = self.tasks.take_newest(0)) return task;
+    if (PoolTask* const task = self.tasks.take(0)) return task;
     if (PoolTask* const task = inbox_.take_share(workers_.size(), self.tasks)) return task;
     PoolTask* stolen = nullptr;
-    for_each_queue([&](TaskQueue& queue) {
-        if (stolen == nullptr) stolen = queue.take_oldest();
+    for_each_deque([&](TaskDeque& tasks) {
+        if (stolen == nullptr) stolen = tasks.steal();
     });
     return stolen;
 }
 
 inline void PoolCore::work(Worker& self) {
+    bool searching = false;
     for (;;) {
-        while (PoolTask* const task = find(self)) self.run_taken(*task, false);
-        if (!closed() && spin_until([this] { return seems_to_have_work() || closed(); })) continue;
-        bool last_look = false;
-        parking::sleep(&sleepers_, Deadline::never(), [&] {
-            sleepers_.fetch_add(1, std::memory_order_relaxed);
-            const bool was_closed = closed();  // asked before the queues: then nothing is put into them any more
-            const bool work = has_work();
-            last_look = was_closed && !work;
-            if (was_closed || work) sleepers_.fetch_sub(1, std::memory_order_relaxed);
-            return !was_closed && !work;
-        });
-        if (last_look) return;
+        if (PoolTask* const task = find(self)) {
+            if (std::exchange(searching, false) && searching_.fetch_sub(1, std::memory_order_seq_cst) == 1 &&
+                has_work())
+                wake_for_work();
+            self.run_taken(*task, false);
+            continue;
+        }
+        if (!std::exchange(searching, true)) searching_.fetch_add(1, std::memory_order_seq_cst);
+        if (spin_until([this] { return seems_to_have_work(); })) continue;
+        searching_.fetch_sub(1, std::memory_order_seq_cst);
+        searching = sleep();
+        if (ended_.load(std::memory_order_acquire)) return;
     }
 }
 
+/// Returns whether it slept, and was woken to search: who woke it has counted it.
+inline bool PoolCore::sleep() {
+    bool last = false;
+    const auto result = parking::sleep(&sleepers_, Deadline::never(), [&] {
+        const std::size_t sleepers = sleepers_.fetch_add(1, std::memory_order_seq_cst) + 1;
+        const bool was_closed = closed();
+        const bool ended = ended_.load(std::memory_order_relaxed);
+        const bool work = has_work();
+        last = was_closed && !ended && !work && all_idle(sleepers);
+        if (!work && !last && !ended) return true;
+        sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+        // Release pairs with the acquire in work: this thread's, and that of the others when they wake.
+        if (last) ended_.store(true, std::memory_order_release);
+        return false;
+    });
+    if (last) wake_all_sleepers();
+    return result == parking::Result::woken;
+}
+
+inline void PoolCore::wake_sleeper() {
+    parking::wake_one(&sleepers_, [&](parking::Sleepers sleepers) {
+        if (sleepers != parking::Sleepers::none) {
+            searching_.fetch_add(1, std::memory_order_seq_cst);
+            sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+        }
+        return parking::Result::woken;
+    });
+}
+
+inline void PoolCore::wake_all_sleepers() {
+    parking::wake_all(&sleepers_, [&] {
+        searching_.fetch_add(sleepers_.exchange(0, std::memory_order_seq_cst), std::memory_order_seq_cst);
+    });
+}
+
 inline void PoolCore::worker_blocks() {
-    blocked_.fetch_add(1, std::memory_order_relaxed);
+    blocked_.fetch_add(1, std::memory_order_seq_cst);
     // A task that was put before is seen here; whoever puts one from now on sees that this worker is blocked.
     if (has_work()) wake_for_work();
 }
@@ -12469,20 +14060,21 @@ inline void PoolCore::stand_in() {
     if (at_rest_ != nullptr) {
         Worker& spare = *std::exchange(at_rest_, at_rest_->next_at_rest);
         spare.stands_in = true;
-        standing_in_.fetch_add(1, std::memory_order_relaxed);
+        standing_in_.fetch_add(1, std::memory_order_seq_cst);
         spare.called.set();
         return;
     }
     const std::size_t count = spare_count_.load(std::memory_order_relaxed);
     if (count == spare_limit) return;
+    // Counted before it can run: the end does not come while it does.
+    standing_in_.fetch_add(1, std::memory_order_seq_cst);
     try {
         if (spares_[count] == nullptr) spares_[count] = std::make_unique<Worker>(*this);
-        if (closed()) spares_[count]->tasks.close();
         run_thread_of(*spares_[count], "plait-spare-" + std::to_string(count), &PoolCore::work_as_spare);
-        standing_in_.fetch_add(1, std::memory_order_relaxed);
         spare_count_.store(count + 1, std::memory_order_release);
     } catch (const std::exception&) {
         // No thread to be had: the tasks wait until a worker is free again.
+        standing_in_.fetch_sub(1, std::memory_order_seq_cst);
     }
 }
 
@@ -12502,47 +14094,58 @@ inline void PoolCore::work_as_spare(Worker& self) {
 
 /// Until this spare is needed again, or dismissed.
 inline void PoolCore::rest(Worker& self) {
+    bool dismissed = false;
     {
         const std::scoped_lock lock{spares_mutex_};
-        standing_in_.fetch_sub(1, std::memory_order_relaxed);
+        standing_in_.fetch_sub(1, std::memory_order_seq_cst);
         self.stands_in = false;
-        if (dismissed_) return;
-        self.called.clear();
-        self.next_at_rest = at_rest_;
-        at_rest_ = &self;
+        dismissed = dismissed_;
+        if (!dismissed) {
+            self.called.clear();
+            self.next_at_rest = at_rest_;
+            at_rest_ = &self;
+        }
     }
-    // Who put a task while this spare still counted as standing in has called nobody.
+    // Who put a task while this spare still counted as standing in has called nobody, and of a closed pool it may have
+    // been the last that ran anything.
+    if (closed()) wake_all_sleepers();
     if (has_work()) wake_for_work();
-    self.called.wait();
+    if (!dismissed) self.called.wait();
 }
 
 inline void PoolCore::close() {
-    {
-        const std::scoped_lock lock{spares_mutex_};
-        for_each_queue([](TaskQueue& queue) { queue.close(); });
-        // Release pairs with the acquire in closed(): who sees it finds every queue closed.
-        closed_.store(true, std::memory_order_release);
-    }
-    // Not by the count: only the parking bucket orders this after the question of a worker that is about to sleep.
-    while (wake_sleeper()) {
-    }
+    inbox_.close();
+    // Release pairs with the acquire in closed(): who sees it finds the inbox closed.
+    closed_.store(true, std::memory_order_release);
+    wake_all_sleepers();
 }
 
 inline void PoolCore::terminate() {
     terminated_.store(true, std::memory_order_release);
     close();
-    for_each_queue([](TaskQueue& queue) {
-        while (PoolTask* const task = queue.take_oldest()) {
-            task->discard();
-            task->release();
-        }
+    const auto discard = [](PoolTask& task) {
+        task.discard();
+        task.release();
+    };
+    while (PoolTask* const task = inbox_.take()) discard(*task);
+    for_each_deque([&](TaskDeque& tasks) {
+        while (!tasks.empty())
+            if (PoolTask* const task = tasks.steal()) discard(*task);
     });
     stop_.request_stop();
 }
 
 inline void PoolCore::join() {
-    // A destructor may run in one of the pool's own tasks: that thread ends by itself, after the task.
+    // A destructor may run in one of the pool's own tasks: that thread ends by itself, after the task, and the others
+    // do not wait for it.
     const Worker* const self = Worker::current();
+    const bool own = self != nullptr && &self->pool() == this;
+    const bool spare =
+        own && std::none_of(workers_.begin(), workers_.end(), [&](const auto& worker) { return worker.get() == self; });
+    if (own) {
+        (spare ? leaving_spares_ : leaving_).fetch_add(1, std::memory_order_seq_cst);
+        wake_all_sleepers();
+    }
     const auto join_worker = [self](Worker& worker) {
         if (&worker != self && worker.thread && worker.thread->ident() != 0) worker.thread->join();
     };
@@ -12550,10 +14153,10 @@ inline void PoolCore::join() {
     {
         const std::scoped_lock lock{spares_mutex_};
         dismissed_ = true;
-        for (Worker* spare = std::exchange(at_rest_, nullptr); spare != nullptr;) {
-            Worker* const next = spare->next_at_rest;
-            spare->called.set();
-            spare = next;
+        for (Worker* each = std::exchange(at_rest_, nullptr); each != nullptr;) {
+            Worker* const next = each->next_at_rest;
+            each->called.set();
+            each = next;
         }
     }
     const std::size_t count = spare_count_.load(std::memory_order_acquire);
@@ -12565,14 +14168,6 @@ inline void PoolCore::join() {
 // --- plait/threading/detail/pool_task.hpp ----------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::threading::detail {
-
-inline std::exception_ptr pool_terminated() noexcept {
-    try {
-        throw PoolTerminatedError("the pool was terminated before this call began: it did not run");
-    } catch (...) {
-        return std::current_exception();  // should there be no memory for it, that is the error
-    }
-}
 
 /// One call on a pool: what is queued, its callable and arguments, and its future's state, in one block.
 template <class R, class Call>
@@ -12621,6 +14216,53 @@ Future<CallResult<F, Args...>> submit_call(PoolCore& pool, F&& f, Args&&... args
     return future;
 }
 
+/// One call whose result nobody waits for.
+template <class Call, bool in_page>
+class PostedCall final : public PoolTask {
+public:
+    template <class... Args>
+    explicit PostedCall(PoolCore& pool, Args&&... args) noexcept(std::is_nothrow_constructible_v<Call, Args...>)
+        : pool_{pool}, call_(std::forward<Args>(args)...) {}
+
+    void run() noexcept override {
+        try {
+            static_cast<void>(call_(pool_.stop_token()));
+        } catch (...) {
+            report_unraisable("a call posted to a pool failed", std::current_exception());
+        }
+    }
+    void discard() noexcept override {}
+    [[nodiscard]] bool begun() const noexcept override { return false; }
+    void release() noexcept override {
+        if constexpr (in_page) {
+            std::destroy_at(this);
+            TaskPages::deallocate(this);
+        } else {
+            delete this;
+        }
+    }
+
+private:
+    PoolCore& pool_;
+    Call call_;
+};
+
+template <class F, class... Args>
+void post_call(PoolCore& pool, F&& f, Args&&... args) {
+    using Call = BoundCallOf<F, Args...>;
+    using InPage = PostedCall<Call, true>;
+    // What is copied as bytes is: no code of the user's runs.
+    if constexpr (TaskPages::suits<InPage> && std::is_trivially_copyable_v<std::decay_t<F>> &&
+                  (std::is_trivially_copyable_v<std::decay_t<Args>> && ...)) {
+        const Worker* const worker = Worker::current();
+        if (worker == nullptr || &worker->pool() != &pool)
+            return pool.emplace<InPage>(pool, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    auto task = std::make_unique<PostedCall<Call, false>>(pool, std::forward<F>(f), std::forward<Args>(args)...);
+    pool.submit(*task);
+    static_cast<void>(task.release());
+}
+
 }  // namespace plait::inline PLAIT_ABI::threading::detail
 
 // --- plait/threading/detail/bulk.hpp ---------------------------------------------------------------------------------
@@ -12661,8 +14303,14 @@ private:
 template <class T>
 class OwnItems {
 public:
+    OwnItems() = default;
     template <class Iterator, class Sentinel>
     OwnItems(Iterator at, Sentinel last) {
+        append(std::move(at), std::move(last));
+    }
+    /// Where reading throws, the items before it are kept.
+    template <class Iterator, class Sentinel>
+    void append(Iterator at, Sentinel last) {
         for (; at != last; ++at) items_.push_back(Item{*at});
     }
     [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
@@ -12837,6 +14485,7 @@ private:
     void run_share() noexcept {
         for (;;) {
             if (all_taken()) return;
+            if (pool_.terminated()) return discard_rest();
             const std::size_t first = next_.fetch_add(chunk_, std::memory_order_relaxed);
             if (first >= size_) return;
             const std::size_t last = first + (std::min)(chunk_, size_ - first);
@@ -12914,6 +14563,1421 @@ auto submit_bulk(PoolCore& pool, F&& f, Items items, std::size_t chunk) {
     auto future = future_of(StatePointer<FutureState<typename ResultsOf<std::remove_cv_t<Result>>::Taken>>{task});
     task->submit();
     return future;
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/imap.hpp ----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+namespace detail {
+
+/// In which order an imap gives its results: that of the items, or that in which they come.
+enum class Order { of_items, of_completion };
+
+/// What an imap, its workers and its reader share: the results, and which is to be read next.
+///
+/// A result is announced in `turns_`: at its item's place, or at the next free one. The reader waits for the place that it
+/// is at. It says so in `awaited_` and looks at the place again, while who announces a result looks at `awaited_` after
+/// that; both by seq_cst, so that one of them sees the other.
+template <class R>
+class ImapState : public std::enable_shared_from_this<ImapState<R>> {
+public:
+    ImapState(PoolCore& pool, Order order, std::size_t size, std::size_t chunk)
+        : pool_{pool},
+          order_{order},
+          size_{size},
+          chunk_{(std::max)(chunk, std::size_t{1})},
+          results_(size),
+          turns_{new std::atomic<std::size_t>[size] {}} {}
+    ImapState(const ImapState&) = delete;
+    ImapState& operator=(const ImapState&) = delete;
+    virtual ~ImapState() = default;
+
+    /// Throws: UsageError where the pool is closed; then nothing has begun.
+    void submit() {
+        const std::size_t chunks = size_ / chunk_ + (size_ % chunk_ != 0 ? 1 : 0);
+        const std::size_t count = (std::min)(chunks, pool_.size());
+        for (std::size_t i = 0; i < count; ++i) shares_.push_back(std::make_unique<Share>());
+        for (std::size_t i = 0; i < count; ++i) {
+            shares_[i]->state = this->shared_from_this();
+            try {
+                pool_.submit(*shares_[i]);
+            } catch (...) {
+                shares_[i]->state.reset();
+                if (i == 0) throw;
+                return;  // closed meanwhile: the shares before do it all
+            }
+        }
+        if (count == 0 && pool_.closed()) throw UsageError("the pool is closed and takes no more calls");
+    }
+    /// Nobody reads any more: what has not begun will not.
+    void abandon() noexcept { next_item_.exchange(size_, std::memory_order_relaxed); }
+
+    /// The reader's: whether there is another result to wait for.
+    [[nodiscard]] bool has_next() const noexcept { return next_turn_ < size_; }
+    /// Waits for the next result; false where it was not there in time.
+    [[nodiscard]] bool wait(Timeout timeout);
+    /// The next result, for which `wait` has waited.
+    Outcome<R> take() { return std::move(results_[turns_[next_turn_++].load(std::memory_order_acquire) - 1]); }
+
+protected:
+    /// Calls the function with item `i`.
+    virtual void run_item(std::size_t i, Outcome<R>& result) noexcept = 0;
+
+private:
+    /// A worker's part, as the pool queues it.
+    struct Share final : PoolTask {
+        void run() noexcept override {
+            while (!state->pool_.terminated() && state->run_chunk()) {
+            }
+            if (state->pool_.terminated()) state->discard_rest();
+        }
+        void discard() noexcept override { state->discard_rest(); }
+        [[nodiscard]] bool begun() const noexcept override { return false; }
+        void release() noexcept override { const auto last = std::move(state); }
+
+        std::shared_ptr<ImapState> state;  // while it queues or runs
+    };
+
+    /// False where none was left.
+    bool run_chunk() noexcept {
+        if (next_item_.load(std::memory_order_relaxed) >= size_) return false;
+        const std::size_t first = next_item_.fetch_add(chunk_, std::memory_order_relaxed);
+        if (first >= size_) return false;
+        const std::size_t last = first + (std::min)(chunk_, size_ - first);
+        for (std::size_t i = first; i < last; ++i) {
+            run_item(i, results_[i]);
+            announce(i);
+        }
+        return true;
+    }
+    void discard_rest() noexcept {
+        const std::size_t first = next_item_.exchange(size_, std::memory_order_relaxed);
+        for (std::size_t i = first; i < size_; ++i) {
+            results_[i].set_exception(pool_terminated());
+            announce(i);
+        }
+    }
+    void announce(std::size_t item) noexcept {
+        const std::size_t turn = order_ == Order::of_items ? item : announced_.fetch_add(1, std::memory_order_relaxed);
+        std::atomic<std::size_t>& place = turns_[turn];
+        sync_point();
+        // As a release it pairs with the reader's acquire: who sees the announcement sees the result.
+        static_cast<void>(place.exchange(item + 1, std::memory_order_seq_cst));
+        sync_point();
+        if (awaited_.load(std::memory_order_seq_cst) == &place) parking::wake_all(&place);
+    }
+
+    PoolCore& pool_;
+    const Order order_;
+    const std::size_t size_;
+    const std::size_t chunk_;
+    std::vector<Outcome<R>> results_;
+    std::unique_ptr<std::atomic<std::size_t>[]> turns_;  // an item's number and one; 0 while it has not come
+    std::vector<std::unique_ptr<Share>> shares_;
+    std::atomic<std::size_t> next_item_{0};      // the first that nobody has taken
+    std::atomic<std::size_t> announced_{0};      // how many results have come, for Order::of_completion
+    std::atomic<const void*> awaited_{nullptr};  // the place in turns_ that the reader sleeps for
+    std::size_t next_turn_ = 0;                  // the reader's
+};
+
+template <class R>
+bool ImapState<R>::wait(Timeout timeout) {
+    const std::atomic<std::size_t>& place = turns_[next_turn_];
+    // Acquire pairs with the exchange in announce.
+    const auto has_come = [&] { return place.load(std::memory_order_acquire) != 0; };
+    if (has_come()) return true;
+    if (timeout.is_zero()) return false;
+    const Deadline deadline{timeout};
+    const Worker* const worker = Worker::current();
+    // A worker of the pool does its share: with one thread nobody else would.
+    if (worker != nullptr && &worker->pool() == &pool_)
+        while (!has_come() && !deadline.has_passed() && run_chunk()) {
+        }
+    if (spin_until(has_come)) return true;
+    WaitHelper* const helper = wait_helper();
+    if (helper != nullptr) helper->sleep_begins();
+    static_cast<void>(awaited_.exchange(&place, std::memory_order_seq_cst));
+    sync_point();
+    const auto not_yet = [&] { return place.load(std::memory_order_seq_cst) == 0; };
+    while (not_yet() && parking::sleep(&place, deadline, not_yet) != parking::Result::timed_out) {
+    }
+    awaited_.store(nullptr, std::memory_order_relaxed);
+    if (helper != nullptr) helper->sleep_ends();
+    return has_come();
+}
+
+template <class R, class F, class Items>
+class ImapStateOf final : public ImapState<R> {
+public:
+    template <class Callable>
+    ImapStateOf(PoolCore& pool, Order order, std::size_t chunk, Callable&& f, Items items)
+        : ImapState<R>{pool, order, items.size(), chunk}, f_(std::forward<Callable>(f)), items_{std::move(items)} {}
+
+private:
+    void run_item(std::size_t i, Outcome<R>& result) noexcept override {
+        result.run([&]() -> R { return f_(items_[i]); });
+    }
+
+    F f_;
+    Items items_;
+};
+
+}  // namespace detail
+
+/// The results of an `imap`, each as soon as it is there.
+///
+/// Python: what multiprocessing.pool.ThreadPool.imap and imap_unordered return.
+///
+///     for (const Page& page : pool.imap_unordered(fetch, addresses)) show(page);
+///
+/// An item whose call threw throws its error when it is its turn; the next ones can still be read. Of a void function
+/// each result is an empty struct.
+/// Threads: one reader at a time.
+/// Lifetime: it may outlive its pool. Once it is gone, what has not begun is not called any more.
+template <class R>
+class [[nodiscard("calls that nobody reads are dropped")]] Imap {
+    using Value = std::conditional_t<std::is_void_v<R>, plait::detail::Unit, R>;
+
+public:
+    class Iterator;
+
+    Imap(Imap&&) noexcept = default;
+    Imap& operator=(Imap other) noexcept {
+        state_.swap(other.state_);
+        std::swap(range_error_, other.range_error_);
+        return *this;
+    }
+    ~Imap() {
+        if (state_ != nullptr) state_->abandon();
+    }
+
+    /// Waits for the next result; nothing after the last. Throws: what its call threw, PoolTerminatedError.
+    std::optional<Value> next() { return next(Timeout::never()); }
+    /// Waits for `timeout` at most. Throws: TimeoutError; the result can be asked for again.
+    std::optional<Value> next(Timeout timeout);
+
+    /// Both wait; to be gone through once.
+    Iterator begin() { return Iterator{*this}; }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+private:
+    friend class ThreadPool;
+    Imap(std::shared_ptr<detail::ImapState<R>> state, std::exception_ptr range_error)
+        : state_{std::move(state)}, range_error_{std::move(range_error)} {}
+
+    std::shared_ptr<detail::ImapState<R>> state_;
+    std::exception_ptr range_error_;  // what the range threw after its last item
+};
+
+template <class R>
+class Imap<R>::Iterator {
+public:
+    using value_type = Value;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::input_iterator_tag;
+
+    explicit Iterator(Imap& imap) : imap_{&imap}, value_{imap.next()} {}
+    Iterator(Iterator&&) = default;
+    Iterator& operator=(Iterator&&) = default;
+
+    Value& operator*() const noexcept { return *value_; }
+    Value* operator->() const noexcept { return &*value_; }
+    Iterator& operator++() {
+        value_.reset();
+        auto next = imap_->next();
+        if (next.has_value()) value_.emplace(std::move(*next));
+        return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& iterator, std::default_sentinel_t) noexcept {
+        return !iterator.value_.has_value();
+    }
+
+private:
+    Imap* imap_;
+    mutable std::optional<Value> value_;
+};
+
+template <class R>
+std::optional<typename Imap<R>::Value> Imap<R>::next(Timeout timeout) {
+    if (state_ == nullptr) throw UsageError("this Imap was moved from: use the one that it was moved to");
+    if (!state_->has_next()) {
+        if (range_error_) std::rethrow_exception(std::exchange(range_error_, nullptr));
+        return std::nullopt;
+    }
+    if (!state_->wait(timeout)) throw TimeoutError("the next result was not there in time; it can be asked for again");
+    auto outcome = state_->take();
+    if constexpr (std::is_void_v<R>) {
+        std::move(outcome).value();
+        return Value{};
+    } else {
+        return std::move(outcome).value();
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/detail/turnstile.hpp ----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+using namespace plait::detail;
+
+/// A counter that one thread at a time holds and advances, and that others sleep for.
+///
+/// Lock and counter are one word, so that to pass costs one read-modify-write to hold it and one store, which counts and
+/// lets go at once. A thread that is about to sleep takes the hold too, to look a last time and to leave a note that it
+/// will. Of that thread and of one that advances the counter one is first: either the sleeper sees the new count, or the
+/// other one sees the note, and goes where sleepers are. If it finds none there yet, it takes the note away, and the
+/// sleeper, which looks for that, does not sleep.
+///
+/// All who sleep here wait for the same: to wake any one of them is as good.
+class Turnstile {
+public:
+    /// The counter, and whether it was closed, at one moment.
+    struct Reading {
+        std::uint64_t count;
+        bool closed;
+    };
+
+    constexpr Turnstile() noexcept = default;
+    Turnstile(const Turnstile&) = delete;
+    Turnstile& operator=(const Turnstile&) = delete;
+
+    /// Waits until no other thread holds it, which is short.
+    Reading acquire() noexcept {
+        std::uint64_t word = word_.load(std::memory_order_relaxed);
+        sync_point();
+        if ((word & held_bit) != 0 || !try_to_hold(word)) word = acquire_slowly();
+        sync_point();
+        return reading(word);
+    }
+    void release() noexcept { let_go(own_word()); }
+    /// Adds `steps`, releases it, and wakes the `limit` threads that have slept longest. The object is not touched after
+    /// others can see the new count: they may destroy it.
+    void advance(std::uint64_t steps = 1, std::size_t limit = 1) noexcept {
+        const std::uint64_t word = own_word() + steps * one;
+        if (limit == 0 || !awaited_.load(std::memory_order_relaxed)) return let_go(word);
+        wake_and_let_go(word, limit);
+    }
+    /// Releases it, closed for ever, and wakes all who sleep.
+    void close() noexcept { wake_and_let_go(own_word() | closed_bit, SIZE_MAX); }
+    /// Wakes the `limit` threads that have slept longest. For a thread that does not hold it.
+    void nudge(std::size_t limit) noexcept {
+        acquire();
+        wake_and_let_go(own_word(), limit);
+    }
+
+    /// Acquire pairs with the release of who advanced it: what he did before is seen.
+    [[nodiscard]] Reading read() const noexcept { return reading(word_.load(std::memory_order_acquire)); }
+
+    /// Sleeps while `pending(Reading)` until an `advance`, `close` or `nudge` picks this thread, or for no time at all;
+    /// false where `deadline` or a stop ended it.
+    template <class Predicate>
+    [[nodiscard]] bool sleep(Deadline deadline, const StopToken* stop, Predicate pending);
+
+    /// How many threads sleep until it advances.
+    [[nodiscard]] std::size_t waiting() const { return parking::waiting(this); }
+
+private:
+    // What word_ holds: held_bit while a thread holds it; closed_bit; and above them the count. Only the holder writes
+    // it, but for held_bit, which is set where it is not.
+    static constexpr std::uint64_t held_bit = 1;
+    static constexpr std::uint64_t closed_bit = 2;
+    static constexpr std::uint64_t one = 4;
+
+    static constexpr Reading reading(std::uint64_t word) noexcept { return {word / one, (word & closed_bit) != 0}; }
+
+    bool try_to_hold(std::uint64_t word) noexcept {
+        // Acquire pairs with the release of let_go.
+        return word_.compare_exchange_strong(word, word | held_bit, std::memory_order_acquire,
+                                             std::memory_order_relaxed);
+    }
+    /// For the holder: the word without the hold.
+    [[nodiscard]] std::uint64_t own_word() const noexcept { return word_.load(std::memory_order_relaxed) - held_bit; }
+    void let_go(std::uint64_t word) noexcept {
+        sync_point();
+        // A store will do: nobody else writes the word while it is held.
+        word_.store(word, std::memory_order_release);
+    }
+    std::uint64_t acquire_slowly() noexcept;
+    void wake_and_let_go(std::uint64_t word, std::size_t limit) noexcept;
+
+    std::atomic<std::uint64_t> word_{0};
+    // The note: somebody may sleep under this. Written by the holder; taken away only in the parking place, while nobody
+    // can begin or end a sleep there.
+    std::atomic<bool> awaited_{false};
+};
+
+template <class Predicate>
+bool Turnstile::sleep(Deadline deadline, const StopToken* stop, Predicate pending) {
+    if (!pending(acquire())) {
+        release();
+        return true;
+    }
+    awaited_.store(true, std::memory_order_relaxed);
+    release();
+    const auto may_sleep = [&] {
+        sync_point();
+        // Where the note is gone, somebody came meanwhile, and found nobody to wake. Where it stands, who came woke another
+        // one, and there may be nothing left to do all the same.
+        return awaited_.load(std::memory_order_relaxed) && pending(read());
+    };
+    const auto result =
+        stop != nullptr ? parking::sleep(this, deadline, *stop, may_sleep) : parking::sleep(this, deadline, may_sleep);
+    sync_point();
+    if (result == parking::Result::woken) return true;
+    return result == parking::Result::unwanted && (stop == nullptr || !stop->stop_requested());
+}
+
+inline void Turnstile::wake_and_let_go(std::uint64_t word, std::size_t limit) noexcept {
+    const auto write = [&](bool still_awaited) {
+        awaited_.store(still_awaited, std::memory_order_relaxed);
+        let_go(word);
+    };
+    if (limit != 1) {
+        parking::wake_all(this, [&] { write(false); });
+        return;
+    }
+    parking::wake_one(this, [&](parking::Sleepers sleepers) {
+        write(sleepers == parking::Sleepers::several);
+        return parking::Result::woken;
+    });
+}
+
+inline std::uint64_t Turnstile::acquire_slowly() noexcept {
+    constexpr std::chrono::microseconds longest_nap{400};
+    const int looks = spinning_helps() ? 64 : 1;
+    for (std::chrono::microseconds nap{50};; nap = (std::min)(2 * nap, longest_nap)) {
+        for (int i = 0; i < looks; ++i) {
+            const std::uint64_t word = word_.load(std::memory_order_relaxed);
+            if ((word & held_bit) == 0 && try_to_hold(word)) return word;
+            relax_processor();
+        }
+        // The holder has lost its processor, or an item takes its time to be moved. It does not know of us, or to let
+        // go would cost it more: so look again.
+        parking::sleep(&nap, Deadline{nap}, [] { return true; });
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/detail/basic_queue.hpp --------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+/// The words of every queue, over `Items`, which says in which order items leave.
+///
+/// Two turnstiles count the items that were put and those that were taken: what lies between is in the queue. Who puts
+/// holds the first one, who takes the second, and each reads the other's count only when what it knew of it is used up.
+///
+/// Why nothing is lost:
+/// - an item: it is constructed, then counted, under the hold of the putting turnstile; a `shutdown` takes that hold to
+///   close it. So the item was counted before the end, and is given out or dropped, or its `put` threw.
+/// - a wakeup: a thread that takes sleeps under the putting turnstile, only if no item is there when it leaves its note
+///   (turnstile.hpp); each item that comes wakes one such thread. One that was woken looks before it gives up, also
+///   when its time is over; one that then fails to take, because a move threw, wakes another in its place.
+/// - room: the same the other way round.
+template <class T, class Items>
+class BasicQueue {
+public:
+    /// With `maxsize` greater than zero, `put` waits while there are so many items; else there is always room.
+    explicit constexpr BasicQueue(std::ptrdiff_t maxsize = 0) noexcept : maxsize_{maxsize} {}
+    BasicQueue(const BasicQueue&) = delete;
+    BasicQueue& operator=(const BasicQueue&) = delete;
+
+    /// Puts an item, made of what is given, in the queue, waiting while it is full. If it throws, the queue is unchanged,
+    /// and an item that was to be moved is still the caller's.
+    ///
+    /// Throws: QueueShutDown after `shutdown`; and what the item's constructor throws.
+    template <class U = T>
+        requires std::is_convertible_v<U, T>
+    void put(U&& item) {
+        put_within(std::forward<U>(item), Timeout::never(), nullptr);
+    }
+    /// Waits for `timeout` at most, or until a stop is requested. Throws also: QueueFull where there was no room.
+    template <class U = T>
+        requires std::is_convertible_v<U, T>
+    void put(U&& item, Timeout timeout) {
+        put_within(std::forward<U>(item), timeout, nullptr);
+    }
+    template <class U = T>
+        requires std::is_convertible_v<U, T>
+    void put(U&& item, const StopToken& stop) {
+        put_within(std::forward<U>(item), Timeout::never(), &stop);
+    }
+    template <class U = T>
+        requires std::is_convertible_v<U, T>
+    void put(U&& item, Timeout timeout, const StopToken& stop) {
+        put_within(std::forward<U>(item), timeout, &stop);
+    }
+    /// Does not wait. Throws also: QueueFull where there is no room.
+    template <class U = T>
+        requires std::is_convertible_v<U, T>
+    void put_nowait(U&& item) {
+        put_within(std::forward<U>(item), std::chrono::seconds{0}, nullptr);
+    }
+
+    /// Takes the next item out, waiting while there is none. If the item's move throws, it stays the next one.
+    ///
+    /// Throws: QueueShutDown once the queue was shut down and has given its last item.
+    T get() { return get_within(Timeout::never(), nullptr); }
+    /// Waits for `timeout` at most, or until a stop is requested. Throws also: QueueEmpty where no item came.
+    T get(Timeout timeout) { return get_within(timeout, nullptr); }
+    T get(const StopToken& stop) { return get_within(Timeout::never(), &stop); }
+    T get(Timeout timeout, const StopToken& stop) { return get_within(timeout, &stop); }
+    /// Does not wait. Throws also: QueueEmpty where there is no item.
+    T get_nowait() { return get_within(std::chrono::seconds{0}, nullptr); }
+
+    class Iterator;
+    /// Items as they come, each taken out, until the queue is shut down and empty: `for (auto& item : queue)`.
+    [[nodiscard]] Iterator begin() { return Iterator{*this}; }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+    /// Says that what was taken out by one `get` has been dealt with. Throws: UsageError where that was said of every item
+    /// that was ever put.
+    void task_done();
+    /// Waits until `task_done` was called for every item that was ever put, and not dropped.
+    void join() { static_cast<void>(join_within(Timeout::never(), nullptr)); }
+    /// Waits for `timeout` at most, or until a stop is requested; returns whether everything was done.
+    [[nodiscard]] bool join(Timeout timeout) { return join_within(timeout, nullptr); }
+    [[nodiscard]] bool join(const StopToken& stop) { return join_within(Timeout::never(), &stop); }
+    [[nodiscard]] bool join(Timeout timeout, const StopToken& stop) { return join_within(timeout, &stop); }
+
+    /// From now on `put` throws, and so does `get` once the queue is empty: at once if `immediate`, which drops what is
+    /// in it, as if `task_done` had been called for each. Who waits is woken.
+    void shutdown(bool immediate = false);
+    [[nodiscard]] bool is_shutdown() const noexcept { return putting_.turnstile.read().closed; }
+
+    /// How many items are in it, whether there is none, and whether there is no room: where others put and take, that
+    /// may have changed already.
+    [[nodiscard]] std::size_t qsize() const noexcept {
+        // In this order, so that the difference is never negative.
+        const std::uint64_t taken = taking_.turnstile.read().count;
+        return static_cast<std::size_t>(putting_.turnstile.read().count - taken);
+    }
+    [[nodiscard]] bool empty() const noexcept { return qsize() == 0; }
+    [[nodiscard]] bool full() const noexcept { return is_bounded() && qsize() >= static_cast<std::size_t>(maxsize_); }
+    [[nodiscard]] std::ptrdiff_t maxsize() const noexcept { return maxsize_; }
+    /// How many threads sleep in `put`, `get` or `join`; for tests and diagnosis.
+    [[nodiscard]] std::size_t waiting() const {
+        return putting_.turnstile.waiting() + taking_.turnstile.waiting() + done_.waiting();
+    }
+
+protected:
+    ~BasicQueue() { items_.discard(items_.detach(putting_.end, taking_.end), qsize()); }
+
+private:
+    struct Putting {
+        Turnstile turnstile;           // counts what was put; who takes sleeps here
+        std::uint64_t room_until = 0;  // the count at which the queue is full, by what the holder last read
+        typename Items::PutEnd end;
+    };
+    struct Taking {
+        Turnstile turnstile;      // counts what was taken; who puts sleeps here
+        std::uint64_t known = 0;  // how many were put, by what the holder last read
+        typename Items::TakeEnd end;
+    };
+    enum class Passage { open, blocked, shut };
+    /// Holds a turnstile until its end; `pass` counts one on instead. Who leaves without passing lets another try, who
+    /// may sleep at `others`.
+    class Hold {
+    public:
+        Hold(Turnstile& turnstile, Turnstile& others) noexcept : turnstile_{&turnstile}, others_{others} {}
+        Hold(const Hold&) = delete;
+        Hold& operator=(const Hold&) = delete;
+        ~Hold() {
+            if (turnstile_ == nullptr) return;
+            turnstile_->release();
+            others_.nudge(1);
+        }
+        void pass() noexcept { std::exchange(turnstile_, nullptr)->advance(); }
+
+    private:
+        Turnstile* turnstile_;
+        Turnstile& others_;
+    };
+
+    template <class U>
+    void put_within(U&& item, Timeout timeout, const StopToken* stop);
+    T get_within(Timeout timeout, const StopToken* stop);
+    bool join_within(Timeout timeout, const StopToken* stop);
+
+    /// If they say `open`, this thread holds the turnstile, and may put or take one item.
+    inline Passage try_to_enter_put() noexcept;
+    inline Passage try_to_enter_get() noexcept;
+    Passage wait_to_enter_put(Timeout timeout, const StopToken* stop);
+    Passage wait_to_enter_get(Timeout timeout, const StopToken* stop);
+    inline T take();
+
+    [[nodiscard]] bool is_bounded() const noexcept { return maxsize_ > 0; }
+    [[nodiscard]] std::uint64_t put_count() const noexcept { return putting_.turnstile.read().count; }
+
+    // Padding rather than alignment, which a coroutine's frame does not give.
+    const std::ptrdiff_t maxsize_;
+    Turnstile done_;  // counts what was dealt with; who joins sleeps here
+    Items items_;
+    [[maybe_unused]] char apart_[64]{};
+    Putting putting_;
+    [[maybe_unused]] char further_apart_[64]{};
+    Taking taking_;
+};
+
+/// Walks through the items of a queue, taking each out; an input iterator.
+template <class T, class Items>
+class BasicQueue<T, Items>::Iterator {
+public:
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+
+    explicit Iterator(BasicQueue& queue) : queue_{&queue} { ++*this; }
+
+    T& operator*() const noexcept { return taken_->item; }
+    Iterator& operator++() {
+        taken_.reset();
+        Passage passage = queue_->try_to_enter_get();
+        if (passage == Passage::blocked) passage = queue_->wait_to_enter_get(Timeout::never(), nullptr);
+        if (passage == Passage::open) taken_.emplace(*queue_);
+        return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& self, std::default_sentinel_t) noexcept { return !self.taken_.has_value(); }
+
+private:
+    // Made in place by `take`: a move after that, if it threw, would lose the item.
+    struct Taken {
+        explicit Taken(BasicQueue& queue) : item(queue.take()) {}
+        T item;
+    };
+    BasicQueue* queue_;
+    mutable std::optional<Taken> taken_;
+};
+
+template <class T, class Items>
+template <class U>
+void BasicQueue<T, Items>::put_within(U&& item, Timeout timeout, const StopToken* stop) {
+    Passage passage = try_to_enter_put();
+    if (passage == Passage::blocked) passage = wait_to_enter_put(timeout, stop);
+    switch (passage) {
+        case Passage::shut:
+            throw QueueShutDown("put into a queue that was shut down");
+        case Passage::blocked:
+            throw QueueFull("no room came free in the queue");
+        case Passage::open:
+            break;
+    }
+    Hold hold{putting_.turnstile, taking_.turnstile};
+    items_.put(putting_.end, std::forward<U>(item));
+    hold.pass();
+}
+
+template <class T, class Items>
+T BasicQueue<T, Items>::get_within(Timeout timeout, const StopToken* stop) {
+    Passage passage = try_to_enter_get();
+    if (passage == Passage::blocked) passage = wait_to_enter_get(timeout, stop);
+    switch (passage) {
+        case Passage::shut:
+            throw QueueShutDown("get from a queue that was shut down and has given its last item");
+        case Passage::blocked:
+            throw QueueEmpty("no item came into the queue");
+        case Passage::open:
+            break;
+    }
+    return take();
+}
+
+template <class T, class Items>
+T BasicQueue<T, Items>::take() {
+    Hold hold{taking_.turnstile, putting_.turnstile};
+    T item = items_.take(putting_.turnstile, putting_.end, taking_.end);
+    hold.pass();
+    return item;
+}
+
+template <class T, class Items>
+typename BasicQueue<T, Items>::Passage BasicQueue<T, Items>::try_to_enter_put() noexcept {
+    const Turnstile::Reading put = putting_.turnstile.acquire();
+    if (!put.closed) {
+        if (!is_bounded() || put.count != putting_.room_until) return Passage::open;
+        putting_.room_until = taking_.turnstile.read().count + static_cast<std::uint64_t>(maxsize_);
+        if (put.count != putting_.room_until) return Passage::open;
+    }
+    putting_.turnstile.release();
+    return put.closed ? Passage::shut : Passage::blocked;
+}
+
+template <class T, class Items>
+typename BasicQueue<T, Items>::Passage BasicQueue<T, Items>::try_to_enter_get() noexcept {
+    const Turnstile::Reading taken = taking_.turnstile.acquire();
+    if (taken.count != taking_.known) return Passage::open;
+    const Turnstile::Reading put = putting_.turnstile.read();
+    taking_.known = put.count;
+    if (taken.count != taking_.known) return Passage::open;
+    taking_.turnstile.release();
+    return put.closed ? Passage::shut : Passage::blocked;
+}
+
+template <class T, class Items>
+typename BasicQueue<T, Items>::Passage BasicQueue<T, Items>::wait_to_enter_put(Timeout timeout, const StopToken* stop) {
+    if (timeout.is_zero()) return Passage::blocked;
+    const Deadline deadline{timeout};
+    const auto full = [this](Turnstile::Reading taken) {
+        const Turnstile::Reading put = putting_.turnstile.read();
+        return !put.closed && put.count - taken.count >= static_cast<std::uint64_t>(maxsize_);
+    };
+    for (;;) {
+        const bool go_on = spin_until([&] { return !full(taking_.turnstile.read()); }) ||
+                           taking_.turnstile.sleep(deadline, stop, full);
+        const Passage passage = try_to_enter_put();
+        if (passage != Passage::blocked || !go_on) return passage;
+    }
+}
+
+template <class T, class Items>
+typename BasicQueue<T, Items>::Passage BasicQueue<T, Items>::wait_to_enter_get(Timeout timeout, const StopToken* stop) {
+    if (timeout.is_zero()) return Passage::blocked;
+    const Deadline deadline{timeout};
+    const auto none = [this](Turnstile::Reading put) {
+        return !put.closed && put.count == taking_.turnstile.read().count;
+    };
+    for (;;) {
+        const bool go_on = spin_until([&] { return !none(putting_.turnstile.read()); }) ||
+                           putting_.turnstile.sleep(deadline, stop, none);
+        const Passage passage = try_to_enter_get();
+        if (passage != Passage::blocked || !go_on) return passage;
+    }
+}
+
+template <class T, class Items>
+void BasicQueue<T, Items>::task_done() {
+    const std::uint64_t done = done_.acquire().count;
+    const std::uint64_t put = put_count();
+    if (done == put) {
+        done_.release();
+        throw UsageError("task_done for more items than were put: call it once for each item that get gave");
+    }
+    done_.advance(1, done + 1 == put ? SIZE_MAX : 0);
+}
+
+template <class T, class Items>
+bool BasicQueue<T, Items>::join_within(Timeout timeout, const StopToken* stop) {
+    // In this order: nothing is done that was not put.
+    const auto unfinished = [this](Turnstile::Reading done) { return done.count != put_count(); };
+    if (!unfinished(done_.read())) return true;
+    if (timeout.is_zero()) return false;
+    const Deadline deadline{timeout};
+    bool go_on = true;
+    do {
+        go_on = done_.sleep(deadline, stop, unfinished);
+        if (!unfinished(done_.read())) return true;
+    } while (go_on);
+    return false;
+}
+
+template <class T, class Items>
+void BasicQueue<T, Items>::shutdown(bool immediate) {
+    typename Items::Detached dropped{};
+    std::uint64_t count = 0;
+    const std::uint64_t taken = immediate ? taking_.turnstile.acquire().count : 0;
+    const std::uint64_t put = putting_.turnstile.acquire().count;
+    if (immediate) {
+        dropped = items_.detach(putting_.end, taking_.end);
+        count = put - taken;
+        taking_.known = put;
+        taking_.turnstile.advance(count);
+        const std::uint64_t done = done_.acquire().count;
+        const std::uint64_t now_done = (std::min)(count, put - done);
+        done_.advance(now_done, done + now_done == put ? SIZE_MAX : 0);
+    }
+    putting_.turnstile.close();
+    taking_.turnstile.nudge(SIZE_MAX);
+    items_.discard(std::move(dropped), static_cast<std::size_t>(count));
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/detail/vector_items.hpp -------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+/// The items of a queue whose order needs all of them in one `Container`: who takes holds the turnstile of those who put,
+/// too, for as long as it touches them.
+template <class Container>
+class VectorItems {
+public:
+    using PutEnd = Container;
+    struct TakeEnd {};
+    using Detached = Container;
+
+    template <class U>
+    void put(PutEnd& items, U&& item) {
+        items.put(std::forward<U>(item));
+    }
+    auto take(Turnstile& putting, PutEnd& items, TakeEnd&) {
+        const Hold hold{putting};
+        return items.take();
+    }
+    Container detach(PutEnd& items, TakeEnd&) noexcept { return std::exchange(items, Container{}); }
+    /// It goes with the argument.
+    void discard(Container, std::size_t) noexcept {}
+
+private:
+    struct Hold {
+        explicit Hold(Turnstile& held) noexcept : turnstile{held} { turnstile.acquire(); }
+        Hold(const Hold&) = delete;
+        Hold& operator=(const Hold&) = delete;
+        ~Hold() { turnstile.release(); }
+        Turnstile& turnstile;
+    };
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/lifo_queue.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+namespace detail {
+
+/// What a LifoQueue holds: the newest item last.
+template <class T>
+class Pile {
+public:
+    template <class U>
+    void put(U&& item) {
+        items_.emplace_back(std::forward<U>(item));
+    }
+    T take() {
+        T item(std::move(items_.back()));
+        items_.pop_back();
+        return item;
+    }
+
+private:
+    std::vector<T> items_;
+};
+
+}  // namespace detail
+
+/// A queue that gives its newest item first.
+///
+/// Python: queue.LifoQueue. Words, threads, lifetime: as of Queue.
+///
+///     LifoQueue<int> pile;
+///     pile.put(1);
+///     pile.put(2);
+///     pile.get();  // 2
+template <class T>
+class LifoQueue final : public detail::BasicQueue<T, detail::VectorItems<detail::Pile<T>>> {
+public:
+    using detail::BasicQueue<T, detail::VectorItems<detail::Pile<T>>>::BasicQueue;
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/detail/local_values.hpp -------------------------------------------------------------------------
+
+// Who frees which value of a Local, and when.
+//
+// A Local has a number, taken by its first use and given to another Local after its end, and an id, never given again. A
+// thread has an array of slots by those numbers: each names a value and the id of its Local. The array is the thread's
+// alone, so that finding a value takes no lock: a slot whose id is the Local's holds the thread's value of it.
+//
+// Every value is also in the list of its Local, and is freed by who takes it from there, under the one mutex of all this:
+//
+// - The thread that it belongs to, at its end. It first asks whether its slot's id is still that of the Local of that
+//   number. If so the Local lives, and with it the value; if not ~Local has taken it, and the slot is not looked into.
+//   While its destructor runs, outside the mutex, the Local counts it as ending.
+// - ~Local, which first ends its id and empties the list in one, then waits for those that are ending, then destroys what
+//   it took. Slots of other threads that pointed there are stale by their id.
+//
+// So a value has one owner at each time, and each is destroyed once. A destructor may use Locals, also the one whose value
+// it is: that makes a new value, which another pass over the slots finds. What the last pass leaves, and what is made by
+// destructors that run later still, has no slot: it is found in its Local's list by the thread's serial number, and lives
+// until ~Local.
+//
+// A fork waits for the mutex, so the child finds all lists whole. It keeps the values of the thread that forked; those of
+// others, which may have been at work on them, are set aside and never touched again.
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+using namespace plait::detail;
+
+class LocalValues;
+
+/// One thread's value, of a type that only its class below this knows.
+class LocalValue {
+public:
+    LocalValue(const LocalValue&) = delete;
+    LocalValue& operator=(const LocalValue&) = delete;
+    virtual ~LocalValue() = default;
+
+protected:
+    LocalValue() = default;
+
+private:
+    friend class LocalValues;
+    friend class LocalRegistry;
+
+    // Guarded by the registry's mutex; `next_` of a value that ~LocalValues has taken is its own.
+    LocalValues* owner_ = nullptr;
+    LocalValue* next_ = nullptr;
+    LocalValue* previous_ = nullptr;
+    std::uint64_t thread_ = 0;
+};
+
+struct LocalSlot {
+    std::uint64_t id = 0;
+    LocalValue* value = nullptr;
+};
+
+/// A value whose destructor the thread runs at its end; `owner` is null once that has gone, by this very destructor.
+struct EndingValue {
+    LocalValues* owner;
+    EndingValue* outer;
+};
+
+/// A Local whose value this thread makes.
+struct MakingValue {
+    const LocalValues* owner;
+    MakingValue* outer;
+};
+
+/// What a thread knows of its values. Trivially destructible: a `Closer` apart from it watches for the thread's end.
+struct OwnLocals {
+    LocalSlot* slots = nullptr;
+    std::uint32_t size = 0;
+    bool closed = false;       // the thread's end has passed over them: there are no slots any more
+    std::uint64_t serial = 0;  // of this thread, never given again; 0 while it has no value
+    EndingValue* ending = nullptr;
+    MakingValue* making = nullptr;
+};
+
+PLAIT_VISIBLE inline OwnLocals& own_locals() noexcept {
+    static constinit thread_local OwnLocals own;
+    return own;
+}
+
+/// The values of one Local.
+class LocalValues {
+public:
+    constexpr LocalValues() noexcept = default;
+    LocalValues(const LocalValues&) = delete;
+    LocalValues& operator=(const LocalValues&) = delete;
+    ~LocalValues();
+
+    /// The slot of the calling thread's value, or null where it has none (or no slots any more).
+    [[nodiscard]] const LocalSlot* find() const noexcept {
+        const OwnLocals& own = own_locals();
+        // Acquire pairs with the release in LocalRegistry::enter: who sees the id sees the number.
+        const std::uint64_t id = id_.load(std::memory_order_acquire);
+        const std::uint32_t number = number_.load(std::memory_order_relaxed);
+        if (number < own.size && own.slots[number].id == id) [[likely]]
+            return &own.slots[number];
+        return nullptr;
+    }
+    /// The calling thread's, which `make` makes if there is none; that is called without a lock, and may throw.
+    template <class Make>
+    LocalValue& find_or_make(Make make);
+
+private:
+    friend class LocalRegistry;
+
+    // What id_ holds beside ids: written with the registry's mutex locked.
+    static constexpr std::uint64_t unused = UINT64_MAX;     // it has no number yet
+    static constexpr std::uint64_t ended = UINT64_MAX - 1;  // it is being destroyed
+
+    std::atomic<std::uint64_t> id_{unused};
+    std::atomic<std::uint32_t> number_{0};
+    // Guarded by the registry's mutex.
+    std::uint32_t ending_ = 0;  // values whose destructors run in their threads
+    LocalValue* values_ = nullptr;
+};
+
+/// The Locals by number, and what all of them do to their lists.
+class LocalRegistry {
+public:
+    PLAIT_VISIBLE static LocalRegistry& instance() {
+        // Never destroyed: threads may end while static objects are being destroyed.
+        static LocalRegistry* const registry = new LocalRegistry;
+        return *registry;
+    }
+
+    /// The calling thread's value where it has no slots any more, or null.
+    [[nodiscard]] LocalValue* find_late(const LocalValues& owner) noexcept;
+    /// Makes `value` the calling thread's; on an exception nothing has changed.
+    void add(LocalValues& owner, LocalValue& value);
+    /// Destroys all values of a Local that ends.
+    void destroy_all(LocalValues& owner) noexcept;
+    /// Destroys the calling thread's values, at its end.
+    void end_thread() noexcept;
+
+private:
+    struct Entry {
+        std::uint64_t id = 0;
+        LocalValues* owner = nullptr;
+    };
+    /// Ends the thread's values. A function-local static: mingw links no other thread-local that has a destructor.
+    struct Closer {
+        Closer() noexcept {}
+        ~Closer() { instance().end_thread(); }
+    };
+    /// As often as this is looked for values that destructors of others made.
+    static constexpr int passes = 4;
+
+    LocalRegistry() {
+        os::call_around_forks([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                              [] { instance().forget_values_of_other_threads(); });
+    }
+    void forget_values_of_other_threads() noexcept;
+
+    void enter(LocalValues& owner);
+    static void make_room(OwnLocals& own, std::uint32_t number);
+    void end_value(OwnLocals& own, const LocalSlot& slot, std::uint32_t number) noexcept;
+    static void link(LocalValues& owner, LocalValue& value) noexcept;
+    static void unlink(LocalValue& value) noexcept;
+
+    std::mutex mutex_;  // guards what follows, and every Local's list; no code of a user runs under it
+    std::condition_variable ended_;
+    std::vector<Entry> entries_;       // by number
+    std::vector<std::uint32_t> free_;  // numbers; it has room for all there are
+    LocalValue* set_aside_ = nullptr;  // in the child of a fork: the other threads' values
+    std::uint64_t last_id_ = 0;
+    std::uint64_t last_serial_ = 0;
+};
+
+inline LocalValues::~LocalValues() {
+    if (id_.load(std::memory_order_acquire) != unused) LocalRegistry::instance().destroy_all(*this);
+}
+
+template <class Make>
+LocalValue& LocalValues::find_or_make(Make make) {
+    OwnLocals& own = own_locals();
+    LocalRegistry& registry = LocalRegistry::instance();
+    if (own.closed)
+        if (LocalValue* const value = registry.find_late(*this)) return *value;
+
+    if (id_.load(std::memory_order_relaxed) == ended)
+        throw UsageError("this Local is being destroyed: a destructor of its values may not use it");
+    for (const MakingValue* each = own.making; each != nullptr; each = each->outer)
+        if (each->owner == this)
+            throw UsageError("what makes a Local's value may not use that Local: there is no value yet");
+    struct Making : MakingValue {
+        Making(OwnLocals& own_, const LocalValues* made) : MakingValue{made, own_.making}, locals{own_} {
+            locals.making = this;
+        }
+        ~Making() { locals.making = outer; }
+        OwnLocals& locals;
+    } const making{own, this};
+    std::unique_ptr<LocalValue> value = make();
+    registry.add(*this, *value);
+    return *value.release();
+}
+
+inline LocalValue* LocalRegistry::find_late(const LocalValues& owner) noexcept {
+    const std::uint64_t serial = own_locals().serial;
+    const std::scoped_lock lock{mutex_};
+    LocalValue* value = owner.values_;
+    while (value != nullptr && value->thread_ != serial) value = value->next_;
+    return value;
+}
+
+inline void LocalRegistry::add(LocalValues& owner, LocalValue& value) {
+    OwnLocals& own = own_locals();
+    sync_point();
+    const std::scoped_lock lock{mutex_};
+    if (owner.id_.load(std::memory_order_relaxed) == LocalValues::unused) enter(owner);
+    const std::uint32_t number = owner.number_.load(std::memory_order_relaxed);
+    if (own.serial == 0) own.serial = ++last_serial_;
+    if (!own.closed) {
+        static thread_local const Closer closer;
+        static_cast<void>(closer);
+        make_room(own, number);
+        // A value that was in the slot went with its Local, which had this number before.
+        own.slots[number] = LocalSlot{owner.id_.load(std::memory_order_relaxed), &value};
+    }
+    value.thread_ = own.serial;
+    link(owner, value);
+}
+
+inline void LocalRegistry::enter(LocalValues& owner) {
+    if (free_.empty()) {
+        if (free_.capacity() <= entries_.size()) free_.reserve(2 * entries_.size() + 8);
+        entries_.emplace_back();
+        free_.push_back(static_cast<std::uint32_t>(entries_.size() - 1));
+    }
+    const std::uint32_t number = free_.back();
+    free_.pop_back();
+    entries_[number] = Entry{++last_id_, &owner};
+    owner.number_.store(number, std::memory_order_relaxed);
+    // Release pairs with the acquire in LocalValues::find.
+    owner.id_.store(last_id_, std::memory_order_release);
+}
+
+inline void LocalRegistry::make_room(OwnLocals& own, std::uint32_t number) {
+    if (number < own.size) return;
+    const std::uint32_t size = (std::max)({number + 1, 2 * own.size, std::uint32_t{8}});
+    auto* const slots = new LocalSlot[size];
+    std::copy(own.slots, own.slots + own.size, slots);
+    delete[] own.slots;
+    own.slots = slots;
+    own.size = size;
+}
+
+inline void LocalRegistry::end_thread() noexcept {
+    OwnLocals& own = own_locals();
+    bool found = true;
+    for (int pass = 0; pass < passes && found; ++pass) {
+        found = false;
+        // From the youngest Local to the oldest. A destructor may make values, and more room for them.
+        for (std::uint32_t number = own.size; number-- > 0;) {
+            const LocalSlot slot = std::exchange(own.slots[number], LocalSlot{});
+            if (slot.value == nullptr) continue;
+            found = true;
+            end_value(own, slot, number);
+        }
+    }
+    own.closed = true;
+    own.size = 0;
+    delete[] std::exchange(own.slots, nullptr);
+}
+
+inline void LocalRegistry::end_value(OwnLocals& own, const LocalSlot& slot, std::uint32_t number) noexcept {
+    sync_point();
+    std::unique_lock lock{mutex_};
+    if (entries_[number].id != slot.id) return;  // its Local has taken it
+    LocalValues& owner = *entries_[number].owner;
+    unlink(*slot.value);
+    ++owner.ending_;
+    EndingValue ending{&owner, own.ending};
+    own.ending = &ending;
+    lock.unlock();
+
+    sync_point();
+    delete slot.value;
+    sync_point();
+
+    lock.lock();
+    own.ending = ending.outer;
+    if (ending.owner == nullptr) return;
+    if (--owner.ending_ == 0 && owner.id_.load(std::memory_order_relaxed) == LocalValues::ended) ended_.notify_all();
+}
+
+inline void LocalRegistry::destroy_all(LocalValues& owner) noexcept {
+    sync_point();
+    std::unique_lock lock{mutex_};
+    const std::uint32_t number = owner.number_.load(std::memory_order_relaxed);
+    entries_[number] = Entry{};
+    free_.push_back(number);
+    owner.id_.store(LocalValues::ended, std::memory_order_relaxed);
+    LocalValue* value = std::exchange(owner.values_, nullptr);
+    // Not for the destructors that this thread is in, one of which ends the Local.
+    for (EndingValue* each = own_locals().ending; each != nullptr; each = each->outer) {
+        if (each->owner != &owner) continue;
+        each->owner = nullptr;
+        --owner.ending_;
+    }
+    ended_.wait(lock, [&] { return owner.ending_ == 0; });
+    lock.unlock();
+    sync_point();
+    while (value != nullptr) delete std::exchange(value, value->next_);
+}
+
+inline void LocalRegistry::link(LocalValues& owner, LocalValue& value) noexcept {
+    value.owner_ = &owner;
+    value.next_ = owner.values_;
+    if (owner.values_ != nullptr) owner.values_->previous_ = &value;
+    owner.values_ = &value;
+}
+
+inline void LocalRegistry::unlink(LocalValue& value) noexcept {
+    (value.previous_ != nullptr ? value.previous_->next_ : value.owner_->values_) = value.next_;
+    if (value.next_ != nullptr) value.next_->previous_ = value.previous_;
+    value.next_ = value.previous_ = nullptr;
+}
+
+inline void LocalRegistry::forget_values_of_other_threads() noexcept {
+    // This thread locked the mutex before the fork. Made anew, for threads of the parent may have waited there.
+    ::new (static_cast<void*>(&mutex_)) std::mutex;
+    ::new (static_cast<void*>(&ended_)) std::condition_variable;
+    const OwnLocals& own = own_locals();
+    for (const Entry& entry : entries_) {
+        if (entry.owner == nullptr) continue;
+        entry.owner->ending_ = 0;
+        for (const EndingValue* each = own.ending; each != nullptr; each = each->outer)
+            if (each->owner == entry.owner) ++entry.owner->ending_;
+        LocalValue* next = entry.owner->values_;
+        while (next != nullptr) {
+            LocalValue* const value = std::exchange(next, next->next_);
+            if (value->thread_ == own.serial) continue;
+            unlink(*value);
+            value->next_ = std::exchange(set_aside_, value);
+        }
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/local.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+namespace detail {
+
+/// Makes a value of a Local, in the thread that it is for.
+template <class T>
+class LocalFactory {
+public:
+    LocalFactory() = default;
+    LocalFactory(const LocalFactory&) = delete;
+    LocalFactory& operator=(const LocalFactory&) = delete;
+    virtual ~LocalFactory() = default;
+    virtual T make() = 0;
+};
+
+template <class T, class F>
+class LocalFactoryOf final : public LocalFactory<T> {
+public:
+    explicit LocalFactoryOf(F function) : function_(std::move(function)) {}
+    T make() override { return function_(); }
+
+private:
+    F function_;
+};
+
+template <class T>
+class LocalValueOf final : public LocalValue {
+public:
+    LocalValueOf() : value() {}
+    explicit LocalValueOf(LocalFactory<T>& factory) : value(factory.make()) {}
+
+    T value;
+};
+
+template <class F, class T>
+concept MakesLocal = std::is_invocable_v<F&> && (std::is_same_v<std::invoke_result_t<F&>, T> ||
+                                                 std::is_convertible_v<std::invoke_result_t<F&>, T>);
+
+}  // namespace detail
+
+/// A variable of which each thread has its own: a `T` for each thread and each Local, made when the thread first uses it.
+///
+/// Python: threading.local; a struct's fields are its attributes. `Local<>` below has named ones. For one variable of the
+/// whole program `thread_local` does; a Local may also be a member, one for each object.
+///
+///     struct Student { std::string name; };
+///     Local<Student> student;
+///     void greet() { std::cout << "Hello, " << student->name << " in " << current_thread().name() << '\n'; }
+///
+/// The value is made by T() (so a Local<int> starts at 0), or by a factory: `Local<int> n([] { return 42; })`, which runs
+/// in each thread, in several at once. What a factory throws goes to the user of the Local, and the next use tries again.
+/// It is destroyed at its thread's end, in that thread, or with the Local, whichever is first; a value's destructor may
+/// use other Locals, and this one, which makes a new value, while the Local lives. In the child of a fork the values of
+/// other threads are gone, undestroyed. In a coroutine it is the value of the thread that runs it just then.
+/// Threads: every member but destruction from any thread, also of other libraries.
+/// Lifetime: ~Local waits for destructors of values that their threads have begun. No thread uses it then any more.
+/// Throws: UsageError where the factory uses its own Local, or a value's destructor a Local that is being destroyed.
+template <class T = void>
+class Local {
+    static_assert(std::is_object_v<T> && !std::is_array_v<T>, "a Local holds objects: put arrays in a std::array");
+    static_assert(std::is_nothrow_destructible_v<T>,
+                  "a Local's values are destroyed at the ends of threads, where nobody catches: their destructor must "
+                  "not throw");
+
+public:
+    constexpr Local() noexcept
+        requires std::is_default_constructible_v<T>
+    = default;
+    template <class Factory>
+        requires detail::MakesLocal<std::decay_t<Factory>, T>
+    explicit Local(Factory&& factory)
+        : factory_{std::make_unique<detail::LocalFactoryOf<T, std::decay_t<Factory>>>(std::forward<Factory>(factory))} {
+    }
+
+    /// The calling thread's value. The reference is for this thread, and as long as the value lives.
+    T& get() const {
+        using Value = detail::LocalValueOf<T>;
+        if (const detail::LocalSlot* const slot = values_.find()) [[likely]]
+            return static_cast<Value*>(slot->value)->value;
+        return static_cast<Value&>(values_.find_or_make([this] { return make(); })).value;
+    }
+    T& operator*() const { return get(); }
+    T* operator->() const { return std::addressof(get()); }
+
+private:
+    std::unique_ptr<detail::LocalValue> make() const {
+        if constexpr (std::is_default_constructible_v<T>)
+            if (!factory_) return std::make_unique<detail::LocalValueOf<T>>();
+        return std::make_unique<detail::LocalValueOf<T>>(*factory_);
+    }
+
+    std::unique_ptr<detail::LocalFactory<T>> factory_;
+    mutable detail::LocalValues values_;
+};
+
+namespace detail {
+
+/// An address that is the type's own: what stands for it without run-time type information.
+template <class T>
+PLAIT_VISIBLE const void* type_key() noexcept {
+    static constinit char key = 0;
+    return &key;
+}
+
+class Attribute {
+public:
+    explicit Attribute(const void* type) noexcept : type_{type} {}
+    Attribute(const Attribute&) = delete;
+    Attribute& operator=(const Attribute&) = delete;
+    virtual ~Attribute() = default;
+    [[nodiscard]] const void* type() const noexcept { return type_; }
+
+private:
+    const void* type_;
+};
+
+template <class T>
+class AttributeOf final : public Attribute {
+public:
+    explicit AttributeOf(T given) : Attribute{type_key<T>()}, value(std::move(given)) {}
+    T value;
+};
+
+using Attributes = std::map<std::string, std::unique_ptr<Attribute>, std::less<>>;
+
+}  // namespace detail
+
+/// Named variables of which each thread has its own, of types that are known where they are used.
+///
+/// Python: threading.local, whose attributes these are. Where their names are known beforehand a Local of a struct is
+/// quicker, and checked by the compiler.
+///
+///     Local<> local;
+///     local.set("student", std::string("Alice"));
+///     std::cout << local.get<std::string>("student") << '\n';
+///
+/// Values live and die as those of any Local. References to one stay good until it is set anew or removed.
+/// Threads: every member but destruction from any thread; each sees its own attributes alone.
+template <>
+class Local<void> {
+public:
+    constexpr Local() noexcept = default;
+
+    /// Sets the calling thread's attribute, whatever it was before. `set<std::string>("name", "Alice")` where the
+    /// argument's own type is not the one to keep.
+    template <class T>
+    T& set(std::string_view name, T value) {
+        static_assert(std::is_nothrow_destructible_v<T>,
+                      "a Local's values are destroyed at the ends of threads, where nobody catches: their destructor "
+                      "must not throw");
+        auto made = std::make_unique<detail::AttributeOf<T>>(std::move(value));
+        T& result = made->value;
+        // The old one goes last: its destructor may use this.
+        std::unique_ptr<detail::Attribute> old = std::move(made);
+        attributes_->try_emplace(std::string{name}).first->second.swap(old);
+        return result;
+    }
+    /// The calling thread's attribute. Throws: std::out_of_range (Python: AttributeError) where this thread has not set
+    /// it; UsageError where it set one of another type than `T`, which must be the very same.
+    template <class T>
+    T& get(std::string_view name) const {
+        const auto place = attributes_->find(name);
+        if (place == attributes_->end())
+            throw std::out_of_range("Local: this thread has no attribute '" + std::string{name} +
+                                    "': set it in each thread that uses it");
+        detail::Attribute& attribute = *place->second;
+        if (attribute.type() != detail::type_key<T>())
+            throw UsageError("Local: the attribute '" + std::string{name} +
+                             "' is of another type: get the very type that was set");
+        return static_cast<detail::AttributeOf<T>&>(attribute).value;
+    }
+    /// Whether the calling thread has set it.
+    [[nodiscard]] bool contains(std::string_view name) const { return attributes_->contains(name); }
+    /// Destroys the calling thread's attribute; returns whether there was one.
+    bool remove(std::string_view name) {
+        const auto place = attributes_->find(name);
+        if (place == attributes_->end()) return false;
+        const auto node = attributes_->extract(place);  // its destructor may use this
+        return true;
+    }
+    /// The names of the calling thread's attributes, sorted.
+    [[nodiscard]] std::vector<std::string> names() const {
+        std::vector<std::string> names;
+        for (const auto& [name, attribute] : *attributes_) names.push_back(name);
+        return names;
+    }
+
+private:
+    Local<detail::Attributes> attributes_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/detail/fork_join.hpp ----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+template <class F>
+class ForkOf final : public Fork {
+public:
+    explicit ForkOf(F& f) noexcept : f_{f} {}
+
+    void run() noexcept override {
+        begins_in(*Worker::current());
+        call();
+    }
+    void call() noexcept {
+        try {
+            static_cast<void>(f_());
+        } catch (...) {
+            error_ = std::current_exception();
+        }
+    }
+    void rethrow() const {
+        if (error_) std::rethrow_exception(error_);
+    }
+
+private:
+    F& f_;
+};
+
+/// Calls all of them, others perhaps on other workers, and then throws the first error in their order.
+///
+/// The later ones are queued, the last first, so that this worker goes on with them in their order while a thief takes
+/// the last: of a recursion, the largest part that is left.
+template <std::size_t... numbers, class First, class... Rest>
+void invoke_on(Worker& worker, std::index_sequence<numbers...>, First& first, Rest&... rest) {
+    ForkOf<First> own{first};
+    std::tuple<ForkOf<Rest>...> forks{rest...};
+    (worker.fork(std::get<sizeof...(Rest) - 1 - numbers>(forks)), ...);
+    const auto run = [&](auto& part) { worker.run_apart([&] { part.call(); }); };
+    run(own);
+    [[maybe_unused]] const auto join = [&](auto& part) {
+        if (worker.join(part)) run(part);
+    };
+    (join(std::get<numbers>(forks)), ...);
+    own.rethrow();
+    (std::get<numbers>(forks).rethrow(), ...);
+}
+
+/// The same from any thread. Throws: UsageError, from outside, where the pool is closed; then nothing was called.
+template <class... F>
+void invoke_all(PoolCore& pool, F&... f) {
+    Worker* const worker = Worker::current();
+    if (worker != nullptr && &worker->pool() == &pool)
+        return invoke_on(*worker, std::make_index_sequence<sizeof...(F) - 1>(), f...);
+    const auto all = [&] { invoke_on(*Worker::current(), std::make_index_sequence<sizeof...(F) - 1>(), f...); };
+    ForkOf<decltype(all)> root{all};
+    pool.submit(root);
+    if (!spin_until([&] { return root.ended(); })) {
+        WaitHelper* const helper = wait_helper();
+        if (helper != nullptr) helper->sleep_begins();
+        root.sleep();
+        if (helper != nullptr) helper->sleep_ends();
+    }
+    root.rethrow();
 }
 
 }  // namespace plait::inline PLAIT_ABI::threading::detail
@@ -12998,6 +16062,14 @@ public:
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...).get();
     }
 
+    /// Has it called, and lets nobody know when: what it returns is dropped, and what it throws is reported
+    /// (`set_unraisable_hook`). The quickest way for calls that tell of their ends themselves.
+    template <class F, class... Args>
+        requires detail::CallableLater<F, Args...>
+    void post(F&& f, Args&&... args) {
+        detail::post_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
+    }
+
     /// Calls `f` with each item of `range`, several at once, and gives the results in the items' order; nothing where
     /// they are void. `f` is shared by the threads and must bear it.
     ///
@@ -13026,6 +16098,20 @@ public:
                          detail::items_of<detail::Lifetime::of_call>(range), chunk);
     }
 
+    /// Returns at once a range of what `map` gives, in the items' order, each as soon as it is there. The items are
+    /// copied; `chunk` of them at a time are taken up.
+    ///
+    /// Where the range throws while it is read, its error comes after the results of the items before.
+    template <class F, detail::Iterable Range>
+    auto imap(F&& f, Range&& range, std::size_t chunk = 1) {
+        return start_imap(std::forward<F>(f), range, chunk, detail::Order::of_items);
+    }
+    /// The same, in the order in which they come.
+    template <class F, detail::Iterable Range>
+    auto imap_unordered(F&& f, Range&& range, std::size_t chunk = 1) {
+        return start_imap(std::forward<F>(f), range, chunk, detail::Order::of_completion);
+    }
+
     /// Calls `f(i)` for each i from `first` up to but not `last`, several at once; errors as of `map`.
     template <std::integral First, std::integral Last, class F>
     void parallel_for(First first, Last last, F&& f, std::size_t chunk = 0) {
@@ -13036,6 +16122,26 @@ public:
         // Without a sign: the difference may be more than an Integer holds.
         const auto count = static_cast<std::uintmax_t>(to) - static_cast<std::uintmax_t>(from);
         run_all(call, detail::Indices<Integer>{from, from < to ? static_cast<std::size_t>(count) : 0}, chunk);
+    }
+
+    /// Calls all of `f...`, several at once, and returns when all have ended: fork and join, for what divides and conquers.
+    /// Then throws the first error in their order.
+    ///
+    ///     long sum(std::span<const long> part) {
+    ///         if (part.size() < 1000) return std::accumulate(part.begin(), part.end(), 0L);
+    ///         long left = 0;
+    ///         long right = 0;
+    ///         pool.parallel_invoke([&] { left = sum(part.first(part.size() / 2)); },
+    ///                              [&] { right = sum(part.subspan(part.size() / 2)); });
+    ///         return left + right;
+    ///     }
+    ///
+    /// Called in a call of this pool it allocates nothing and costs some ten nanoseconds for each of `f...`; that call
+    /// may also go on with it after `close`.
+    template <class... F>
+        requires(sizeof...(F) > 0 && (std::is_invocable_v<F&> && ...))
+    void parallel_invoke(F&&... f) {
+        detail::invoke_all(core(), f...);
     }
 
     /// Takes no more calls; those made are run. Any number of times.
@@ -13073,6 +16179,24 @@ private:
         return start_all(f, std::move(items), chunk).get();
     }
 
+    template <class F, class Range>
+    auto start_imap(F&& f, Range& range, std::size_t chunk, detail::Order order) {
+        using Items = detail::OwnItems<std::iter_value_t<decltype(std::ranges::begin(range))>>;
+        using Callable = std::decay_t<F>;
+        using R = std::remove_cvref_t<decltype(std::declval<Callable&>()(std::declval<Items&>()[0]))>;
+        std::exception_ptr range_error;
+        Items items;
+        try {
+            items.append(std::ranges::begin(range), std::ranges::end(range));
+        } catch (...) {
+            range_error = std::current_exception();
+        }
+        auto state = std::make_shared<detail::ImapStateOf<R, Callable, Items>>(core(), order, chunk, std::forward<F>(f),
+                                                                               std::move(items));
+        state->submit();
+        return Imap<R>{std::move(state), std::move(range_error)};
+    }
+
     std::shared_ptr<detail::PoolCore> core_;
     int exceptions_;  // how many unwound when it was made
 };
@@ -13089,69 +16213,867 @@ inline void ThreadPool::join() {
 
 }  // namespace plait::inline PLAIT_ABI::threading
 
-// --- plait/threading/rlock.hpp ---------------------------------------------------------------------------------------
+// --- plait/threading/priority_queue.hpp ------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::threading {
 
-/// A Lock that its owner may acquire again: it is free once it has been released as often as it was acquired.
+namespace detail {
+
+/// What a PriorityQueue holds: a heap, no item before its parent, each with its number of arrival.
 ///
-/// Python: threading.RLock. For functions that lock and call each other; where no such call is meant, a Lock finds the
-/// mistake.
-///
-///     RLock lock;
-///     void deposit(int amount) { const std::scoped_lock guard{lock}; balance += amount; }
-///     void transfer(int amount) { const std::scoped_lock guard{lock}; deposit(amount); }
-///
-/// Order, threads, lifetime, and what a guard does: as of Lock.
-class RLock {
+/// What may throw comes first, comparisons above all: until it is known where everything goes, nothing is moved.
+template <class T, class Compare>
+class StableHeap {
 public:
-    constexpr RLock() noexcept = default;
-    RLock(const RLock&) = delete;
-    RLock& operator=(const RLock&) = delete;
+    template <class U>
+    void put(U&& item) {
+        entries_.emplace_back(arrivals_, std::forward<U>(item));
+        std::size_t place = entries_.size() - 1;
+        try {
+            while (place > 0 && before(entries_.back(), entries_[parent(place)])) place = parent(place);
+        } catch (...) {
+            entries_.pop_back();
+            throw;
+        }
+        ++arrivals_;
+        Entry entry(std::move(entries_.back()));
+        for (std::size_t hole = entries_.size() - 1; hole != place; hole = parent(hole))
+            entries_[hole] = std::move(entries_[parent(hole)]);
+        entries_[place] = std::move(entry);
+    }
+    T take() {
+        const std::size_t place = place_of_last();
+        T item(std::move(entries_.front().item));
+        move_up_to(place);
+        if (entries_.size() > 1) entries_[place] = std::move(entries_.back());
+        entries_.pop_back();
+        return item;
+    }
 
+private:
+    struct Entry {
+        template <class U>
+        Entry(std::uint64_t arrived, U&& from) : arrival{arrived}, item(std::forward<U>(from)) {}
+        std::uint64_t arrival;
+        T item;
+    };
+
+    static constexpr std::size_t parent(std::size_t place) noexcept { return (place - 1) / 2; }
+    bool before(const Entry& a, const Entry& b) const {
+        if (compare_(a.item, b.item)) return true;
+        return a.arrival < b.arrival && !compare_(b.item, a.item);
+    }
+    /// Where the last entry goes once the first has gone: down, while a child is before it.
+    [[nodiscard]] std::size_t place_of_last() const {
+        const std::size_t last = entries_.size() - 1;
+        std::size_t place = 0;
+        for (std::size_t child = 1; child < last; child = 2 * place + 1) {
+            if (child + 1 < last && before(entries_[child + 1], entries_[child])) ++child;
+            if (!before(entries_[child], entries_[last])) break;
+            place = child;
+        }
+        return place;
+    }
+    /// Moves the entries between the first and `place` up by one, so that `place` is free.
+    void move_up_to(std::size_t place) {
+        if (place == 0) return;
+        move_up_to(parent(place));
+        entries_[parent(place)] = std::move(entries_[place]);
+    }
+
+    std::vector<Entry> entries_;
+    std::uint64_t arrivals_ = 0;
+    [[no_unique_address]] Compare compare_{};
+};
+
+/// std::less<>, without the header that has it.
+struct Less {
+    template <class A, class B>
+    constexpr bool operator()(const A& a, const B& b) const {
+        return a < b;
+    }
+};
+
+}  // namespace detail
+
+/// A queue that gives its least item first, by `Compare`; of equal ones, that which came first.
+///
+/// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of Queue. An item must
+/// be assignable; its moves should not throw: a queue in which one did loses no place, but an item may have lost its
+/// value. A comparison that throws changes nothing.
+///
+///     PriorityQueue<std::pair<int, std::string>> jobs;
+///     jobs.put({2, "sweep"});
+///     jobs.put({1, "cook"});
+///     jobs.get().second;  // "cook"
+template <class T, class Compare = detail::Less>
+class PriorityQueue final : public detail::BasicQueue<T, detail::VectorItems<detail::StableHeap<T, Compare>>> {
+public:
+    using detail::BasicQueue<T, detail::VectorItems<detail::StableHeap<T, Compare>>>::BasicQueue;
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/detail/fifo_items.hpp ---------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+/// The items of a queue, first in, first out: who puts and who takes do not touch the same.
+template <class T>
+class FifoItems {
+public:
+    using PutEnd = typename SegmentChain<T>::PutEnd;
+    using TakeEnd = typename SegmentChain<T>::TakeEnd;
+    using Detached = TakeEnd;
+
+    template <class U>
+    void put(PutEnd& put, U&& item) {
+        chain_.emplace(put, std::forward<U>(item));
+    }
+    T take(Turnstile&, PutEnd&, TakeEnd& take) {
+        T item(std::move(chain_.front(take)));
+        chain_.pop(take);
+        return item;
+    }
+    Detached detach(PutEnd& put, TakeEnd& take) noexcept { return chain_.detach(put, take); }
+    void discard(Detached detached, std::size_t count) noexcept { SegmentChain<T>::discard(detached, count); }
+
+private:
+    SegmentChain<T> chain_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/queue.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+/// A row of items that some threads put in at one end and others take out at the other, waiting where they must.
+///
+/// Python: queue.Queue. For the newest first use LifoQueue, for the least first PriorityQueue; SimpleQueue has fewer words.
+///
+///     Queue<int> jobs(10);
+///     Thread worker([&] {
+///         for (int job : jobs) {      // until the shutdown
+///             work(job);
+///             jobs.task_done();
+///         }
+///     });
+///     worker.start();
+///     for (int job = 0; job < 100; ++job) jobs.put(job);
+///     jobs.join();
+///     jobs.shutdown();
+///
+/// Words: put, put_nowait, get, get_nowait, begin, task_done, join, shutdown, is_shutdown, qsize, empty, full, maxsize,
+/// waiting. A `put` or `get` that is given a timeout or a StopToken throws QueueFull or QueueEmpty when that ends it.
+/// Order: what a thread did before `put` is visible to who gets the item.
+/// Threads: every member from any thread. Items are moved in and out while other threads that put, or get, wait: a
+/// constructor that uses the queue which it goes into waits for itself.
+/// Lifetime: who got an item may destroy the queue at once, if no other thread uses it, while `put` is still returning.
+template <class T>
+class Queue final : public detail::BasicQueue<T, detail::FifoItems<T>> {
+public:
+    using detail::BasicQueue<T, detail::FifoItems<T>>::BasicQueue;
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/semaphore.hpp -----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+namespace detail {
+using namespace plait::detail;
+}
+
+/// A number of permits: `acquire` takes one and waits while there is none, `release` gives some back.
+///
+/// Python: threading.Semaphore. To let n threads at a time use something, prefer BoundedSemaphore, which finds a permit
+/// that was given back twice; for one at a time, Lock; to count down to a meeting, Barrier.
+///
+///     Semaphore downloads(4);
+///     void download(const Url& url) {
+///         const std::scoped_lock guard{downloads};
+///         fetch(url);
+///     }
+///
+/// A Lockable of the standard: a guard takes a permit and gives it back. Any thread may release.
+/// Order: what a thread did before `release` is visible to who acquires the permit.
+/// Threads: every member from any thread. Waiters come in turn, but a thread that arrives just when a permit is free may
+/// go first, once for each waiter.
+/// Lifetime: a thread that got a permit may destroy it at once, while `release` is still returning.
+class Semaphore {
+public:
+    /// The most permits that there can be.
+    static constexpr std::ptrdiff_t max_value = PTRDIFF_MAX / 2;
+
+    /// Throws: std::invalid_argument for a number of permits below zero or over `max_value`.
+    constexpr explicit Semaphore(std::ptrdiff_t permits = 1) : word_{first_word(permits)} {}
+    Semaphore(const Semaphore&) = delete;
+    Semaphore& operator=(const Semaphore&) = delete;
+
+    /// Waits until there is a permit, and takes it.
     void acquire() {
-        if (!lock_.owned()) lock_.acquire();
-        ++depth_;
+        if (!try_acquire()) static_cast<void>(acquire_slowly(detail::Deadline::never(), nullptr));
     }
-    /// Waits for `timeout` at most; returns whether this thread holds it once more.
-    [[nodiscard]] bool acquire(Timeout timeout) { return count(lock_.owned() || lock_.acquire(timeout)); }
-    [[nodiscard]] bool try_acquire() noexcept { return count(lock_.owned() || lock_.try_acquire()); }
-    /// Throws: UsageError, changing nothing, where it is not this thread's.
-    void release() {
-        if (!lock_.owned())
-            throw UsageError(
-                "release of an RLock that this thread does not hold: only the thread that acquired it may");
-        if (--depth_ == 0) lock_.release();
+    /// Waits for `timeout` at most; returns whether it took a permit.
+    [[nodiscard]] bool acquire(Timeout timeout) {
+        return try_acquire() || (!timeout.is_zero() && acquire_slowly(detail::Deadline{timeout}, nullptr));
     }
+    /// Waits until there is a permit or a stop requested; returns whether it took a permit.
+    [[nodiscard]] bool acquire(const StopToken& stop) { return acquire(Timeout::never(), stop); }
+    [[nodiscard]] bool acquire(Timeout timeout, const StopToken& stop) {
+        return try_acquire() || (!timeout.is_zero() && acquire_slowly(detail::Deadline{timeout}, &stop));
+    }
+    /// Takes a permit if there is one.
+    [[nodiscard]] bool try_acquire() noexcept;
+    /// Adds `permits`, and wakes as many who wait.
+    ///
+    /// Throws, changing nothing: std::invalid_argument for less than one; UsageError where there would be more than
+    /// `max_value`.
+    void release(std::ptrdiff_t permits = 1) { release_within(max_value, permits); }
 
-    /// Whether any thread holds it now.
-    bool locked() const noexcept { return lock_.locked(); }
-    /// Whether the calling thread holds it.
-    [[nodiscard]] bool owned() const noexcept { return lock_.owned(); }
-    /// How many threads sleep until they get it; for tests and diagnosis.
-    std::size_t waiting() const { return lock_.waiting(); }
+    /// How many permits are free now.
+    std::ptrdiff_t value() const noexcept { return free_permits(word_.load(std::memory_order_relaxed)); }
+    /// How many threads sleep until they get one; for tests and diagnosis.
+    std::size_t waiting() const { return detail::parking::waiting(this); }
 
     // The standard's names.
-    void lock() { acquire(); }
-    bool try_lock() noexcept { return try_acquire(); }
     template <class Rep, class Period>
-    bool try_lock_for(std::chrono::duration<Rep, Period> timeout) {
+    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout) {
         return acquire(Timeout{timeout});
     }
     template <class Clock, class Duration>
-    bool try_lock_until(const std::chrono::time_point<Clock, Duration>& at) {
+    [[nodiscard]] bool try_acquire_until(const std::chrono::time_point<Clock, Duration>& at) {
         return detail::attempt_until(at, [this](Timeout timeout) { return acquire(timeout); });
     }
+    void lock() { acquire(); }
+    bool try_lock() noexcept { return try_acquire(); }
     void unlock() { release(); }
 
 private:
-    bool count(bool acquired) noexcept {
-        if (acquired) ++depth_;
-        return acquired;
+    friend class BoundedSemaphore;
+
+    // What word_ holds: the free permits, each worth `one_permit`. Below them `sleepers_bit`: somebody may sleep under
+    // this, so a release has to look; and `impatient_bit`: somebody slept, was woken, and found no permit any more, so
+    // the next release hands its permits over. Who finds no permit sets the bits, a release that looked takes them away.
+    static constexpr std::size_t sleepers_bit = 1;
+    static constexpr std::size_t impatient_bit = 2;
+    static constexpr std::size_t one_permit = 4;
+    static constexpr std::ptrdiff_t free_permits(std::size_t word) noexcept {
+        return static_cast<std::ptrdiff_t>(word / one_permit);
+    }
+    static constexpr std::size_t first_word(std::ptrdiff_t permits) {
+        if (permits < 0 || permits > max_value)
+            throw std::invalid_argument("plait::threading::Semaphore: a number of permits is 0 to max_value");
+        return static_cast<std::size_t>(permits) * one_permit;
     }
 
-    Lock lock_;
-    std::size_t depth_ = 0;  // how often the owner holds it; only the owner reads or writes it
+    bool acquire_slowly(detail::Deadline deadline, const StopToken* stop);
+    /// Throws: UsageError, changing nothing, where more than `bound` permits would be free.
+    void release_within(std::ptrdiff_t bound, std::ptrdiff_t permits);
+    void release_slowly(std::ptrdiff_t bound, std::ptrdiff_t permits);
+
+    std::atomic<std::size_t> word_;
+};
+
+/// A Semaphore that never has more permits than at first: a `release` without an `acquire` is found.
+///
+/// Python: threading.BoundedSemaphore. All else is as of Semaphore.
+class BoundedSemaphore {
+public:
+    /// Throws: std::invalid_argument for a number of permits below zero or over `Semaphore::max_value`.
+    constexpr explicit BoundedSemaphore(std::ptrdiff_t permits = 1) : semaphore_{permits}, bound_{permits} {}
+
+    void acquire() { semaphore_.acquire(); }
+    [[nodiscard]] bool acquire(Timeout timeout) { return semaphore_.acquire(timeout); }
+    [[nodiscard]] bool acquire(const StopToken& stop) { return semaphore_.acquire(stop); }
+    [[nodiscard]] bool acquire(Timeout timeout, const StopToken& stop) { return semaphore_.acquire(timeout, stop); }
+    [[nodiscard]] bool try_acquire() noexcept { return semaphore_.try_acquire(); }
+    /// Adds `permits`, and wakes as many who wait.
+    ///
+    /// Throws, changing nothing: std::invalid_argument for less than one; UsageError where there would be more than at
+    /// first.
+    void release(std::ptrdiff_t permits = 1) { semaphore_.release_within(bound_, permits); }
+
+    std::ptrdiff_t value() const noexcept { return semaphore_.value(); }
+    std::size_t waiting() const { return semaphore_.waiting(); }
+
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout) {
+        return semaphore_.try_acquire_for(timeout);
+    }
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_acquire_until(const std::chrono::time_point<Clock, Duration>& at) {
+        return semaphore_.try_acquire_until(at);
+    }
+    void lock() { acquire(); }
+    bool try_lock() noexcept { return try_acquire(); }
+    void unlock() { release(); }
+
+private:
+    Semaphore semaphore_;
+    const std::ptrdiff_t bound_;
+};
+
+inline bool Semaphore::try_acquire() noexcept {
+    std::size_t word = word_.load(std::memory_order_relaxed);
+    while (word >= one_permit) {
+        detail::sync_point();
+        // Acquire pairs with the release in release_within and release_slowly.
+        if (word_.compare_exchange_weak(word, word - one_permit, std::memory_order_acquire, std::memory_order_relaxed))
+            return true;
+    }
+    return false;
+}
+
+inline void Semaphore::release_within(std::ptrdiff_t bound, std::ptrdiff_t permits) {
+    std::size_t word = word_.load(std::memory_order_relaxed);
+    // Once the word says that there is a permit this object may be gone: nothing here or below touches it after that.
+    while (permits >= 1 && free_permits(word) <= bound - permits && (word & sleepers_bit) == 0) {
+        detail::sync_point();
+        if (word_.compare_exchange_weak(word, word + static_cast<std::size_t>(permits) * one_permit,
+                                        std::memory_order_release, std::memory_order_relaxed))
+            return;
+    }
+    release_slowly(bound, permits);
+}
+
+inline void Semaphore::release_slowly(std::ptrdiff_t bound, std::ptrdiff_t permits) {
+    using detail::parking::Result;
+    if (permits < 1) throw std::invalid_argument("plait::threading::Semaphore: release gives one permit or more");
+    const auto added = static_cast<std::size_t>(permits);
+    bool refused = false;
+    detail::parking::wake(this, added, [&](std::size_t sleepers) {
+        std::size_t word = word_.load(std::memory_order_relaxed);
+        for (;;) {
+            refused = free_permits(word) > bound - permits;
+            if (refused) return Result::unwanted;
+            const bool hand_over = (word & impatient_bit) != 0;
+            const std::size_t handed = hand_over ? (std::min)(sleepers, added) : 0;
+            const std::size_t bit = sleepers > added ? sleepers_bit : 0;
+            const std::size_t next = (word & ~(sleepers_bit | impatient_bit)) + (added - handed) * one_permit + bit;
+            detail::sync_point();
+            // A bit that is set in this moment may be lost: who set it looks again before it sleeps.
+            if (word_.compare_exchange_weak(word, next, std::memory_order_release, std::memory_order_relaxed))
+                return hand_over ? Result::handed_over : Result::woken;
+        }
+    });
+    if (refused)
+        throw UsageError("release of more permits than the semaphore can have: release what was acquired, and once");
+}
+
+inline bool Semaphore::acquire_slowly(detail::Deadline deadline, const StopToken* stop) {
+    using detail::parking::Place;
+    using detail::parking::Result;
+    if (detail::spin_until([this] { return try_acquire(); })) return true;
+
+    // No permit is free while others sleep but for those whom its release has woken to take it: sleeping begins only
+    // where none is free, and each permit that is released later wakes a sleeper, who sleeps again only if none is left.
+    std::size_t bits = sleepers_bit;
+    for (;;) {
+        detail::sync_point();
+        std::size_t word = word_.load(std::memory_order_relaxed);
+        if (free_permits(word) != 0) {
+            if (try_acquire()) return true;
+            continue;
+        }
+        if ((word & bits) != bits &&
+            !word_.compare_exchange_weak(word, word | bits, std::memory_order_relaxed, std::memory_order_relaxed))
+            continue;
+        const auto none_free = [&] {
+            const std::size_t now = word_.load(std::memory_order_relaxed);
+            return free_permits(now) == 0 && (now & bits) == bits;
+        };
+        const Place place = (bits & impatient_bit) != 0 ? Place::first : Place::last;
+        detail::sync_point();
+        switch (stop != nullptr ? detail::parking::sleep(this, deadline, *stop, none_free, place)
+                                : detail::parking::sleep(this, deadline, none_free, place)) {
+            case Result::timed_out:
+            case Result::interrupted:
+                return false;
+            case Result::handed_over:
+                return true;
+            case Result::woken:
+                bits = sleepers_bit | impatient_bit;
+                break;
+            case Result::unwanted:
+                if (stop != nullptr && stop->stop_requested()) return try_acquire();
+                break;
+        }
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/simple_queue.hpp --------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+/// A Queue without bound and without `task_done`: `put` never waits for room.
+///
+/// Python: queue.SimpleQueue, with `shutdown` besides. Where items may come faster than they are dealt with, a Queue with
+/// a `maxsize` holds the others back.
+///
+///     SimpleQueue<std::string> lines;
+///     Thread printer([&] {
+///         for (auto& line : lines) std::cout << line << '\n';
+///     });
+///     printer.start();
+///     lines.put("hello");
+///     lines.shutdown();
+///
+/// Words, order, threads, lifetime: as of Queue. An item's destructor may put another one into the queue that it was in.
+template <class T>
+class SimpleQueue final : private detail::BasicQueue<T, detail::FifoItems<T>> {
+    using Base = detail::BasicQueue<T, detail::FifoItems<T>>;
+
+public:
+    constexpr SimpleQueue() noexcept = default;
+
+    using Base::begin;
+    using Base::empty;
+    using Base::end;
+    using Base::get;
+    using Base::get_nowait;
+    using Base::is_shutdown;
+    using Base::put;
+    using Base::put_nowait;
+    using Base::qsize;
+    using Base::shutdown;
+    using Base::waiting;
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading
+
+// --- plait/threading/detail/timer_thread.hpp -------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+/// One timer: its place in the wheel, how far it has come, and, in a class below this, what it calls. Its users are its
+/// Timer and, from its firing on, the call; the last of them deletes it.
+class TimerState : public TimerNode {
+public:
+    enum class Phase : std::uint8_t {
+        fresh,      // not started
+        pending,    // in the wheel, or its time is never
+        firing,     // its call has a thread, or is about to get one
+        over,       // the call has ended
+        cancelled,  // it will never fire
+    };
+
+    virtual ~TimerState() = default;
+    /// Calls what it is there to call, and destroys that.
+    virtual void call(const StopToken& stop) = 0;
+
+    [[nodiscard]] Phase phase() const noexcept {
+        // Acquire pairs with the release in TimerThread::set_phase: who sees the end sees what the call did.
+        return phase_.load(std::memory_order_acquire);
+    }
+
+protected:
+    TimerState() = default;
+
+private:
+    friend class TimerThread;
+    void on_time() noexcept final;
+
+    std::atomic<Phase> phase_{Phase::fresh};  // written by the timers' mutex's owner
+    // The rest is guarded by that mutex.
+    std::uint8_t users_ : 2 = 1;
+    bool started_ : 1 = false;
+    bool awaited_ : 1 = false;                              // somebody may sleep until it is over
+    std::uint32_t generation_ = 0;                          // the TimerThread's, when it was started
+    std::unique_ptr<std::shared_ptr<ThreadState>> thread_;  // its call's; written before that begins
+};
+
+/// The pending timers of this program, and the thread that waits for them.
+///
+/// The thread is started with the first timer, is never joined, and sleeps until the earliest deadline: one that is added
+/// wakes it only if it comes before that, one that is cancelled never does. It gives each call a thread of its own. Its
+/// object is never destroyed, for timers may outlive the static objects.
+///
+/// In the child of a fork there is no such thread, and another may have held the mutex: everything is made anew, and the
+/// parent's timers, known by their generation, are those of nobody.
+class TimerThread {
+public:
+    PLAIT_VISIBLE static TimerThread& instance() {
+        static TimerThread* const timers = new TimerThread;
+        return *timers;
+    }
+
+    /// Throws: UsageError the second time; std::system_error where there is no thread to wait for it.
+    void start(TimerState& timer, Timeout interval);
+    bool cancel(TimerState& timer) noexcept;
+    /// Waits until it is over or cancelled, and its thread has ended. Throws: UsageError before `start`.
+    bool join(TimerState& timer, Timeout timeout);
+    /// Its Timer goes.
+    void abandon(TimerState& timer) noexcept;
+    /// Whether it was started and is not over.
+    [[nodiscard]] bool is_alive(const TimerState& timer) const noexcept {
+        return timer.phase() != Phase::fresh && !is_done(timer);
+    }
+    [[nodiscard]] bool is_done(const TimerState& timer) const noexcept;
+
+private:
+    using Phase = TimerState::Phase;
+    friend class TimerState;
+
+    TimerThread() {
+        // Before the first fork can come: see there.
+        static_cast<void>(ThreadRegistry::instance());
+        os::call_in_forked_children([] { instance().forget_timers_of_parent(); });
+    }
+    void forget_timers_of_parent() noexcept;
+
+    static Nanoseconds now() noexcept {
+        return std::chrono::duration_cast<std::chrono::nanoseconds>(Deadline::Clock::now().time_since_epoch()).count();
+    }
+    /// The timer that the calling thread is calling.
+    static const TimerState*& calling() noexcept {
+        static constinit thread_local const TimerState* timer = nullptr;
+        return timer;
+    }
+    static void set_phase(TimerState& timer, Phase phase) noexcept {
+        // Release pairs with the acquire in TimerState::phase.
+        timer.phase_.store(phase, std::memory_order_release);
+    }
+    /// Sets a phase that a join waits for. Returns where its waiters sleep, or null: they are woken once the mutex is
+    /// free, when the timer may be gone.
+    [[nodiscard]] static const void* finish(TimerState& timer, Phase phase) noexcept {
+        const void* const joiners = timer.awaited_ ? &timer.phase_ : nullptr;
+        set_phase(timer, phase);
+        return joiners;
+    }
+
+    /// Whether the calling thread is that of a call that is over.
+    [[nodiscard]] static bool is_own_thread(const TimerState& timer) noexcept {
+        return timer.thread_ != nullptr && (*timer.thread_)->ident.load(std::memory_order_relaxed) == own_ident();
+    }
+
+    void ensure_running();
+    void run(std::shared_ptr<ThreadRecord> self);
+    void sleep(std::unique_lock<std::mutex>& lock, Nanoseconds until);
+    /// Called by the wheel, and so with the mutex locked; it is free while this works.
+    void fire(TimerState& timer) noexcept;
+    /// Gives the call a thread; false where there is none to be had.
+    [[nodiscard]] bool call_in_thread(TimerState& timer, std::uint64_t number) noexcept;
+    /// In the thread of the call.
+    void call(TimerState& timer, const StopToken& stop);
+    void end_call(TimerState& timer) noexcept;
+    /// One user less; the mutex is locked before, and free after it.
+    static void leave(TimerState& timer, std::unique_lock<std::mutex>& lock) noexcept;
+
+    std::mutex mutex_;  // guards everything below
+    std::condition_variable earlier_;
+    TimerWheel wheel_;
+    Nanoseconds sleeps_until_ = awake;
+    std::uint32_t generation_ = 1;
+    bool running_ = false;
+    std::uint64_t calls_ = 0;
+
+    static constexpr Nanoseconds awake = INT64_MIN;
+};
+
+/// The call of a timer; `Call` is a BoundCall.
+template <class Call>
+class TimerStateOf final : public TimerState {
+public:
+    template <class... Args>
+    explicit TimerStateOf(Args&&... args) : call_(std::forward<Args>(args)...) {}
+    ~TimerStateOf() override {
+        if (phase() != Phase::over) call_.~Call();
+    }
+
+private:
+    void call(const StopToken& stop) override {
+        // Destroyed where it ran, before the timer is over.
+        struct Destroyer {
+            Call& call;
+            ~Destroyer() { call.~Call(); }
+        } const destroyer{call_};
+        static_cast<void>(call_(stop));
+    }
+
+    union {
+        Call call_;
+    };
+};
+
+inline void TimerState::on_time() noexcept { TimerThread::instance().fire(*this); }
+
+inline void TimerThread::start(TimerState& timer, Timeout interval) {
+    const Nanoseconds begin = now();
+    const Nanoseconds length = interval.duration().count();
+    const Nanoseconds deadline = length < TimerWheel::never - begin ? begin + length : TimerWheel::never;
+
+    sync_point();
+    std::unique_lock lock{mutex_};
+    if (timer.started_) throw UsageError("a Timer can be started once: make another one");
+    if (timer.phase() == Phase::cancelled) {
+        timer.started_ = true;
+        return;
+    }
+    if (!running_) ensure_running();
+    timer.started_ = true;
+    timer.generation_ = generation_;
+    set_phase(timer, Phase::pending);
+    if (deadline == TimerWheel::never) return;
+    wheel_.add(timer, deadline);
+    if (deadline >= sleeps_until_) return;
+    sleeps_until_ = awake;  // one wake is enough for all that come before it has run
+    lock.unlock();
+    sync_point();
+    earlier_.notify_one();
+}
+
+inline bool TimerThread::cancel(TimerState& timer) noexcept {
+    sync_point();
+    std::unique_lock lock{mutex_};
+    const Phase phase = timer.phase();
+    if (phase == Phase::cancelled) return true;
+    if (phase != Phase::fresh && phase != Phase::pending) return false;
+    if (timer.is_timed() && timer.generation_ == generation_) wheel_.remove(timer);
+    const void* const joiners = finish(timer, Phase::cancelled);
+    lock.unlock();
+    sync_point();
+    if (joiners != nullptr) parking::wake_all(joiners);
+    return true;
+}
+
+inline bool TimerThread::is_done(const TimerState& timer) const noexcept {
+    // Needs no mutex: a timer's generation is written before its phase, and ours while there is one thread.
+    const Phase phase = timer.phase();
+    if (phase == Phase::over || phase == Phase::cancelled) return true;
+    // One of the parent's, except the call that forked: that goes on here.
+    return phase != Phase::fresh && timer.generation_ != generation_ && calling() != &timer;
+}
+
+inline bool TimerThread::join(TimerState& timer, Timeout timeout) {
+    if (calling() == &timer) throw UsageError("a Timer's function that joins its timer would wait for ever");
+    {
+        std::unique_lock lock{mutex_};
+        if (!timer.started_ && timer.phase() != Phase::cancelled)
+            throw UsageError("join of a Timer that was not started: call start() first");
+        if (!is_done(timer)) {
+            if (timeout.is_zero()) return false;
+            timer.awaited_ = true;
+            lock.unlock();
+            const Deadline deadline{timeout};
+            const auto not_yet = [&] {
+                const Phase phase = timer.phase();
+                return phase == Phase::pending || phase == Phase::firing;
+            };
+            sync_point();
+            while (not_yet())
+                if (parking::sleep(&timer.phase_, deadline, not_yet) == parking::Result::timed_out && not_yet())
+                    return false;
+        }
+    }
+    if (timer.phase() != Phase::over || timer.thread_ == nullptr) return true;
+    // What is left are the last steps of its thread.
+    if (is_own_thread(timer)) throw UsageError("the thread of a Timer's call that joins its timer would wait for ever");
+    end_thread(**timer.thread_, Ending::join);
+    return true;
+}
+
+inline void TimerThread::abandon(TimerState& timer) noexcept {
+    // No call begins any more, and who cancelled it has set the phase last of all.
+    if (timer.phase() == Phase::fresh || timer.phase() == Phase::cancelled) return delete &timer;
+    sync_point();
+    std::unique_lock lock{mutex_};
+    const Phase phase = timer.phase();
+    if (phase == Phase::pending) {
+        if (timer.is_timed() && timer.generation_ == generation_) wheel_.remove(timer);
+        set_phase(timer, Phase::cancelled);
+    } else if (calling() != &timer) {
+        lock.unlock();
+        // A thread-local that the call left behind may own the timer.
+        if (phase != Phase::over || !is_own_thread(timer)) static_cast<void>(join(timer, Timeout::never()));
+        lock.lock();
+        // A call that runs in the parent of this fork stays its user: nobody knows what it is in the midst of.
+    }
+    leave(timer, lock);
+}
+
+inline void TimerThread::leave(TimerState& timer, std::unique_lock<std::mutex>& lock) noexcept {
+    const bool last = --timer.users_ == 0;
+    lock.unlock();
+    sync_point();
+    if (!last) return;
+    if (timer.thread_ != nullptr) end_thread(**timer.thread_, Ending::detach);
+    delete &timer;
+}
+
+inline void TimerThread::ensure_running() {
+    // What it needs is allocated here, where there is somebody to tell that there is none.
+    auto record = std::make_shared<ThreadRecord>("plait-timer", true);
+    auto& registry = ThreadRegistry::instance();
+    registry.add(record);  // for its number
+    registry.remove(*record);
+    std::thread{[this, record = std::move(record)] { run(record); }}.detach();
+    running_ = true;
+}
+
+inline void TimerThread::run(std::shared_ptr<ThreadRecord> self) {
+    own_ident() = self->ident.load(std::memory_order_relaxed);
+    self->begin();
+    os::set_thread_name(self->name);
+    own_record().record = std::move(self);
+
+    std::unique_lock lock{mutex_};
+    const std::uint32_t generation = generation_;
+    for (;;) {
+        wheel_.expire(now());
+        // A call that ran here forked, and this is the child: its timers have a thread of their own.
+        if (generation_ != generation) return;
+        sleep(lock, wheel_.next_deadline());
+        sleeps_until_ = awake;
+    }
+}
+
+inline void TimerThread::sleep(std::unique_lock<std::mutex>& lock, Nanoseconds until) {
+    sleeps_until_ = until;
+    sync_point();
+    if (until == TimerWheel::never) return earlier_.wait(lock);
+    auto time =
+        Deadline::Clock::time_point{std::chrono::ceil<Deadline::Clock::duration>(std::chrono::nanoseconds{until})};
+    if constexpr (!waits_follow_steady_clock) {
+        // This wait follows the wall clock, which may be set back meanwhile: look again at least every second.
+        time = (std::min)(time, Deadline::Clock::now() + std::chrono::seconds{1});
+    }
+    earlier_.wait_until(lock, time);
+}
+
+inline void TimerThread::fire(TimerState& timer) noexcept {
+    set_phase(timer, Phase::firing);
+    ++timer.users_;
+    const std::uint64_t number = ++calls_;
+    mutex_.unlock();
+    sync_point();
+    if (!call_in_thread(timer, number)) call(timer, StopToken{});
+    sync_point();
+    mutex_.lock();
+}
+
+inline bool TimerThread::call_in_thread(TimerState& timer, std::uint64_t number) noexcept {
+    class Target final : public ThreadTarget {
+    public:
+        Target(TimerThread& timers, TimerState& called) : timers_{timers}, called_{called} {}
+        void run(const StopToken& stop) override { timers_.call(called_, stop); }
+
+    private:
+        TimerThread& timers_;
+        TimerState& called_;
+    };
+    try {
+        // Kept here too: the timer may be gone before start_thread returns.
+        const auto thread = std::make_shared<ThreadState>("Timer-" + std::to_string(number), true);
+        thread->target = std::make_unique<Target>(*this, timer);
+        timer.thread_ = std::make_unique<std::shared_ptr<ThreadState>>(thread);
+        start_thread(thread);
+        return true;
+    } catch (...) {
+        timer.thread_ = nullptr;
+        return false;
+    }
+}
+
+inline void TimerThread::call(TimerState& timer, const StopToken& stop) {
+    struct EndOfCall {
+        TimerThread& timers;
+        TimerState& timer;
+        ~EndOfCall() { timers.end_call(timer); }
+    } const end{*this, timer};
+    calling() = &timer;
+    std::exception_ptr kept;
+    call_reported(kept, [&] { timer.call(stop); });
+}
+
+inline void TimerThread::end_call(TimerState& timer) noexcept {
+    calling() = nullptr;
+    sync_point();
+    std::unique_lock lock{mutex_};
+    const void* const joiners = finish(timer, Phase::over);
+    leave(timer, lock);
+    if (joiners != nullptr) parking::wake_all(joiners);
+}
+
+inline void TimerThread::forget_timers_of_parent() noexcept {
+    // Dropped, not destroyed: a mutex that a thread of the parent holds may not be, nor what its threads wait on.
+    ::new (static_cast<void*>(&mutex_)) std::mutex;
+    ::new (static_cast<void*>(&earlier_)) std::condition_variable;
+    ::new (static_cast<void*>(&wheel_)) TimerWheel;
+    sleeps_until_ = awake;
+    running_ = false;
+    ++generation_;
+}
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
+// --- plait/threading/timer.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading {
+
+/// Calls a function once, some time after `start`, unless it is cancelled before.
+///
+/// Python: threading.Timer. Inside an event loop use its `call_later`; to wait yourself, `Event::wait(timeout)`.
+///
+///     Timer alarm(5s, [&] { connection.abort(); });
+///     alarm.start();
+///     answer = connection.read();
+///     if (!alarm.cancel()) report_lateness();
+///
+/// The function and its arguments are stored by value and moved into the call, as a Thread's; it may take a StopToken
+/// before them. It runs in a thread of its own, "Timer-1" and so on, so that a slow one delays no other (where the
+/// system gives no thread, in the one that all timers share). What leaves it goes to `excepthook`.
+/// Time: measured on the steady clock from `start`, never early. Zero or less fires at once, hours::max() never. Timers
+/// of equal deadlines fire in the order of their starts.
+/// Threads: every member but moves and destruction from any thread. A pending timer costs no thread: all share one,
+/// which the first start starts and nobody joins.
+/// Lifetime: the destructor cancels a timer that has not fired, and waits for the end of a call that has begun, except in
+/// that call. In the child of a fork the parent's pending timers do not fire, and count as finished.
+class Timer {
+public:
+    template <class F, class... Args>
+        requires detail::CallableLater<F, Args...>
+    explicit Timer(Timeout interval, F&& function, Args&&... args)
+        : state_{new detail::TimerStateOf<detail::BoundCallOf<F, Args...>>(std::forward<F>(function),
+                                                                           std::forward<Args>(args)...)},
+          interval_{interval} {}
+    Timer(Timer&& other) noexcept : state_{std::exchange(other.state_, nullptr)}, interval_{other.interval_} {}
+    Timer& operator=(Timer other) noexcept {
+        std::swap(state_, other.state_);
+        std::swap(interval_, other.interval_);
+        return *this;
+    }
+    ~Timer() {
+        if (state_ != nullptr) detail::TimerThread::instance().abandon(*state_);
+    }
+
+    /// Lets the interval begin; of a timer that was cancelled, nothing. Throws: UsageError the second time;
+    /// std::system_error where the system gives no thread to wait for the first timer, after which it can be tried again.
+    void start() { detail::TimerThread::instance().start(state(), interval_); }
+    /// Returns whether it will never fire: false once its time has come. It wakes those who join, and waits for nobody.
+    bool cancel() { return detail::TimerThread::instance().cancel(state()); }
+    /// Waits until the call has ended, or the timer is cancelled. Throws: UsageError before `start`, and in the call.
+    void join() { static_cast<void>(join(Timeout::never())); }
+    /// Waits for `timeout` at most; returns whether that is so.
+    [[nodiscard]] bool join(Timeout timeout) { return detail::TimerThread::instance().join(state(), timeout); }
+
+    /// Whether the call has ended, or the timer is cancelled.
+    bool finished() const { return detail::TimerThread::instance().is_done(state()); }
+    /// Whether it was started, and is not finished.
+    bool is_alive() const { return detail::TimerThread::instance().is_alive(state()); }
+
+private:
+    [[nodiscard]] detail::TimerState& state() const {
+        if (state_ == nullptr) throw UsageError("this Timer was moved from: use the one that it was moved to");
+        return *state_;
+    }
+
+    detail::TimerState* state_;
+    Timeout interval_;
 };
 
 }  // namespace plait::inline PLAIT_ABI::threading

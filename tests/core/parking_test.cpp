@@ -4,8 +4,11 @@
 #include "support/catch.hpp"
 #include "support/deadline.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -146,4 +149,41 @@ TEST_CASE("wake_all calls what it is given first, also where nobody sleeps") {
     CHECK(parking::wake_all(&threads, count) == 2);
     CHECK(calls == 2);
     CHECK(threads.woken(2).size() == 2);
+}
+
+TEST_CASE("wake asks first with how many sleep, and tells those whom it wakes what it was told") {
+    SleepingThreads threads;
+    std::vector<std::size_t> told;
+    const auto say = [&](Result result) {
+        return [&told, result](std::size_t sleepers) {
+            told.push_back(sleepers);
+            return result;
+        };
+    };
+    parking::wake(&threads, 2, say(Result::woken));
+    for (int i = 0; i < 4; ++i) threads.add();
+    parking::wake(&threads, 2, say(Result::unwanted));
+    CHECK(parking::waiting(&threads) == 4);
+    parking::wake(&threads, 2, say(Result::handed_over));
+    CHECK(threads.woken(2).size() == 2);
+    CHECK(parking::waiting(&threads) == 2);
+    parking::wake(&threads, SIZE_MAX, say(Result::woken));
+    CHECK(threads.woken(4).size() == 4);
+    CHECK(told == std::vector<std::size_t>{0, 3, 3, 2});
+    const auto results = threads.results();
+    CHECK(std::count(results.begin(), results.end(), Result::handed_over) == 2);
+    CHECK(std::count(results.begin(), results.end(), Result::woken) == 2);
+}
+
+TEST_CASE("who sleeps after something is listed before it, and can be woken by it") {
+    int address = 0;
+    std::size_t listed = 0;
+    const auto wake_itself = [&] {
+        listed = parking::waiting(&address);
+        parking::wake_all(&address);
+    };
+    CHECK(parking::sleep_after(&address, Deadline::never(), wake_itself) == Result::woken);
+    CHECK(listed == 1);
+    CHECK(parking::sleep_after(&address, Deadline{1ms}, [] {}) == Result::timed_out);
+    CHECK(parking::waiting(&address) == 0);
 }

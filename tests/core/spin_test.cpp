@@ -5,6 +5,7 @@
 
 using plait::detail::spin_until;
 using plait::detail::spinning_helps;
+using plait::detail::yield_until;
 
 TEST_CASE("a spin sees what comes while it lasts") {
     int looks = 0;
@@ -23,4 +24,19 @@ TEST_CASE("a spin ends, and where it led to nothing the next is shorter") {
     looks = 0;
     CHECK_FALSE(spin_until(never));
     CHECK(looks < first + (spinning_helps() ? 0 : 1));
+}
+
+TEST_CASE("letting others run sees what comes while it lasts, and gives up sooner where it led to nothing") {
+    int looks = 0;
+    bool come = true;
+    const auto third_look = [&] { return ++looks == 3 && come; };
+    CHECK(yield_until(third_look));
+    CHECK(looks == 3);
+    come = false;
+    looks = 0;
+    CHECK_FALSE(yield_until(third_look));
+    const int first = looks;
+    looks = 0;
+    CHECK_FALSE(yield_until(third_look));
+    CHECK(looks < first);
 }

@@ -2,6 +2,7 @@
 #include <plait/os/thread.hpp>
 
 #include "support/catch.hpp"
+#include "support/disturbance.hpp"
 
 #include <cstdint>
 #include <string>
@@ -64,4 +65,21 @@ TEST_CASE("threads have numbers of their own, and the main thread knows that it 
 TEST_CASE("at least one processor is usable, and no more than there are") {
     CHECK(os::usable_processors() >= 1);
     CHECK(os::usable_processors() <= std::thread::hardware_concurrency());
+}
+
+TEST_CASE("what is to be called around forks is: before, in the parent, and in the child") {
+    static int before = 0;
+    static int in_parent = 0;
+    static int in_child = 0;
+    static int in_child_alone = 0;
+    os::call_around_forks([] { ++before; }, [] { ++in_parent; }, [] { ++in_child; });
+    os::call_in_forked_children([] { ++in_child_alone; });
+    const auto as_in_child = [] {
+        return before == 1 && in_parent == 0 && in_child == 1 && in_child_alone == 1 ? 7 : 1;
+    };
+    CHECK(support::in_a_child(as_in_child) == 7);
+    CHECK(before == 1);
+    CHECK(in_parent == 1);
+    CHECK(in_child == 0);
+    CHECK(in_child_alone == 0);
 }

@@ -156,10 +156,10 @@ TEST_CASE("whatever way it is acquired, one thread holds it at a time") {
     int expected = 0;
     std::mutex expected_mutex;
     std::vector<std::thread> threads;
-    for (unsigned seed = 1; seed <= 4; ++seed)
+    for (unsigned seed = 1; seed <= 8; ++seed)
         threads.emplace_back([&, state = seed * 2654435761U]() mutable {
             int got = 0;
-            for (int i = 0; i < 2000; ++i) {
+            for (int i = 0; i < 1000; ++i) {
                 state = state * 1664525U + 1013904223U;
                 bool acquired = true;
                 switch (state >> 30) {

@@ -525,3 +525,20 @@ TEST_CASE("a call that is cancelled is dropped before that is seen, though it st
     CHECK(queued.cancel());
     CHECK(uses == 1);
 }
+
+TEST_CASE("a posted call is run, and what it throws is reported") {
+    static std::atomic<int> reports{0};
+    const auto before = plait::set_unraisable_hook([](const std::string&, std::exception_ptr) { ++reports; });
+    {
+        ThreadPool pool(2);
+        std::atomic<int> sum{0};
+        for (int i = 0; i < 100; ++i) pool.post([&](int x) { sum += x; }, i);
+        pool.post([] { throw std::runtime_error("posted"); });
+        pool.close();
+        CHECK_THROWS_AS(pool.post([] {}), UsageError);
+        pool.join();
+        CHECK(sum == 4950);
+    }
+    plait::set_unraisable_hook(before);
+    CHECK(reports == 1);
+}

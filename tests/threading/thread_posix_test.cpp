@@ -20,8 +20,10 @@
 #  include <memory>
 #  include <mutex>
 #  include <optional>
+#  include <stdexcept>
 #  include <string>
 #  include <system_error>
+#  include <thread>
 
 using namespace std::chrono_literals;
 using namespace plait::threading;
@@ -115,6 +117,79 @@ TEST_CASE("static objects that are destroyed at the program's end are told of th
     CHECK(end.exitcode == 7);
 }
 
+TEST_CASE("at the program's end static Threads are joined, but daemons are not waited for") {
+    const ChildEnd end = in_child([] {
+        static Event exit_begun;
+        static std::atomic<bool> ended{false};
+        std::atexit([] { ::_exit(ended ? 7 : 8); });
+        static Event never;
+        static Thread daemon(ThreadOptions{.name = "daemon", .daemon = true}, [] { never.wait(); });
+        static Thread worker([] {
+            exit_begun.wait();
+            for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+            ended = true;
+        });
+        daemon.start();
+        worker.start();
+        std::atexit([] { exit_begun.set(); });
+        std::exit(1);
+        return 2;
+    });
+    CHECK(end.signal == 0);
+    CHECK(end.exitcode == 7);
+}
+
+TEST_CASE("threads may be started while the program ends, by threads and by static objects") {
+    const ChildEnd end = in_child([] {
+        static Event exit_begun;
+        static std::atomic<int> runs{0};
+        std::atexit([] { ::_exit(runs == 2 ? 7 : 8); });
+        static struct Starter {
+            ~Starter() {
+                Thread thread([] { ++runs; });
+                thread.start();
+            }
+        } starter;
+        static_cast<void>(starter);
+        static Thread late([] {
+            exit_begun.wait();
+            Thread thread([] { ++runs; });
+            thread.start();
+        });
+        late.start();
+        std::atexit([] { exit_begun.set(); });
+        std::exit(1);
+        return 2;
+    });
+    CHECK(end.signal == 0);
+    CHECK(end.exitcode == 7);
+}
+
+TEST_CASE("where stderr is closed an exception that leaves a thread is reported nowhere, and harms nobody") {
+    const ChildEnd end = in_child([] {
+        ::close(STDERR_FILENO);
+        for (int i = 0; i < 3; ++i) {
+            Thread thread([] { throw 42; });
+            thread.start();
+            thread.join();
+        }
+        return 7;
+    });
+    CHECK(end.signal == 0);
+    CHECK(end.exitcode == 7);
+}
+
+TEST_CASE("the default hook prints one line, with the thread's name and the text") {
+    const ChildEnd end = in_child([] {
+        Thread thread(ThreadOptions{.name = "thrower"}, [] { throw std::runtime_error("it broke"); });
+        thread.start();
+        thread.join();
+        return 7;
+    });
+    CHECK(end.exitcode == 7);
+    CHECK(end.errors == "plait: exception in thread thrower: it broke\n");
+}
+
 TEST_CASE("in the child of a fork the other threads have ended, and are joined and destroyed at once") {
     static_cast<void>(current_thread());
     Event go_on;
@@ -124,6 +199,14 @@ TEST_CASE("in the child of a fork the other threads have ended, and are joined a
     thread->start();
     daemon->start();
     daemon->join();
+    // A thread of the parent that joins holds what the child would wait for.
+    std::atomic<bool> joining{false};
+    std::thread joiner{[&] {
+        joining = true;
+        thread->join();
+    }};
+    CHECK(within(20s, [&] { return joining.load(); }));
+    CHECK_FALSE(thread->join(5ms));
     const ChildEnd end = in_child([&] {
         if (thread->is_alive() || active_count() != 1) return 1;
         if (!thread->join(10s)) return 2;
@@ -134,6 +217,7 @@ TEST_CASE("in the child of a fork the other threads have ended, and are joined a
         return current_thread() == main_thread() ? 7 : 3;
     });
     go_on.set();
+    joiner.join();
     CHECK(end.signal == 0);
     CHECK(end.exitcode == 7);
     CHECK(thread->join(30s));

@@ -188,6 +188,51 @@ TEST_CASE("several threads may join one") {
     CHECK(joined == 3);
 }
 
+TEST_CASE("while one thread joins without a limit, others join with one, start again in vain, or ask") {
+    Event go_on;
+    Thread thread([&] { go_on.wait(); });
+    thread.start();
+    std::atomic<bool> joining{false};
+    std::thread joiner{[&] {
+        joining = true;
+        thread.join();
+    }};
+    CHECK(within(20s, [&] { return joining.load(); }));
+    for (int i = 0; i < 20; ++i) {
+        CHECK_FALSE(thread.join(1ms));
+        CHECK_THROWS_AS(thread.start(), UsageError);
+        CHECK(thread.is_alive());
+    }
+    go_on.set();
+    CHECK(thread.join(30s));
+    joiner.join();
+    thread.join();
+    CHECK_FALSE(thread.is_alive());
+}
+
+TEST_CASE("after a join, with a limit or without, the thread's own variables have been destroyed") {
+    static std::atomic<int> live{0};
+    struct Counted {
+        Counted() { ++live; }
+        ~Counted() {
+            for (int i = 0; i < 100; ++i) std::this_thread::yield();
+            --live;
+        }
+    };
+    for (const bool limited : {false, true}) {
+        Thread thread([] {
+            static thread_local const Counted counted;
+            static_cast<void>(counted);
+        });
+        thread.start();
+        if (limited)
+            CHECK(thread.join(30s));
+        else
+            thread.join();
+        CHECK(live == 0);
+    }
+}
+
 TEST_CASE("an exception that leaves the target goes to the hook and is kept") {
     const Hook hook{&note};
     Thread thread(ThreadOptions{.name = "thrower"}, [] { throw std::runtime_error("broken"); });

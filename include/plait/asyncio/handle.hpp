@@ -4,8 +4,8 @@
 #include <plait/asyncio/detail/frame.hpp>
 #include <plait/asyncio/detail/loop_core.hpp>
 #include <plait/asyncio/detail/ready_queue.hpp>
-#include <plait/asyncio/detail/timer_wheel.hpp>
 #include <plait/core/config.hpp>
+#include <plait/core/timer_wheel.hpp>
 
 #include <chrono>
 #include <cstdint>

@@ -5,9 +5,9 @@
 #include <plait/asyncio/coroutine.hpp>
 #include <plait/asyncio/detail/loop_core.hpp>
 #include <plait/asyncio/detail/task_state.hpp>
-#include <plait/asyncio/detail/timer_wheel.hpp>
 #include <plait/core/config.hpp>
 #include <plait/core/timeout.hpp>
+#include <plait/core/timer_wheel.hpp>
 
 #include <coroutine>
 #include <type_traits>

@@ -5,12 +5,13 @@
 #include <plait/asyncio/coroutine.hpp>
 #include <plait/asyncio/detail/as_coroutine.hpp>
 #include <plait/asyncio/detail/task_state.hpp>
-#include <plait/asyncio/detail/timer_wheel.hpp>
 #include <plait/asyncio/loop.hpp>
 #include <plait/asyncio/task.hpp>
 #include <plait/core/config.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/timeout.hpp>
+#include <plait/core/timer_wheel.hpp>
+#include <plait/core/wait.hpp>
 
 #include <algorithm>
 #include <coroutine>
@@ -24,16 +25,11 @@
 
 namespace plait::inline PLAIT_ABI::asyncio {
 
-/// When `wait` returns: at the first end, at the first error (a cancellation is none) or else the last end, at the last.
-enum class ReturnWhen { first_completed, first_exception, all_completed };
-inline constexpr ReturnWhen FIRST_COMPLETED = ReturnWhen::first_completed;
-inline constexpr ReturnWhen FIRST_EXCEPTION = ReturnWhen::first_exception;
-inline constexpr ReturnWhen ALL_COMPLETED = ReturnWhen::all_completed;
-
-struct WaitOptions {
-    Timeout timeout = Timeout::never();
-    ReturnWhen return_when = ReturnWhen::all_completed;
-};
+using plait::ALL_COMPLETED;
+using plait::FIRST_COMPLETED;
+using plait::FIRST_EXCEPTION;
+using plait::ReturnWhen;
+using plait::WaitOptions;
 
 /// What `wait` gives: the tasks that have ended and the others, each in the order in which they were given.
 template <class T>

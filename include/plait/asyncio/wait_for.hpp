@@ -5,11 +5,11 @@
 #include <plait/asyncio/coroutine.hpp>
 #include <plait/asyncio/detail/loop_core.hpp>
 #include <plait/asyncio/detail/task_state.hpp>
-#include <plait/asyncio/detail/timer_wheel.hpp>
 #include <plait/asyncio/loop.hpp>
 #include <plait/core/config.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/timeout.hpp>
+#include <plait/core/timer_wheel.hpp>
 
 #include <cstdint>
 #include <type_traits>

@@ -15,9 +15,13 @@
 
 // The inline namespaces that every name stands in, so that two versions, or the native and the portable build, can meet
 // in one program without sharing a symbol. PLAIT_PORTABLE_POSIX is the user's switch: the POSIX fallbacks in place of
-// the Linux calls.
-#if defined(PLAIT_PORTABLE_POSIX)
+// the Linux calls. PLAIT_SYNC_POINTS is for tests: see sync_point below.
+#if defined(PLAIT_PORTABLE_POSIX) && defined(PLAIT_SYNC_POINTS)
+#  define PLAIT_ABI v0::inline portable::inline disturbed
+#elif defined(PLAIT_PORTABLE_POSIX)
 #  define PLAIT_ABI v0::inline portable
+#elif defined(PLAIT_SYNC_POINTS)
+#  define PLAIT_ABI v0::inline disturbed
 #else
 #  define PLAIT_ABI v0
 #endif
@@ -51,6 +55,14 @@ inline constexpr bool address_sanitizer = false;
 #  endif
 #else
 inline constexpr bool address_sanitizer = false;
+#endif
+
+/// Called where threads may overtake each other: around the atomics and locks by which they meet. It does nothing, unless
+/// PLAIT_SYNC_POINTS is defined: then the program defines it, and delays whom it likes.
+#if defined(PLAIT_SYNC_POINTS)
+void sync_point() noexcept;
+#else
+inline void sync_point() noexcept {}
 #endif
 
 /// Tells the processor that this thread spins.

@@ -47,6 +47,30 @@ private:
     std::uint64_t task_;
 };
 
+/// A queue had no item to give: in time, or for a `get_nowait` at once. It is still open.
+class PLAIT_VISIBLE QueueEmpty : public TimeoutError {
+public:
+    using TimeoutError::TimeoutError;
+};
+
+/// A queue had no room: in time, or for a `put_nowait` at once. The item stays with the caller.
+class PLAIT_VISIBLE QueueFull : public TimeoutError {
+public:
+    using TimeoutError::TimeoutError;
+};
+
+/// A queue takes no more items, or has given its last: somebody called `shutdown`.
+class PLAIT_VISIBLE QueueShutDown : public Error {
+public:
+    using Error::Error;
+};
+
+/// A barrier was broken while a thread waited at it, or before: by `abort`, `reset`, a timeout, or an action that threw.
+class PLAIT_VISIBLE BrokenBarrierError : public Error {
+public:
+    using Error::Error;
+};
+
 /// A promise went away before it was kept, so the future has neither a value nor an error of its own.
 class PLAIT_VISIBLE BrokenPromiseError : public Error {
 public:

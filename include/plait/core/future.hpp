@@ -17,6 +17,10 @@ namespace plait::inline PLAIT_ABI {
 template <class T>
 class Promise;
 
+namespace detail {
+struct FutureAccess;
+}
+
 /// The result, some day, of a call that runs elsewhere: on a pool, in another process, on an event loop.
 ///
 /// Python: concurrent.futures.Future and multiprocessing's AsyncResult. Copies share one result; it can be read any
@@ -90,6 +94,7 @@ public:
 
 private:
     friend class Promise<T>;
+    friend struct detail::FutureAccess;
     template <class U>
     friend Future<U> detail::future_of(detail::StatePointer<detail::FutureState<U>> state);
 

@@ -95,6 +95,7 @@ public:
     }
     void add_future() noexcept { futures_.fetch_add(1, std::memory_order_relaxed); }
     void drop_future() noexcept {
+        sync_point();
         // seq_cst here and in finish, on both words: of a last future that goes and an end that comes at once, at least
         // one sees the other.
         if (futures_.fetch_sub(1, std::memory_order_seq_cst) == 1 && is_final(word_.load(std::memory_order_seq_cst)))
@@ -152,10 +153,16 @@ public:
     template <class F>
     void add_callback(F&& f) {
         mark_looked_at();  // the callback is who looks
+        watch(std::forward<F>(f));
+    }
+    /// A callback that looks at nothing but the end.
+    template <class F>
+    void watch(F&& f) {
         auto node = std::make_unique<Callback>();
         node->function = std::forward<F>(f);
         Callback* head = callbacks_.load(std::memory_order_acquire);
         do {
+            sync_point();
             if (head == closed()) return run(*node);
             node->next = head;
             // Release pairs with the acquire exchange in finish, which reads the node.
@@ -181,8 +188,10 @@ protected:
 
     /// Tells those who wait, and runs the callbacks. The caller has claimed the state and written the outcome.
     void finish(Phase phase) noexcept {
+        sync_point();
         // Release pairs with the acquire in phase(): who sees the end sees the outcome. seq_cst: see drop_future.
         if (word_.exchange(phase, std::memory_order_seq_cst) & waiter_bit) parking::wake_all(this);
+        sync_point();
         if (futures_.load(std::memory_order_seq_cst) == 0) report_if_unseen();
         Callback* newest = callbacks_.exchange(closed(), std::memory_order_acq_rel);
         Callback* oldest = nullptr;
@@ -248,6 +257,7 @@ private:
     }
     bool move_phase(Phase from, Phase to) noexcept {
         std::uint32_t word = word_.load(std::memory_order_relaxed);
+        sync_point();
         while ((word & ~waiter_bit) == from)
             if (word_.compare_exchange_weak(word, to | (word & waiter_bit), std::memory_order_acq_rel,
                                             std::memory_order_relaxed))
@@ -259,6 +269,7 @@ private:
         std::uint32_t word = word_.load(std::memory_order_acquire);
         while (!is_final(word)) {
             if (word & waiter_bit) return true;
+            sync_point();
             if (word_.compare_exchange_weak(word, word | waiter_bit, std::memory_order_acquire)) return true;
         }
         return false;
@@ -304,6 +315,8 @@ public:
         finish(done);
     }
 
+    /// Once ready: whether there is an exception, but a cancellation. Looks at nothing.
+    [[nodiscard]] bool failed() const noexcept { return !cancelled() && outcome_.has_exception(); }
     /// Once ready and not cancelled.
     Outcome<T>& result() noexcept {
         mark_looked_at();

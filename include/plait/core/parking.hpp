@@ -44,6 +44,11 @@ template <class Predicate>
 Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place place = Place::last,
              const void* self = nullptr);
 
+/// As the first `sleep`, but this thread is among the sleepers before `once_listed()` is called: whoever that lets go on
+/// can wake it already. `once_listed` may lock and wake, not throw.
+template <class Function>
+Result sleep_after(const void* address, Deadline deadline, Function once_listed, const void* self = nullptr);
+
 /// Wakes the `limit` threads that have slept longest under `address`; returns how many there were to wake.
 std::size_t wake(const void* address, std::size_t limit);
 std::size_t wake_all(const void* address);
@@ -51,6 +56,12 @@ std::size_t wake_all(const void* address);
 /// whose new value lets others destroy the primitive, and make another one at its address.
 template <class Function>
 std::size_t wake_all(const void* address, Function before_wake);
+
+/// Wakes the `limit` threads that have slept longest under `address`, and asks `before_wake(sleepers)` first, while no
+/// thread can begin or end a sleep there: with how many sleep, counted to `limit` + 1. What it returns is what they are
+/// told; for `unwanted` they sleep on.
+template <class Function>
+void wake(const void* address, std::size_t limit, Function before_wake);
 
 /// Wakes the thread that has slept longest under `address`, and asks `before_wake(Sleepers)` first, while no thread can
 /// begin or end a sleep there: the place to write the primitive's word. It is asked also when nobody sleeps. What it
@@ -90,8 +101,10 @@ struct alignas(64) Bucket {
     void remove(Sleeper& sleeper) noexcept;
     /// The oldest sleeper under `address` from `from` on, or null.
     static Sleeper* find(Sleeper* from, const void* address) noexcept;
+    /// How many sleep under `address`, counted no further than to `enough`.
+    [[nodiscard]] std::size_t count(const void* address, std::size_t enough) const noexcept;
     /// Picks the `limit` oldest under `address`; returns how many there were.
-    std::size_t pick_oldest(const void* address, std::size_t limit) noexcept;
+    std::size_t pick_oldest(const void* address, std::size_t limit, Result result = Result::woken) noexcept;
     /// Takes `sleeper` off the list and wakes it: under the mutex, for once it is free the sleeper's frame may be gone.
     void pick(Sleeper& sleeper, Result result) noexcept;
 };
@@ -130,6 +143,7 @@ inline bool wait_picked(Sleeper& self, std::unique_lock<std::mutex>& lock, Deadl
 template <class Predicate>
 Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place place, const void* self) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     std::unique_lock lock{bucket.mutex};
     if (!may_sleep()) return Result::unwanted;
 
@@ -139,8 +153,25 @@ Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place 
     return sleeper.result;
 }
 
+template <class Function>
+Result sleep_after(const void* address, Deadline deadline, Function once_listed, const void* self) {
+    Bucket& bucket = bucket_of(address);
+    Sleeper sleeper{address, self};
+    {
+        const std::scoped_lock lock{bucket.mutex};
+        bucket.add(sleeper, Place::last);
+    }
+    sync_point();
+    once_listed();
+    sync_point();
+    std::unique_lock lock{bucket.mutex};
+    if (!wait_picked(sleeper, lock, deadline)) bucket.remove(sleeper);
+    return sleeper.result;
+}
+
 inline std::size_t wake(const void* address, std::size_t limit) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     const std::scoped_lock lock{bucket.mutex};
     return bucket.pick_oldest(address, limit);
 }
@@ -150,14 +181,26 @@ inline std::size_t wake_all(const void* address) { return wake(address, SIZE_MAX
 template <class Function>
 std::size_t wake_all(const void* address, Function before_wake) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     const std::scoped_lock lock{bucket.mutex};
     before_wake();
+    sync_point();
     return bucket.pick_oldest(address, SIZE_MAX);
+}
+
+template <class Function>
+void wake(const void* address, std::size_t limit, Function before_wake) {
+    Bucket& bucket = bucket_of(address);
+    sync_point();
+    const std::scoped_lock lock{bucket.mutex};
+    const Result result = before_wake(bucket.count(address, limit == SIZE_MAX ? limit : limit + 1));
+    if (result != Result::unwanted) bucket.pick_oldest(address, limit, result);
 }
 
 template <class Function>
 void wake_one(const void* address, Function before_wake) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     const std::scoped_lock lock{bucket.mutex};
     Sleeper* const sleeper = Bucket::find(bucket.oldest, address);
     Sleepers sleepers = Sleepers::none;
@@ -169,6 +212,7 @@ void wake_one(const void* address, Function before_wake) {
 
 inline void interrupt(const void* address, const void* self) {
     Bucket& bucket = bucket_of(address);
+    sync_point();
     const std::scoped_lock lock{bucket.mutex};
     Sleeper* sleeper = Bucket::find(bucket.oldest, address);
     while (sleeper != nullptr && sleeper->self != self) sleeper = Bucket::find(sleeper->next, address);
@@ -178,11 +222,7 @@ inline void interrupt(const void* address, const void* self) {
 inline std::size_t waiting(const void* address) {
     Bucket& bucket = bucket_of(address);
     const std::scoped_lock lock{bucket.mutex};
-    std::size_t count = 0;
-    for (Sleeper* sleeper = Bucket::find(bucket.oldest, address); sleeper != nullptr;
-         sleeper = Bucket::find(sleeper->next, address))
-        ++count;
-    return count;
+    return bucket.count(address, SIZE_MAX);
 }
 
 inline void reset_after_fork() noexcept {
@@ -212,12 +252,22 @@ inline Sleeper* Bucket::find(Sleeper* from, const void* address) noexcept {
     return from;
 }
 
-inline std::size_t Bucket::pick_oldest(const void* address, std::size_t limit) noexcept {
+inline std::size_t Bucket::count(const void* address, std::size_t enough) const noexcept {
+    std::size_t count = 0;
+    Sleeper* sleeper = find(oldest, address);
+    while (sleeper != nullptr && count < enough) {
+        ++count;
+        sleeper = find(sleeper->next, address);
+    }
+    return count;
+}
+
+inline std::size_t Bucket::pick_oldest(const void* address, std::size_t limit, Result result) noexcept {
     std::size_t picked = 0;
     Sleeper* sleeper = find(oldest, address);
     while (sleeper != nullptr && picked < limit) {
         Sleeper* const next = find(sleeper->next, address);
-        pick(*sleeper, Result::woken);
+        pick(*sleeper, result);
         sleeper = next;
         ++picked;
     }

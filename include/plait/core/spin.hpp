@@ -13,17 +13,15 @@ inline bool spinning_helps() noexcept {
     return several_processors;
 }
 
-/// Looks again and again for a short while, about as long as waking a thread takes, whether `done()`; returns whether
-/// it was. Where that has led to nothing lately it gives up sooner.
-template <class Predicate>
-bool spin_until(Predicate done) {
-    constexpr unsigned most = 512;
-    constexpr unsigned try_again = 32;  // one spin of so many is a full one, though the last ones failed
+/// Looks `most` times whether `done()`, with a `pause()` after each look; returns whether it was. Where that has led to
+/// nothing lately it gives up sooner.
+template <unsigned most, class Predicate, class Pause>
+bool look_until(Predicate done, Pause pause) {
+    constexpr unsigned try_again = 32;  // of so many searches one looks as often as it may, though the last ones failed
     // One for each thread and each kind of wait: what one of them learns says little about another.
     static constinit thread_local unsigned budget = most;
     static constinit thread_local unsigned failures = 0;
 
-    if (!spinning_helps()) return false;
     if (failures != 0 && failures % try_again == 0) budget = most;
     for (unsigned i = 0; i < budget; ++i) {
         if (done()) {
@@ -31,11 +29,24 @@ bool spin_until(Predicate done) {
             budget = most;
             return true;
         }
-        relax_processor();
+        pause();
     }
     ++failures;
     budget = budget / 2 + 1;
     return false;
+}
+
+/// Looks again and again for a short while, about as long as waking a thread takes, whether `done()`; returns whether
+/// it was. Where that has led to nothing lately it gives up sooner.
+template <unsigned most = 512, class Predicate>
+bool spin_until(Predicate done) {
+    return spinning_helps() && look_until<most>(done, [] { relax_processor(); });
+}
+
+/// The same, but lets others have the processor between two looks: for what takes others that are ready to run.
+template <class Predicate>
+bool yield_until(Predicate done) {
+    return look_until<16>(done, [] { std::this_thread::yield(); });
 }
 
 }  // namespace plait::inline PLAIT_ABI::detail

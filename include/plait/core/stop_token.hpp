@@ -42,6 +42,7 @@ public:
 
     /// Runs the callbacks, one after the other, outside the mutex. False where somebody stopped it before.
     bool request_stop() noexcept {
+        sync_point();
         std::unique_lock lock{mutex_};
         if (stop_requested()) return false;
         // Release pairs with the acquire in stop_requested: who sees the stop sees what led to it.
@@ -52,9 +53,12 @@ public:
             unlink(*callback);
             running_.store(callback, std::memory_order_relaxed);
             lock.unlock();
+            sync_point();
             callback->invoke();
+            sync_point();
             // Release pairs with the acquire in remove: who sees the end sees what the callback did.
             running_.store(nullptr, std::memory_order_release);
+            sync_point();
             parking::wake_all(this);
             lock.lock();
         }
@@ -63,6 +67,7 @@ public:
 
     /// Links `callback`, or returns false where the stop has been requested: the caller runs it.
     bool add(StopCallbackBase& callback) noexcept {
+        sync_point();
         const std::scoped_lock lock{mutex_};
         if (stop_requested()) return false;
         callback.next_ = first_;
@@ -78,6 +83,7 @@ public:
         if (callback.linked_) return unlink(callback);
         if (stopper_ == std::this_thread::get_id()) return;
         lock.unlock();
+        sync_point();
         const auto still_running = [&] { return running_.load(std::memory_order_acquire) == &callback; };
         while (still_running()) parking::sleep(this, Deadline::never(), still_running);
     }
@@ -183,11 +189,26 @@ namespace detail::parking {
 
 /// As the sleep above; ends also, as `interrupted` or `unwanted`, when a stop is requested.
 template <class Predicate>
-Result sleep(const void* address, Deadline deadline, const StopToken& token, Predicate may_sleep) {
+Result sleep(const void* address, Deadline deadline, const StopToken& token, Predicate may_sleep,
+             Place place = Place::last) {
     const char self{};  // its address names this sleep
     const StopCallback wake{token, [address, &self] { interrupt(address, &self); }};
     // A stop that comes before the question is seen by it; a later one finds the sleeper.
-    return sleep(address, deadline, [&] { return !token.stop_requested() && may_sleep(); }, Place::last, &self);
+    return sleep(address, deadline, [&] { return !token.stop_requested() && may_sleep(); }, place, &self);
+}
+
+/// As the sleep_after of parking.hpp; ends also, as `interrupted`, when a stop is requested.
+template <class Function>
+Result sleep_after(const void* address, Deadline deadline, const StopToken& token, Function once_listed) {
+    const char self{};  // its address names this sleep
+    const auto interrupt_self = [address, &self] { interrupt(address, &self); };
+    const StopCallback wake{token, interrupt_self};
+    const auto look_for_stop = [&] {
+        once_listed();
+        // The callback finds the sleeper, unless it was called before that was listed.
+        if (token.stop_requested()) interrupt_self();
+    };
+    return sleep_after(address, deadline, look_for_stop, &self);
 }
 
 }  // namespace detail::parking

@@ -30,6 +30,8 @@ void remember_main_thread() noexcept;
 
 /// From now on the child of each fork calls `function` first of all; nothing where there is no fork.
 void call_in_forked_children(void (*function)());
+/// The same of three: each fork calls `before` in the thread that forks, and then one of the others.
+void call_around_forks(void (*before)(), void (*in_parent)(), void (*in_child)());
 
 /// How many processors this program may use: of its affinity mask and, on Linux, its control group's quota; at least 1.
 [[nodiscard]] unsigned usable_processors();

@@ -39,7 +39,10 @@ public:
 
     /// Releases every waiting thread, also those that a `clear` right after would otherwise catch again.
     void set();
-    void clear() noexcept { word_.fetch_and(~set_bit, std::memory_order_relaxed); }
+    void clear() noexcept {
+        detail::sync_point();
+        word_.fetch_and(~set_bit, std::memory_order_relaxed);
+    }
     bool is_set() const noexcept { return (word_.load(std::memory_order_acquire) & set_bit) != 0; }
 
     void wait() {
@@ -75,6 +78,7 @@ private:
 inline void Event::set() {
     std::uint32_t word = word_.load(std::memory_order_relaxed);
     const auto try_to_set = [&] {
+        detail::sync_point();
         // Release pairs with the acquire of is_set and wait_until.
         return word_.compare_exchange_weak(word, (word & ~(set_bit | sleepers_bit)) + one_set + set_bit,
                                            std::memory_order_release, std::memory_order_relaxed);
@@ -100,6 +104,7 @@ inline bool Event::wait_until(detail::Deadline deadline, const StopToken* stop) 
     word = word_.load(std::memory_order_acquire);
     while ((word & sleepers_bit) == 0) {
         if (sets(word) != sets_before) return true;
+        detail::sync_point();
         if (word_.compare_exchange_weak(word, word | sleepers_bit, std::memory_order_acquire)) break;
     }
     // From here to the next set sleepers_bit stays, and the set changes the count.

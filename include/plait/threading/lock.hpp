@@ -98,6 +98,7 @@ private:
 
     // Acquire here and below pairs with the release in `release`.
     bool take_if_free(std::uintptr_t key) noexcept {
+        detail::sync_point();
         std::uintptr_t word = 0;
         return word_.compare_exchange_strong(word, key, std::memory_order_acquire, std::memory_order_relaxed);
     }
@@ -116,6 +117,7 @@ inline bool Lock::acquire(Timeout timeout) {
 inline bool Lock::try_acquire() noexcept {
     std::uintptr_t word = 0;
     do {
+        detail::sync_point();
         if (word_.compare_exchange_weak(word, word | detail::thread_key(), std::memory_order_acquire,
                                         std::memory_order_relaxed))
             return true;
@@ -126,6 +128,7 @@ inline bool Lock::try_acquire() noexcept {
 inline void Lock::release() {
     const std::uintptr_t key = detail::thread_key();
     std::uintptr_t word = key;
+    detail::sync_point();
     // Once the word says that it is free this object may be gone: nothing below touches it after that.
     if (word_.compare_exchange_strong(word, 0, std::memory_order_release, std::memory_order_relaxed)) return;
     if (owner(word) != key)
@@ -135,6 +138,7 @@ inline void Lock::release() {
         const std::uintptr_t bit = sleepers == Sleepers::several ? sleepers_bit : 0;
         const bool hand_over =
             sleepers != Sleepers::none && (word_.load(std::memory_order_relaxed) & impatient_bit) != 0;
+        detail::sync_point();
         // A bit that is set in this moment may be lost: who set it looks again before it sleeps.
         word_.store(bit | (hand_over ? in_transit : 0), std::memory_order_release);
         return hand_over ? detail::parking::Result::handed_over : detail::parking::Result::woken;
@@ -157,6 +161,7 @@ inline bool Lock::acquire_slowly(detail::Deadline deadline) {
             if (try_acquire()) return true;
             continue;
         }
+        detail::sync_point();
         if ((word & bits) != bits &&
             !word_.compare_exchange_weak(word, word | bits, std::memory_order_relaxed, std::memory_order_relaxed))
             continue;
@@ -169,6 +174,7 @@ inline bool Lock::acquire_slowly(detail::Deadline deadline) {
             case Result::timed_out:
                 return false;
             case Result::handed_over:
+                detail::sync_point();
                 // Others may set bits meanwhile: only the owner's part is exchanged.
                 word_.fetch_add(key - in_transit, std::memory_order_acquire);
                 return true;

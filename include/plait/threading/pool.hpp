@@ -7,8 +7,10 @@
 #include <plait/os/thread.hpp>
 #include <plait/threading/detail/bound_call.hpp>
 #include <plait/threading/detail/bulk.hpp>
+#include <plait/threading/detail/fork_join.hpp>
 #include <plait/threading/detail/pool_core.hpp>
 #include <plait/threading/detail/pool_task.hpp>
+#include <plait/threading/imap.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -100,6 +102,14 @@ public:
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...).get();
     }
 
+    /// Has it called, and lets nobody know when: what it returns is dropped, and what it throws is reported
+    /// (`set_unraisable_hook`). The quickest way for calls that tell of their ends themselves.
+    template <class F, class... Args>
+        requires detail::CallableLater<F, Args...>
+    void post(F&& f, Args&&... args) {
+        detail::post_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
+    }
+
     /// Calls `f` with each item of `range`, several at once, and gives the results in the items' order; nothing where
     /// they are void. `f` is shared by the threads and must bear it.
     ///
@@ -128,6 +138,20 @@ public:
                          detail::items_of<detail::Lifetime::of_call>(range), chunk);
     }
 
+    /// Returns at once a range of what `map` gives, in the items' order, each as soon as it is there. The items are
+    /// copied; `chunk` of them at a time are taken up.
+    ///
+    /// Where the range throws while it is read, its error comes after the results of the items before.
+    template <class F, detail::Iterable Range>
+    auto imap(F&& f, Range&& range, std::size_t chunk = 1) {
+        return start_imap(std::forward<F>(f), range, chunk, detail::Order::of_items);
+    }
+    /// The same, in the order in which they come.
+    template <class F, detail::Iterable Range>
+    auto imap_unordered(F&& f, Range&& range, std::size_t chunk = 1) {
+        return start_imap(std::forward<F>(f), range, chunk, detail::Order::of_completion);
+    }
+
     /// Calls `f(i)` for each i from `first` up to but not `last`, several at once; errors as of `map`.
     template <std::integral First, std::integral Last, class F>
     void parallel_for(First first, Last last, F&& f, std::size_t chunk = 0) {
@@ -138,6 +162,26 @@ public:
         // Without a sign: the difference may be more than an Integer holds.
         const auto count = static_cast<std::uintmax_t>(to) - static_cast<std::uintmax_t>(from);
         run_all(call, detail::Indices<Integer>{from, from < to ? static_cast<std::size_t>(count) : 0}, chunk);
+    }
+
+    /// Calls all of `f...`, several at once, and returns when all have ended: fork and join, for what divides and conquers.
+    /// Then throws the first error in their order.
+    ///
+    ///     long sum(std::span<const long> part) {
+    ///         if (part.size() < 1000) return std::accumulate(part.begin(), part.end(), 0L);
+    ///         long left = 0;
+    ///         long right = 0;
+    ///         pool.parallel_invoke([&] { left = sum(part.first(part.size() / 2)); },
+    ///                              [&] { right = sum(part.subspan(part.size() / 2)); });
+    ///         return left + right;
+    ///     }
+    ///
+    /// Called in a call of this pool it allocates nothing and costs some ten nanoseconds for each of `f...`; that call
+    /// may also go on with it after `close`.
+    template <class... F>
+        requires(sizeof...(F) > 0 && (std::is_invocable_v<F&> && ...))
+    void parallel_invoke(F&&... f) {
+        detail::invoke_all(core(), f...);
     }
 
     /// Takes no more calls; those made are run. Any number of times.
@@ -173,6 +217,24 @@ private:
     template <class F, class Items>
     auto run_all(F& f, Items items, std::size_t chunk) {
         return start_all(f, std::move(items), chunk).get();
+    }
+
+    template <class F, class Range>
+    auto start_imap(F&& f, Range& range, std::size_t chunk, detail::Order order) {
+        using Items = detail::OwnItems<std::iter_value_t<decltype(std::ranges::begin(range))>>;
+        using Callable = std::decay_t<F>;
+        using R = std::remove_cvref_t<decltype(std::declval<Callable&>()(std::declval<Items&>()[0]))>;
+        std::exception_ptr range_error;
+        Items items;
+        try {
+            items.append(std::ranges::begin(range), std::ranges::end(range));
+        } catch (...) {
+            range_error = std::current_exception();
+        }
+        auto state = std::make_shared<detail::ImapStateOf<R, Callable, Items>>(core(), order, chunk, std::forward<F>(f),
+                                                                               std::move(items));
+        state->submit();
+        return Imap<R>{std::move(state), std::move(range_error)};
     }
 
     std::shared_ptr<detail::PoolCore> core_;

@@ -63,6 +63,19 @@ public:
     void unlock() { release(); }
 
 private:
+    friend class Condition;  // which gives it up for a wait, however often it is held
+
+    /// For the owner: makes it free; returns how often it was held.
+    std::size_t release_all() {
+        const std::size_t depth = depth_;
+        depth_ = 0;
+        lock_.release();
+        return depth;
+    }
+    void acquire_again(std::size_t depth) {
+        lock_.acquire();
+        depth_ = depth;
+    }
     bool count(bool acquired) noexcept {
         if (acquired) ++depth_;
         return acquired;

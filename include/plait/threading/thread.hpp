@@ -74,12 +74,23 @@ struct ThreadState : ThreadRecord {
     std::unique_ptr<ThreadTarget> target;  // the Thread's until it is started, then the thread's
     StopSource stop;
     std::exception_ptr exception;  // the thread's until `ended`, then nobody writes it
-    std::mutex join_mutex;         // guards `handle`
+    std::mutex join_mutex;         // guards `handle`; held by who waits for the thread's end without a limit
     std::thread handle;
-    std::int64_t process = 0;  // whose thread it is, not that of a fork's child; written before the thread begins
+    std::uint32_t generation = 0;  // the registry's when it was started: a child of a fork has another
 };
 
+/// Throws: as Thread::start.
+void start_thread(const std::shared_ptr<ThreadState>& state);
+
+/// Waits for the very end of a thread that was started, or lets it run on alone.
+enum class Ending { join, detach };
+void end_thread(ThreadState& state, Ending how);
+
+/// Calls `function()`; what leaves it is put into `kept`, and then told to the hook.
 /// Not noexcept: what unwinds the stack for pthread_exit may leave it.
+template <class Function>
+void call_reported(std::exception_ptr& kept, Function function);
+
 void run_thread(const std::shared_ptr<ThreadState>& state);
 
 }  // namespace detail
@@ -141,7 +152,7 @@ public:
     /// it can be tried again.
     void start();
     /// Waits for its end. Throws: UsageError before `start`, and in the thread itself.
-    void join() { static_cast<void>(join(Timeout::never())); }
+    void join();
     /// Waits for `timeout` at most; returns whether it has ended.
     [[nodiscard]] bool join(Timeout timeout);
 
@@ -174,63 +185,80 @@ private:
         if (!state_) throw UsageError("this Thread was moved from: use the one that it was moved to");
         return *state_;
     }
+    /// The state of a thread that the calling one may join.
+    [[nodiscard]] detail::ThreadState& joinable_state() const;
     void end() noexcept;
-    /// Waits for the last steps of a thread that has ended, or lets them be.
-    static void close(detail::ThreadState& state, bool detach);
 
     std::shared_ptr<detail::ThreadState> state_;
 };
 
 inline void Thread::start() {
-    detail::ThreadState& state = this->state();
-    const std::scoped_lock lock{state.join_mutex};
-    if (state.ident.load(std::memory_order_relaxed) != 0)
-        throw UsageError("a Thread can be started once: make another one");
-    auto& registry = detail::ThreadRegistry::instance();
-    state.process = os::current_process_id();
-    registry.add(state_);
-    try {
-        state.handle = std::thread{[kept = state_] { detail::run_thread(kept); }};
-    } catch (...) {
-        registry.remove(state);
-        state.ident.store(0, std::memory_order_relaxed);
-        throw;
-    }
+    static_cast<void>(state());
+    detail::start_thread(state_);
 }
 
-inline bool Thread::join(Timeout timeout) {
+inline detail::ThreadState& Thread::joinable_state() const {
     detail::ThreadState& state = this->state();
     if (state.ident.load(std::memory_order_relaxed) == 0)
         throw UsageError("join of a Thread that was not started: call start() first");
     if (is_own(state)) throw UsageError("a thread that joins itself would wait for ever: let another thread join it");
-    if (!state.ended.wait(timeout)) return false;
-    close(state, false);
+    return state;
+}
+
+inline void Thread::join() { detail::end_thread(joinable_state(), detail::Ending::join); }
+
+inline bool Thread::join(Timeout timeout) {
+    detail::ThreadState& state = joinable_state();
+    if (!timeout.is_never() && !state.ended.wait(timeout)) return false;
+    detail::end_thread(state, detail::Ending::join);
     return true;
 }
 
 inline void Thread::end() noexcept {
     detail::ThreadState& state = *state_;
     if (state.ident.load(std::memory_order_relaxed) == 0) return;
-    const bool own = is_own(state);
-    if (!state.daemon && !own) state.ended.wait();
-    close(state, state.daemon || own);
+    detail::end_thread(state, state.daemon || is_own(state) ? detail::Ending::detach : detail::Ending::join);
 }
 
-inline void Thread::close(detail::ThreadState& state, bool detach) {
-    if (state.process != os::current_process_id()) {
+namespace detail {
+
+inline void start_thread(const std::shared_ptr<ThreadState>& state) {
+    const auto refuse_second = [&] {
+        if (state->ident.load(std::memory_order_relaxed) != 0)
+            throw UsageError("a Thread can be started once: make another one");
+    };
+    refuse_second();  // first without the mutex, which a join may hold for long
+    sync_point();
+    const std::scoped_lock lock{state->join_mutex};
+    refuse_second();
+    auto& registry = ThreadRegistry::instance();
+    state->generation = registry.generation();
+    registry.add(state);
+    try {
+        state->handle = std::thread{[kept = state] { run_thread(kept); }};
+    } catch (...) {
+        registry.remove(*state);
+        state->ident.store(0, std::memory_order_relaxed);
+        throw;
+    }
+}
+
+inline void end_thread(ThreadState& state, Ending how) {
+    if (state.generation != ThreadRegistry::instance().generation()) {
         // A thread of the parent, which forked: not to be touched, and another may have held the mutex.
+        if (how == Ending::join) state.ended.wait();
         ::new (static_cast<void*>(&state.handle)) std::thread;
         return;
     }
+    // Several may join: the first waits for the system's thread, once, the others for the mutex.
+    sync_point();
     const std::scoped_lock lock{state.join_mutex};
     if (!state.handle.joinable()) return;
-    if (detach)
+    if (how == Ending::detach)
         state.handle.detach();
     else
         state.handle.join();
 }
-
-namespace detail {
 
 /// Rethrows, from a handler, what is no C++ exception: the unwinding of pthread_exit, which glibc lets nobody stop.
 inline std::exception_ptr caught_exception() {
@@ -245,9 +273,27 @@ struct EndOfThread {
     ~EndOfThread() {
         // In this order: the child of a fork in between finds it among the living, or ended.
         state.ended.set();
+        sync_point();
         ThreadRegistry::instance().remove(state);
     }
 };
+
+template <class Function>
+void call_reported(std::exception_ptr& kept, Function function) {
+    try {
+        function();
+        return;
+    } catch (...) {
+        kept = caught_exception();
+    }
+    try {
+        excepthook()(current_thread(), kept);
+    } catch (...) {
+        const std::exception_ptr thrown = caught_exception();
+        report_unraisable("threading's excepthook threw, told of an exception in thread " + current_thread().name(),
+                          thrown);
+    }
+}
 
 inline void run_thread(const std::shared_ptr<ThreadState>& state) {
     // First of the thread-locals, so last to go: their destructors can still ask who they are.
@@ -256,20 +302,10 @@ inline void run_thread(const std::shared_ptr<ThreadState>& state) {
     const EndOfThread end{*state};
     os::set_thread_name(state->name);
     state->begin();
-    try {
+    call_reported(state->exception, [&] {
         const std::unique_ptr<ThreadTarget> target = std::move(state->target);
         target->run(state->stop.get_token());
-    } catch (...) {
-        state->exception = caught_exception();
-    }
-    if (state->exception) {
-        try {
-            excepthook()(current_thread(), state->exception);
-        } catch (...) {
-            const std::exception_ptr thrown = caught_exception();
-            report_unraisable("threading's excepthook threw, told of an exception in thread " + state->name, thrown);
-        }
-    }
+    });
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 
 #include <plait/core/config.hpp>
 #include <plait/core/parking.hpp>
+#include <plait/core/spin.hpp>
 #include <plait/os/thread.hpp>
 #include <plait/threading/event.hpp>
 
@@ -48,7 +49,6 @@ public:
     PLAIT_VISIBLE static ThreadRegistry& instance() {
         // Never destroyed: threads may end while static objects are being destroyed.
         static ThreadRegistry* const registry = new ThreadRegistry;
-        registry->forget_threads_of_parent();
         return *registry;
     }
 
@@ -79,6 +79,9 @@ public:
         return living_.size();
     }
 
+    /// How many forks lie between this process and the first: by it a thread of the parent is told from one of ours.
+    [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
+
     [[nodiscard]] std::string next_thread_name() {
         return "Thread-" + std::to_string(threads_.fetch_add(1, std::memory_order_relaxed) + 1);
     }
@@ -89,7 +92,10 @@ public:
 private:
     ThreadRegistry() {
         start_anew(std::make_shared<ThreadRecord>("MainThread", false));
-        os::call_in_forked_children([] { static_cast<void>(instance()); });
+        // Made now: were a thread in the midst of it when another forks, the child would wait for it for ever.
+        static_cast<void>(plait::detail::parking::buckets());
+        static_cast<void>(plait::detail::spinning_helps());
+        os::call_in_forked_children([] { instance().forget_threads_of_parent(); });
     }
 
     /// With the main thread alone.
@@ -110,7 +116,7 @@ private:
     std::uint64_t last_ident_ = 0;
     std::atomic<std::uint64_t> threads_{0};
     std::atomic<std::uint64_t> dummies_{0};
-    std::atomic<std::int64_t> process_{os::current_process_id()};
+    std::uint32_t generation_ = 0;  // written while there is one thread
 };
 
 /// The calling thread's record, until the last of its thread-locals is destroyed.
@@ -169,9 +175,7 @@ inline ThreadRegistry::RecordPointer current_record() {
 }
 
 inline void ThreadRegistry::forget_threads_of_parent() {
-    const std::int64_t process = os::current_process_id();
-    if (process_.load(std::memory_order_relaxed) == process) return;
-    process_.store(process, std::memory_order_relaxed);
+    ++generation_;
     // There is one thread now. The mutex is made anew, not destroyed, for it may be locked.
     ::new (static_cast<void*>(&mutex_)) std::mutex;
     plait::detail::parking::reset_after_fork();

@@ -138,8 +138,8 @@ TEST_CASE("when the program is killed its workers go, though a child of its own 
 
 TEST_CASE("when the maker is killed the running tasks fail, and another takes its place") {
     const int processes = GENERATE(1, 2, 8);
-    Pool pool(PoolOptions{.processes = processes,
-                          .start_method = GENERATE(StartMethod::forkserver, StartMethod::spawn)});
+    Pool pool(
+        PoolOptions{.processes = processes, .start_method = GENERATE(StartMethod::forkserver, StartMethod::spawn)});
     for (int round = 0; round < 3; ++round) {
         // Every worker runs something: a free one could begin one of the queued tasks in the moment of its death.
         std::vector<Gate> gates(static_cast<std::size_t>(processes));

@@ -3,12 +3,12 @@
 
 #include <plait/asyncio/detail/mailbox.hpp>
 #include <plait/asyncio/detail/ready_queue.hpp>
-#include <plait/asyncio/detail/timer_wheel.hpp>
 #include <plait/core/config.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/function.hpp>
 #include <plait/core/report.hpp>
 #include <plait/core/timeout.hpp>
+#include <plait/core/timer_wheel.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -34,6 +34,10 @@ struct ErrorContext {
 };
 
 namespace detail {
+
+using plait::detail::Nanoseconds;
+using plait::detail::TimerNode;
+using plait::detail::TimerWheel;
 
 class TaskBase;
 

@@ -130,10 +130,12 @@ inline void remember_main_thread() noexcept {
     remembered.process.store(current_process_id(), std::memory_order_release);
 }
 
-inline void call_in_forked_children(void (*function)()) {
+inline void call_around_forks(void (*before)(), void (*in_parent)(), void (*in_child)()) {
     // It fails for want of memory only.
-    if (::pthread_atfork(nullptr, nullptr, function) != 0) throw std::bad_alloc();
+    if (::pthread_atfork(before, in_parent, in_child) != 0) throw std::bad_alloc();
 }
+
+inline void call_in_forked_children(void (*function)()) { call_around_forks(nullptr, nullptr, function); }
 
 inline unsigned usable_processors() {
     unsigned count = detail::processors_of_affinity();

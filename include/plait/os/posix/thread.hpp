@@ -65,10 +65,12 @@ inline std::uint64_t main_thread_id() noexcept {
     return detail::remembered_main_thread().load(std::memory_order_relaxed);
 }
 
-inline void call_in_forked_children(void (*function)()) {
+inline void call_around_forks(void (*before)(), void (*in_parent)(), void (*in_child)()) {
     // It fails for want of memory only.
-    if (::pthread_atfork(nullptr, nullptr, function) != 0) throw std::bad_alloc();
+    if (::pthread_atfork(before, in_parent, in_child) != 0) throw std::bad_alloc();
 }
+
+inline void call_in_forked_children(void (*function)()) { call_around_forks(nullptr, nullptr, function); }
 
 inline unsigned usable_processors() { return static_cast<unsigned>((std::max)(::sysconf(_SC_NPROCESSORS_ONLN), 1L)); }
 

@@ -79,6 +79,7 @@ inline std::uint64_t main_thread_id() noexcept {
 }
 
 inline void call_in_forked_children(void (*)()) {}
+inline void call_around_forks(void (*)(), void (*)(), void (*)()) {}
 
 inline unsigned usable_processors() {
     unsigned long long own = 0;

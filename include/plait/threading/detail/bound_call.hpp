@@ -66,7 +66,9 @@ template <class F, class... Args>
 class BoundCall {
 public:
     template <class Callable, class... Arguments>
-    explicit BoundCall(Callable&& f, Arguments&&... args)
+    explicit BoundCall(Callable&& f,
+                       Arguments&&... args) noexcept(std::is_nothrow_constructible_v<F, Callable> &&
+                                                     (std::is_nothrow_constructible_v<Args, Arguments> && ...))
         : f_(std::forward<Callable>(f)), args_(std::forward<Arguments>(args)...) {}
 
     decltype(auto) operator()(const StopToken& stop) {
@@ -91,7 +93,7 @@ private:
     }
 
     F f_;
-    std::tuple<Args...> args_;
+    [[no_unique_address]] std::tuple<Args...> args_;
 };
 
 template <class F, class... Args>

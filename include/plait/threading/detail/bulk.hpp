@@ -6,9 +6,9 @@
 #include <plait/core/future_state.hpp>
 #include <plait/core/outcome.hpp>
 #include <plait/threading/detail/bound_call.hpp>
+#include <plait/threading/detail/inbox.hpp>
 #include <plait/threading/detail/pool_core.hpp>
 #include <plait/threading/detail/pool_task.hpp>
-#include <plait/threading/detail/task_queue.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -60,8 +60,14 @@ private:
 template <class T>
 class OwnItems {
 public:
+    OwnItems() = default;
     template <class Iterator, class Sentinel>
     OwnItems(Iterator at, Sentinel last) {
+        append(std::move(at), std::move(last));
+    }
+    /// Where reading throws, the items before it are kept.
+    template <class Iterator, class Sentinel>
+    void append(Iterator at, Sentinel last) {
         for (; at != last; ++at) items_.push_back(Item{*at});
     }
     [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
@@ -236,6 +242,7 @@ private:
     void run_share() noexcept {
         for (;;) {
             if (all_taken()) return;
+            if (pool_.terminated()) return discard_rest();
             const std::size_t first = next_.fetch_add(chunk_, std::memory_order_relaxed);
             if (first >= size_) return;
             const std::size_t last = first + (std::min)(chunk_, size_ - first);

@@ -5,23 +5,18 @@
 #include <plait/core/error.hpp>
 #include <plait/core/future.hpp>
 #include <plait/core/future_state.hpp>
+#include <plait/core/report.hpp>
 #include <plait/threading/detail/bound_call.hpp>
+#include <plait/threading/detail/inbox.hpp>
 #include <plait/threading/detail/pool_core.hpp>
-#include <plait/threading/detail/task_queue.hpp>
 
 #include <exception>
+#include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace plait::inline PLAIT_ABI::threading::detail {
-
-inline std::exception_ptr pool_terminated() noexcept {
-    try {
-        throw PoolTerminatedError("the pool was terminated before this call began: it did not run");
-    } catch (...) {
-        return std::current_exception();  // should there be no memory for it, that is the error
-    }
-}
 
 /// One call on a pool: what is queued, its callable and arguments, and its future's state, in one block.
 template <class R, class Call>
@@ -68,6 +63,53 @@ Future<CallResult<F, Args...>> submit_call(PoolCore& pool, F&& f, Args&&... args
     pool.submit(*queued);
     static_cast<void>(queued.release());
     return future;
+}
+
+/// One call whose result nobody waits for.
+template <class Call, bool in_page>
+class PostedCall final : public PoolTask {
+public:
+    template <class... Args>
+    explicit PostedCall(PoolCore& pool, Args&&... args) noexcept(std::is_nothrow_constructible_v<Call, Args...>)
+        : pool_{pool}, call_(std::forward<Args>(args)...) {}
+
+    void run() noexcept override {
+        try {
+            static_cast<void>(call_(pool_.stop_token()));
+        } catch (...) {
+            report_unraisable("a call posted to a pool failed", std::current_exception());
+        }
+    }
+    void discard() noexcept override {}
+    [[nodiscard]] bool begun() const noexcept override { return false; }
+    void release() noexcept override {
+        if constexpr (in_page) {
+            std::destroy_at(this);
+            TaskPages::deallocate(this);
+        } else {
+            delete this;
+        }
+    }
+
+private:
+    PoolCore& pool_;
+    Call call_;
+};
+
+template <class F, class... Args>
+void post_call(PoolCore& pool, F&& f, Args&&... args) {
+    using Call = BoundCallOf<F, Args...>;
+    using InPage = PostedCall<Call, true>;
+    // What is copied as bytes is: no code of the user's runs.
+    if constexpr (TaskPages::suits<InPage> && std::is_trivially_copyable_v<std::decay_t<F>> &&
+                  (std::is_trivially_copyable_v<std::decay_t<Args>> && ...)) {
+        const Worker* const worker = Worker::current();
+        if (worker == nullptr || &worker->pool() != &pool)
+            return pool.emplace<InPage>(pool, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    auto task = std::make_unique<PostedCall<Call, false>>(pool, std::forward<F>(f), std::forward<Args>(args)...);
+    pool.submit(*task);
+    static_cast<void>(task.release());
 }
 
 }  // namespace plait::inline PLAIT_ABI::threading::detail

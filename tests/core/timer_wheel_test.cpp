@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <plait/asyncio/detail/timer_wheel.hpp>
+#include <plait/core/timer_wheel.hpp>
 
 #include "support/catch.hpp"
 
@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-using plait::asyncio::detail::Nanoseconds;
-using plait::asyncio::detail::TimerNode;
-using plait::asyncio::detail::TimerWheel;
+using plait::detail::Nanoseconds;
+using plait::detail::TimerNode;
+using plait::detail::TimerWheel;
 
 namespace {
 

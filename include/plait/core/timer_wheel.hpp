@@ -8,9 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace plait::inline PLAIT_ABI::asyncio::detail {
+namespace plait::inline PLAIT_ABI::detail {
 
-/// Nanoseconds on a loop's clock.
+/// Nanoseconds on the clock of whoever owns the timers.
 using Nanoseconds = std::int64_t;
 
 /// Something that happens at a time; linked into a TimerWheel while it is pending.
@@ -21,7 +21,7 @@ public:
 
     /// Its time has come, and it is no longer linked. May add and remove timers.
     virtual void on_time() noexcept = 0;
-    /// Its loop closes.
+    /// Whoever owns the timers goes.
     virtual void on_drop() noexcept {}
 
     [[nodiscard]] bool is_timed() const noexcept { return place_ != nowhere; }
@@ -41,7 +41,7 @@ private:
     std::uint16_t place_ = nowhere;  // the list that it is in
 };
 
-/// The pending timers of a loop: earliest first, equal ones as they were added.
+/// The pending timers of a loop or a thread: earliest first, equal ones as they were added.
 ///
 /// Adding and removing cost a few nanoseconds however many there are, and a removed one leaves nothing behind. Far
 /// timers lie in slots, 64 to a level, whose width grows by 64 from level to level. As time comes nearest, a slot is dealt
@@ -276,4 +276,4 @@ inline void TimerWheel::adopt_sorted(TimerNode* first) noexcept {
     }
 }
 
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+}  // namespace plait::inline PLAIT_ABI::detail

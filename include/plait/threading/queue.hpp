@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+#include <plait/threading/detail/basic_queue.hpp>
+#include <plait/threading/detail/fifo_items.hpp>
+
+namespace plait::inline PLAIT_ABI::threading {
+
+/// A row of items that some threads put in at one end and others take out at the other, waiting where they must.
+///
+/// Python: queue.Queue. For the newest first use LifoQueue, for the least first PriorityQueue; SimpleQueue has fewer words.
+///
+///     Queue<int> jobs(10);
+///     Thread worker([&] {
+///         for (int job : jobs) {      // until the shutdown
+///             work(job);
+///             jobs.task_done();
+///         }
+///     });
+///     worker.start();
+///     for (int job = 0; job < 100; ++job) jobs.put(job);
+///     jobs.join();
+///     jobs.shutdown();
+///
+/// Words: put, put_nowait, get, get_nowait, begin, task_done, join, shutdown, is_shutdown, qsize, empty, full, maxsize,
+/// waiting. A `put` or `get` that is given a timeout or a StopToken throws QueueFull or QueueEmpty when that ends it.
+/// Order: what a thread did before `put` is visible to who gets the item.
+/// Threads: every member from any thread. Items are moved in and out while other threads that put, or get, wait: a
+/// constructor that uses the queue which it goes into waits for itself.
+/// Lifetime: who got an item may destroy the queue at once, if no other thread uses it, while `put` is still returning.
+template <class T>
+class Queue final : public detail::BasicQueue<T, detail::FifoItems<T>> {
+public:
+    using detail::BasicQueue<T, detail::FifoItems<T>>::BasicQueue;
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading
