@@ -165,9 +165,7 @@ template <std::size_t workers, std::size_t asleep>
 struct Sleep : Base {
     static constexpr std::size_t threads = 1 + workers;
 
-    Sleep() : Base{2} {
-        asleep_.set((std::size_t{1} << asleep) - 1);
-    }
+    Sleep() : Base{2} { asleep_.set((std::size_t{1} << asleep) - 1); }
 
     void run(std::size_t thread) {
         if (thread == 1) {
@@ -219,11 +217,14 @@ private:
 };
 
 const char* const load_buffering =
-    "the owner overwrites a slot only after it has seen `begin_` beyond it: only a load that reads what is written later, "
+    "the owner overwrites a slot only after it has seen `begin_` beyond it: only a load that reads what is written "
+    "later, "
     "which the model has not, would tell";
 const char* const exchange_decides =
-    "that one exchange of a place succeeds is the exchange's, whatever its order; what was put comes with `end_`, and that "
-    "`begin_` and `end_` are read in an order that fits is their loads'. The release pairs with the acquire in put, see "
+    "that one exchange of a place succeeds is the exchange's, whatever its order; what was put comes with `end_`, and "
+    "that "
+    "`begin_` and `end_` are read in an order that fits is their loads'. The release pairs with the acquire in put, "
+    "see "
     "there; the rest costs nothing where an exchange is a locked instruction";
 const char* const old_begin = "an old `begin_` only makes the deque seem to have something";
 const char* const too_many = "who counts a sleeper too many looks for one in vain";
@@ -271,7 +272,6 @@ const std::map<std::string, const char*> harmless_in_sleep{
 }  // namespace deque_models
 
 using namespace deque_models;
-
 
 namespace {
 

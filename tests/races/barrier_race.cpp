@@ -35,8 +35,7 @@ TEST_CASE("a reset that meets the last arrival lets all pass, or none") {
             return broken[0] < 2 && broken[1] < 2 && index[0] + index[1] == 1 && barrier.n_waiting() == 0 &&
                    !barrier.broken();
         },
-        [&] { pass(0); },
-        [&] { pass(1); },  //
+        [&] { pass(0); }, [&] { pass(1); },  //
         [&] {
             // Most often one has arrived by then.
             for (int i = 0; i < 20 && barrier.n_waiting() == 0; ++i) std::this_thread::yield();

@@ -38,8 +38,7 @@ TEST_CASE("a result reaches who waits for it, who gives up or not, and each call
             renew();
             return fine;
         },
-        [&] { promise->set_value(42); },
-        [&] { got = future->wait(patience) && future->get() == 42; },
+        [&] { promise->set_value(42); }, [&] { got = future->wait(patience) && future->get() == 42; },
         [&] {
             future->add_done_callback([&](const Future<int>&) { ++callbacks; });
             if (future->wait(random_time(20us))) wrong = future->get() != 42;

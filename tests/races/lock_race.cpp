@@ -28,7 +28,8 @@ TEST_CASE("one thread at a time holds a lock, and who waits for it gets it, whoe
     Race race{"lock: two that wait and one that gives up", 30'000};
     const auto failure = race.run(
         [&] {
-            const bool fine = overlaps == 0 && acquired[0] == 2 && acquired[1] == 2 && !lock.locked() && lock.waiting() == 0;
+            const bool fine =
+                overlaps == 0 && acquired[0] == 2 && acquired[1] == 2 && !lock.locked() && lock.waiting() == 0;
             for (int& count : acquired) count = 0;
             return fine;
         },

@@ -96,7 +96,6 @@ TEST_CASE("no worker sleeps beside a call: each is answered, whoever searches or
         }
     };
     Race race{"pool: submit against sleep", 5'000};
-    const auto failure =
-        race.run([&] { return fine[0] && fine[1]; }, [&] { submit(0); }, [&] { submit(1); });
+    const auto failure = race.run([&] { return fine[0] && fine[1]; }, [&] { submit(0); }, [&] { submit(1); });
     CHECK(failure == "");
 }

@@ -80,11 +80,7 @@ TEST_CASE("an item is put and got once, or its put throws, whenever the queue is
             traffic.renew();
             return fine;
         },
-        [&] { traffic.put_three(1, put); },
-        [&] { traffic.get_all(got); },
-        [&] {
-            traffic.queue->shutdown();
-        });
+        [&] { traffic.put_three(1, put); }, [&] { traffic.get_all(got); }, [&] { traffic.queue->shutdown(); });
     CHECK(failure == "");
 }
 
@@ -99,8 +95,8 @@ TEST_CASE("two that put and two that get share the items, whenever the queue is 
             traffic.renew();
             return fine;
         },
-        [&] { traffic.put_three(1, put[0]); }, [&] { traffic.put_three(11, put[1]); },
-        [&] { traffic.get_all(got[0]); }, [&] { traffic.get_all(got[1]); }, [&] { traffic.queue->shutdown(); });
+        [&] { traffic.put_three(1, put[0]); }, [&] { traffic.put_three(11, put[1]); }, [&] { traffic.get_all(got[0]); },
+        [&] { traffic.get_all(got[1]); }, [&] { traffic.queue->shutdown(); });
     CHECK(failure == "");
 }
 
@@ -131,9 +127,7 @@ TEST_CASE("a put that gives up keeps its item, and room that is made reaches one
             if (put) got[1] = queue.get(0s);
             return got[0] + got[1] == 1 + (put ? tried : 0) && queue.empty() && queue.waiting() == 0;
         },
-        [&] {
-            queue.put(1, patience);
-        },
+        [&] { queue.put(1, patience); },
         [&] {
             tried = 2;
             put = true;

@@ -44,9 +44,9 @@ TEST_CASE("several permits released at once reach as many who wait") {
     Semaphore semaphore{0};
     bool reached[2] = {};
     Race race{"semaphore: release of two against two that wait", 20'000};
-    const auto failure = race.run(
-        [&] { return reached[0] && reached[1] && semaphore.value() == 0 && semaphore.waiting() == 0; },
-        [&] { semaphore.release(2); },  //
-        [&] { reached[0] = semaphore.acquire(patience); }, [&] { reached[1] = semaphore.acquire(patience); });
+    const auto failure =
+        race.run([&] { return reached[0] && reached[1] && semaphore.value() == 0 && semaphore.waiting() == 0; },
+                 [&] { semaphore.release(2); },  //
+                 [&] { reached[0] = semaphore.acquire(patience); }, [&] { reached[1] = semaphore.acquire(patience); });
     CHECK(failure == "");
 }

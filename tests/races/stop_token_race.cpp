@@ -29,8 +29,7 @@ TEST_CASE("a stop ends the wait that was given its token, and no callback runs o
             source.emplace();
             return fine;
         },
-        [&] { stopped = source->request_stop(); },
-        [&] { set = event.wait(patience, source->get_token()); },
+        [&] { stopped = source->request_stop(); }, [&] { set = event.wait(patience, source->get_token()); },
         [&] {
             std::atomic<int> runs{0};
             {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <optional>
+#include <thread>
 
 using namespace std::chrono_literals;
 using plait::threading::Timer;
@@ -18,23 +19,26 @@ TEST_CASE("a timer that is cancelled when its time comes has fired, or never doe
     std::optional<Timer> timer;
     std::atomic<int> fired{0};
     std::atomic<bool> started{false};
+    bool cancels = false;
     bool cancelled[2] = {};
     bool ended = false;
     const auto cancel = [&](int self) {
         while (!started) std::this_thread::yield();
-        cancelled[self] = timer->cancel();
+        for (auto steps = support::random_below(100); steps > 0; --steps) plait::detail::sync_point();
+        cancelled[self] = cancels && timer->cancel();
     };
     const auto renew = [&] {
         started = false;
         fired = 0;
+        cancels = support::random_below(4) != 0;  // else it must fire
         timer.emplace(random_time(40us), [&] { ++fired; });
     };
-    support::begin_round(0, 0);
     renew();
-    Race race{"timer: cancel against fire", 2'000};
+    Race race{"timer: cancel against fire", 5'000};
     const auto failure = race.run(
         [&] {
-            const bool fine = ended && cancelled[0] == cancelled[1] && fired == (cancelled[0] ? 0 : 1) && timer->finished();
+            const bool fine =
+                ended && cancelled[0] == cancelled[1] && fired == (cancelled[0] ? 0 : 1) && timer->finished();
             renew();
             return fine;
         },

@@ -51,7 +51,8 @@ inline constexpr std::chrono::seconds patience{10};
 class Race {
 public:
     Race(std::string_view name, std::uint64_t rounds)
-        : name_{name}, rounds_{from_environment("PLAIT_RACE_ROUNDS", rounds / slowness)},
+        : name_{name},
+          rounds_{from_environment("PLAIT_RACE_ROUNDS", rounds / slowness)},
           seed_{from_environment("PLAIT_RACE_SEED", new_seed())} {}
 
     /// Calls `check()` after each round, in which the `runners` ran against each other, until it returns false. Returns
@@ -85,8 +86,8 @@ public:
         for (std::thread& thread : threads) thread.join();
         end_delays();
         if (!failure.empty()) failure += std::to_string(round);
-        std::cout << "race: " << name_ << ": " << (std::min)(round, rounds_) << " rounds, PLAIT_RACE_SEED=" << seed_ << ' '
-                  << failure << std::endl;
+        std::cout << "race: " << name_ << ": " << (std::min)(round, rounds_) << " rounds, PLAIT_RACE_SEED=" << seed_
+                  << ' ' << failure << std::endl;
         return failure;
     }
 

@@ -55,20 +55,24 @@ TEST_CASE("an RLock is acquired a million times") {
     CHECK_FALSE(lock.locked());
 }
 
-TEST_CASE("only the owner releases, and misuse changes nothing") {
+TEST_CASE("only the owner releases, however often it holds it, and misuse changes nothing") {
     RLock lock;
     CHECK_THROWS_AS(lock.release(), UsageError);
-    lock.acquire();
-    bool refused = false;
-    std::thread stranger{[&] {
-        try {
-            lock.release();
-        } catch (const UsageError&) {
-            refused = true;
-        }
-    }};
-    stranger.join();
-    CHECK(refused);
+    for (int held = 1; held <= 2; ++held) {
+        lock.acquire();
+        bool refused = false;
+        std::thread stranger{[&] {
+            try {
+                lock.release();
+            } catch (const UsageError&) {
+                refused = true;
+            }
+        }};
+        stranger.join();
+        CHECK(refused);
+        CHECK(lock.owned());
+    }
+    lock.release();
     CHECK(lock.owned());
     lock.release();
     CHECK_THROWS_AS(lock.release(), UsageError);

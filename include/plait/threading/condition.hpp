@@ -165,7 +165,7 @@ inline bool Condition::wait_until(detail::Deadline deadline, const StopToken* st
     if (lock_ != nullptr)
         lock_->acquire();
     else
-        rlock_->acquire_again(depth);
+        rlock_->restore(depth);
     return result == Result::woken;
 }
 

@@ -26,8 +26,9 @@ namespace plait::inline PLAIT_ABI::threading {
 /// Words: put, put_nowait, get, get_nowait, begin, task_done, join, shutdown, is_shutdown, qsize, empty, full, maxsize,
 /// waiting. A `put` or `get` that is given a timeout or a StopToken throws QueueFull or QueueEmpty when that ends it.
 /// Order: what a thread did before `put` is visible to who gets the item.
-/// Threads: every member from any thread. Items are moved in and out while other threads that put, or get, wait: a
-/// constructor that uses the queue which it goes into waits for itself.
+/// Threads: every member from any thread; not from a signal handler. Items are made and moved while others that put, or
+/// get, wait: an item's constructor may not use the queue which it goes into. Its destructor may; only, in a bounded
+/// queue, a `put` there could wait for itself.
 /// Lifetime: who got an item may destroy the queue at once, if no other thread uses it, while `put` is still returning.
 template <class T>
 class Queue final : public detail::BasicQueue<T, detail::FifoItems<T>> {

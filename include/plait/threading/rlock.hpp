@@ -6,6 +6,7 @@
 #include <plait/core/timeout.hpp>
 #include <plait/threading/lock.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 
@@ -28,18 +29,18 @@ public:
     RLock& operator=(const RLock&) = delete;
 
     void acquire() {
-        if (!lock_.owned()) lock_.acquire();
-        ++depth_;
+        if (!acquire_again()) lock_.acquire();
     }
     /// Waits for `timeout` at most; returns whether this thread holds it once more.
-    [[nodiscard]] bool acquire(Timeout timeout) { return count(lock_.owned() || lock_.acquire(timeout)); }
-    [[nodiscard]] bool try_acquire() noexcept { return count(lock_.owned() || lock_.try_acquire()); }
+    [[nodiscard]] bool acquire(Timeout timeout) { return acquire_again() || lock_.acquire(timeout); }
+    [[nodiscard]] bool try_acquire() noexcept { return acquire_again() || lock_.try_acquire(); }
     /// Throws: UsageError, changing nothing, where it is not this thread's.
     void release() {
-        if (!lock_.owned())
-            throw UsageError(
-                "release of an RLock that this thread does not hold: only the thread that acquired it may");
-        if (--depth_ == 0) lock_.release();
+        const std::size_t again = again_.load(std::memory_order_relaxed);
+        if (again == 0 || !lock_.owned())
+            lock_.release();  // throws where it is not this thread's
+        else
+            again_.store(again - 1, std::memory_order_relaxed);
     }
 
     /// Whether any thread holds it now.
@@ -65,24 +66,28 @@ public:
 private:
     friend class Condition;  // which gives it up for a wait, however often it is held
 
-    /// For the owner: makes it free; returns how often it was held.
+    /// For the owner: makes it free. What it returns is for `restore`.
     std::size_t release_all() {
-        const std::size_t depth = depth_;
-        depth_ = 0;
+        const std::size_t again = again_.load(std::memory_order_relaxed);
+        again_.store(0, std::memory_order_relaxed);
         lock_.release();
-        return depth;
+        return again;
     }
-    void acquire_again(std::size_t depth) {
+    /// Acquires it as often as it was held.
+    void restore(std::size_t again) {
         lock_.acquire();
-        depth_ = depth;
+        again_.store(again, std::memory_order_relaxed);
     }
-    bool count(bool acquired) noexcept {
-        if (acquired) ++depth_;
-        return acquired;
+    bool acquire_again() noexcept {
+        if (!lock_.owned()) return false;
+        again_.store(again_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        return true;
     }
 
     Lock lock_;
-    std::size_t depth_ = 0;  // how often the owner holds it; only the owner reads or writes it
+    // How often the owner has acquired it beyond the first time: 0 when it is free. Only the owner writes it; a thread that
+    // releases a lock of others may read it, and learns from lock_ that it was wrong.
+    std::atomic<std::size_t> again_{0};
 };
 
 }  // namespace plait::inline PLAIT_ABI::threading

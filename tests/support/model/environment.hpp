@@ -26,8 +26,8 @@ class Atomic {
     using Order = std::memory_order;
 
 public:
-    Atomic() : Atomic{T{}} {}
-    Atomic(T value) : location_{Execution::current()->add_location(bits(value))} {}  // as std::atomic: not explicit
+    constexpr Atomic() : Atomic{T{}} {}
+    constexpr Atomic(T value) : location_{Execution::current()->add_location(bits(value))} {}  // as std::atomic: not explicit
     Atomic(const Atomic&) = delete;
     Atomic& operator=(const Atomic&) = delete;
 
@@ -49,8 +49,7 @@ public:
         const auto change = [&](std::uint64_t old) { return bits(static_cast<T>(value(old) - by)); };
         return value(execution().exchange(operation(Operation::exchange, order), change, {where, "fetch_sub"}));
     }
-    bool compare_exchange_strong(T& expected, T desired, Order success, Order failure,
-                                 Where where = Where::current()) {
+    bool compare_exchange_strong(T& expected, T desired, Order success, Order failure, Where where = Where::current()) {
         Operation what = operation(Operation::compare_exchange, success);
         what.failure = failure;
         std::uint64_t old = bits(expected);
@@ -135,6 +134,9 @@ private:
 struct Environment {
     template <class T>
     using Atomic = model::Atomic<T>;
+
+    /// Of a SegmentChain: so that two items of four bytes fill a segment.
+    static constexpr std::size_t segment_bytes = 2 * sizeof(void*) + 2 * sizeof(int);
 };
 
 }  // namespace model

@@ -388,16 +388,16 @@ private:
         const Write& write = locations_[operation.location].writes[which];
         return sequentials_.fits(operation.location, SequentialOrder::place_of_read(which), before_read(write));
     }
-    std::uint64_t read(const Operation& operation, const Location& location, std::size_t which,
-                       std::memory_order order, bool and_writes = false) {
+    std::uint64_t read(const Operation& operation, const Location& location, std::size_t which, std::memory_order order,
+                       bool and_writes = false) {
         View& view = own().view;
         const Write& write = location.writes[which];
         std::uint8_t& oldest = view.oldest[operation.location];
         if (oldest < which) oldest = static_cast<std::uint8_t>(which);
         if (order == std::memory_order_seq_cst) {
             const Sequentials before = before_read(write);
-            const std::size_t place = and_writes ? SequentialOrder::place_of_write(which + 1)
-                                                 : SequentialOrder::place_of_read(which);
+            const std::size_t place =
+                and_writes ? SequentialOrder::place_of_write(which + 1) : SequentialOrder::place_of_read(which);
             acting_ = add_sequential(operation, place, before);
             view.before = before;
         }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/core/config.hpp>
+#include <plait/threading/detail/standard_atomics.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -17,7 +18,7 @@ using namespace plait::detail;
 ///
 /// It counts nothing: its user tells the taking end how many items there are, by an atomic counter that the putting end
 /// releases and the taking end acquires. By that everything here is ordered but `spare_`.
-template <class T>
+template <class T, class Environment = StandardAtomics>
 class SegmentChain {
     struct Segment;
     union Slot {
@@ -87,8 +88,7 @@ public:
     }
 
 private:
-    // Two kibibytes: making and freeing one is nothing beside the items, and an idle queue holds little.
-    static constexpr std::size_t capacity = sizeof(T) < 256 ? (2048 - 2 * sizeof(void*)) / sizeof(T) : 8;
+    static constexpr std::size_t capacity = sizeof(T) < 256 ? (Environment::segment_bytes - 2 * sizeof(void*)) / sizeof(T) : 8;
 
     struct Segment {
         Segment* next = nullptr;
@@ -122,7 +122,8 @@ private:
     }
 
     Segment* first_ = nullptr;              // written before the first item is counted, read after that
-    std::atomic<Segment*> spare_{nullptr};  // an emptied segment on its way from the taking to the putting end
+    // An emptied segment on its way from the taking to the putting end.
+    typename Environment::template Atomic<Segment*> spare_{nullptr};
 };
 
 }  // namespace plait::inline PLAIT_ABI::threading::detail

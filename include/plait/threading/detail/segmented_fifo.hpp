@@ -16,7 +16,7 @@ namespace plait::inline PLAIT_ABI::threading::detail {
 ///
 /// Neither waits for the other, and they share no cache line but that of the putting thread's counter, which the taking
 /// one reads when it has taken all that it knew of.
-template <class T>
+template <class T, class Environment = StandardAtomics>
 class SegmentedFifo {
 public:
     constexpr SegmentedFifo() noexcept = default;
@@ -55,14 +55,15 @@ public:
     [[nodiscard]] std::uint64_t taken_count() const noexcept { return taking_.count.load(std::memory_order_acquire); }
 
 private:
-    using Chain = SegmentChain<T>;
+    using Chain = SegmentChain<T, Environment>;
+    using Counter = typename Environment::template Atomic<std::uint64_t>;
 
     struct Putting {
-        std::atomic<std::uint64_t> count{0};
+        Counter count{0};
         typename Chain::PutEnd end;
     };
     struct Taking {
-        std::atomic<std::uint64_t> count{0};
+        Counter count{0};
         std::uint64_t known = 0;  // what `put_count` was when this end looked last
         typename Chain::TakeEnd end;
     };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/core/config.hpp>
+#include <plait/threading/detail/standard_atomics.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -13,12 +14,6 @@
 namespace plait::inline PLAIT_ABI::threading::detail {
 
 using namespace plait::detail;
-
-/// The atomics of a lock-free part, a parameter so that a model checker can put its own in their place.
-struct StandardAtomics {
-    template <class T>
-    using Atomic = std::atomic<T>;
-};
 
 /// Pointers in the order in which one thread, the owner, puts them: it takes the newest, any other thread the oldest.
 ///

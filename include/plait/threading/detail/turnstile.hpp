@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <thread>
 
 namespace plait::inline PLAIT_ABI::threading::detail {
 
@@ -50,16 +51,14 @@ public:
     /// Adds `steps`, releases it, and wakes the `limit` threads that have slept longest. The object is not touched after
     /// others can see the new count: they may destroy it.
     void advance(std::uint64_t steps = 1, std::size_t limit = 1) noexcept {
-        const std::uint64_t word = own_word() + steps * one;
-        if (limit == 0 || !awaited_.load(std::memory_order_relaxed)) return let_go(word);
-        wake_and_let_go(word, limit);
+        let_go_and_wake(own_word() + steps * one, limit);
     }
     /// Releases it, closed for ever, and wakes all who sleep.
-    void close() noexcept { wake_and_let_go(own_word() | closed_bit, SIZE_MAX); }
+    void close() noexcept { let_go_and_wake(own_word() | closed_bit, SIZE_MAX); }
     /// Wakes the `limit` threads that have slept longest. For a thread that does not hold it.
     void nudge(std::size_t limit) noexcept {
         acquire();
-        wake_and_let_go(own_word(), limit);
+        let_go_and_wake(own_word(), limit);
     }
 
     /// Acquire pairs with the release of who advanced it: what he did before is seen.
@@ -93,6 +92,10 @@ private:
         sync_point();
         // A store will do: nobody else writes the word while it is held.
         word_.store(word, std::memory_order_release);
+    }
+    void let_go_and_wake(std::uint64_t word, std::size_t limit) noexcept {
+        if (limit == 0 || !awaited_.load(std::memory_order_relaxed)) return let_go(word);
+        wake_and_let_go(word, limit);
     }
     std::uint64_t acquire_slowly() noexcept;
     void wake_and_let_go(std::uint64_t word, std::size_t limit) noexcept;
@@ -148,9 +151,9 @@ inline std::uint64_t Turnstile::acquire_slowly() noexcept {
             if ((word & held_bit) == 0 && try_to_hold(word)) return word;
             relax_processor();
         }
-        // The holder has lost its processor, or an item takes its time to be moved. It does not know of us, or to let
-        // go would cost it more: so look again.
-        parking::sleep(&nap, Deadline{nap}, [] { return true; });
+        // The holder has lost its processor, or an item takes its time to be moved. It does not know of us: that would
+        // cost each who lets go a read-modify-write. So look again.
+        std::this_thread::sleep_for(nap);
     }
 }
 
