@@ -12061,18 +12061,18 @@ public:
     RLock& operator=(const RLock&) = delete;
 
     void acquire() {
-        if (!lock_.owned()) lock_.acquire();
-        ++depth_;
+        if (!acquire_again()) lock_.acquire();
     }
     /// Waits for `timeout` at most; returns whether this thread holds it once more.
-    [[nodiscard]] bool acquire(Timeout timeout) { return count(lock_.owned() || lock_.acquire(timeout)); }
-    [[nodiscard]] bool try_acquire() noexcept { return count(lock_.owned() || lock_.try_acquire()); }
+    [[nodiscard]] bool acquire(Timeout timeout) { return acquire_again() || lock_.acquire(timeout); }
+    [[nodiscard]] bool try_acquire() noexcept { return acquire_again() || lock_.try_acquire(); }
     /// Throws: UsageError, changing nothing, where it is not this thread's.
     void release() {
-        if (!lock_.owned())
-            throw UsageError(
-                "release of an RLock that this thread does not hold: only the thread that acquired it may");
-        if (--depth_ == 0) lock_.release();
+        const std::size_t again = again_.load(std::memory_order_relaxed);
+        if (again == 0 || !lock_.owned())
+            lock_.release();  // throws where it is not this thread's
+        else
+            again_.store(again - 1, std::memory_order_relaxed);
     }
 
     /// Whether any thread holds it now.
@@ -12098,24 +12098,28 @@ public:
 private:
     friend class Condition;  // which gives it up for a wait, however often it is held
 
-    /// For the owner: makes it free; returns how often it was held.
+    /// For the owner: makes it free. What it returns is for `restore`.
     std::size_t release_all() {
-        const std::size_t depth = depth_;
-        depth_ = 0;
+        const std::size_t again = again_.load(std::memory_order_relaxed);
+        again_.store(0, std::memory_order_relaxed);
         lock_.release();
-        return depth;
+        return again;
     }
-    void acquire_again(std::size_t depth) {
+    /// Acquires it as often as it was held.
+    void restore(std::size_t again) {
         lock_.acquire();
-        depth_ = depth;
+        again_.store(again, std::memory_order_relaxed);
     }
-    bool count(bool acquired) noexcept {
-        if (acquired) ++depth_;
-        return acquired;
+    bool acquire_again() noexcept {
+        if (!lock_.owned()) return false;
+        again_.store(again_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        return true;
     }
 
     Lock lock_;
-    std::size_t depth_ = 0;  // how often the owner holds it; only the owner reads or writes it
+    // How often the owner has acquired it beyond the first time: 0 when it is free. Only the owner writes it; a thread that
+    // releases a lock of others may read it, and learns from lock_ that it was wrong.
+    std::atomic<std::size_t> again_{0};
 };
 
 }  // namespace plait::inline PLAIT_ABI::threading
@@ -12273,7 +12277,7 @@ inline bool Condition::wait_until(detail::Deadline deadline, const StopToken* st
     if (lock_ != nullptr)
         lock_->acquire();
     else
-        rlock_->acquire_again(depth);
+        rlock_->restore(depth);
     return result == Result::woken;
 }
 
@@ -12507,6 +12511,22 @@ using BoundCallOf = BoundCall<std::decay_t<F>, std::decay_t<Args>...>;
 }  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::threading
 
+// --- plait/threading/detail/standard_atomics.hpp ---------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::threading::detail {
+
+/// The atomics of a lock-free part, a parameter so that a model checker can put its own in their place.
+struct StandardAtomics {
+    template <class T>
+    using Atomic = std::atomic<T>;
+
+    /// Of a SegmentChain. Two kibibytes: making and freeing one is nothing beside the items, and an idle queue holds
+    /// little.
+    static constexpr std::size_t segment_bytes = 2048;
+};
+
+}  // namespace plait::inline PLAIT_ABI::threading::detail
+
 // --- plait/threading/detail/segment_chain.hpp ------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::threading::detail {
@@ -12518,7 +12538,7 @@ using namespace plait::detail;
 ///
 /// It counts nothing: its user tells the taking end how many items there are, by an atomic counter that the putting end
 /// releases and the taking end acquires. By that everything here is ordered but `spare_`.
-template <class T>
+template <class T, class Environment = StandardAtomics>
 class SegmentChain {
     struct Segment;
     union Slot {
@@ -12588,8 +12608,8 @@ public:
     }
 
 private:
-    // Two kibibytes: making and freeing one is nothing beside the items, and an idle queue holds little.
-    static constexpr std::size_t capacity = sizeof(T) < 256 ? (2048 - 2 * sizeof(void*)) / sizeof(T) : 8;
+    static constexpr std::size_t capacity =
+        sizeof(T) < 256 ? (Environment::segment_bytes - 2 * sizeof(void*)) / sizeof(T) : 8;
 
     struct Segment {
         Segment* next = nullptr;
@@ -12622,8 +12642,9 @@ private:
         delete emptied;
     }
 
-    Segment* first_ = nullptr;              // written before the first item is counted, read after that
-    std::atomic<Segment*> spare_{nullptr};  // an emptied segment on its way from the taking to the putting end
+    Segment* first_ = nullptr;  // written before the first item is counted, read after that
+    // An emptied segment on its way from the taking to the putting end.
+    typename Environment::template Atomic<Segment*> spare_{nullptr};
 };
 
 }  // namespace plait::inline PLAIT_ABI::threading::detail
@@ -12637,7 +12658,7 @@ namespace plait::inline PLAIT_ABI::threading::detail {
 ///
 /// Neither waits for the other, and they share no cache line but that of the putting thread's counter, which the taking
 /// one reads when it has taken all that it knew of.
-template <class T>
+template <class T, class Environment = StandardAtomics>
 class SegmentedFifo {
 public:
     constexpr SegmentedFifo() noexcept = default;
@@ -12676,14 +12697,15 @@ public:
     [[nodiscard]] std::uint64_t taken_count() const noexcept { return taking_.count.load(std::memory_order_acquire); }
 
 private:
-    using Chain = SegmentChain<T>;
+    using Chain = SegmentChain<T, Environment>;
+    using Counter = typename Environment::template Atomic<std::uint64_t>;
 
     struct Putting {
-        std::atomic<std::uint64_t> count{0};
+        Counter count{0};
         typename Chain::PutEnd end;
     };
     struct Taking {
-        std::atomic<std::uint64_t> count{0};
+        Counter count{0};
         std::uint64_t known = 0;  // what `put_count` was when this end looked last
         typename Chain::TakeEnd end;
     };
@@ -12704,12 +12726,6 @@ namespace plait::inline PLAIT_ABI::threading::detail {
 
 using namespace plait::detail;
 
-/// The atomics of a lock-free part, a parameter so that a model checker can put its own in their place.
-struct StandardAtomics {
-    template <class T>
-    using Atomic = std::atomic<T>;
-};
-
 /// Pointers in the order in which one thread, the owner, puts them: it takes the newest, any other thread the oldest.
 ///
 /// Places are counted: the first pointer ever put stands at 0, the next one to be put will stand at `end()`. No lock; the
@@ -12724,6 +12740,8 @@ struct StandardAtomics {
 /// taken `end_` back: a thief that did not see the taking back read `end_` before it in the one order of all seq_cst
 /// operations, so it had read `begin_` before, too, and the owner, who reads `begin_` after it, sees what that thief's
 /// like had moved it to; a thief behind the last but one pointer cannot reach the last without seeing it gone.
+///
+/// Every order of small programs has been tried, and what each memory order is needed for: by the tests' model checker.
 template <class T, class Environment = StandardAtomics>
 class StealingDeque {
     template <class U>
@@ -12787,7 +12805,8 @@ public:
 
     /// Any thread's: the oldest, if it stands at `floor` or later; null if not, or if another was quicker.
     T* steal(std::int64_t floor = 0) noexcept {
-        // Both seq_cst, in this order: see above.
+        // Both seq_cst, in this order: see above. An acquire of `begin_` would order it with what the other thief did, not
+        // with the owner's question, which is in the order of seq_cst operations alone.
         std::int64_t begin = begin_.load(std::memory_order_seq_cst);
         sync_point();
         const std::int64_t end = end_.load(std::memory_order_seq_cst);
@@ -13756,6 +13775,7 @@ public:
         wake_for_work();
     }
     void wake_for_work() {
+        sync_point();
         if (searching_.load(std::memory_order_seq_cst) == 0 && sleepers_.load(std::memory_order_seq_cst) != 0)
             wake_sleeper();
         else if (blocked_.load(std::memory_order_seq_cst) > standing_in_.load(std::memory_order_seq_cst))
@@ -13841,6 +13861,7 @@ inline void Fork::discard() noexcept { error_ = pool_terminated(); }
 inline void Fork::begins_in(Worker& runner) noexcept {
     base_ = runner.tasks.end();
     // Release pairs with the acquire in wait_for: who sees the runner sees the base.
+    sync_point();
     runner_.store(&runner, std::memory_order_release);
 }
 
@@ -13913,8 +13934,10 @@ inline void Worker::wait_for(Fork& fork) noexcept {
             relax_processor();
             continue;
         }
+        sync_point();
         PoolTask* const task = runner()->tasks.steal(fork.base_);
         if (task == nullptr) continue;
+        sync_point();
         // If the fork has not ended even now, what was stolen stood there during its run, and if no stranger has run
         // meanwhile, it is the fork's descendant. (Had the runner put it later, or a stranger, we would see that: who
         // reads the place of what was put sees what was before.)
@@ -14008,6 +14031,7 @@ inline void PoolCore::work(Worker& self) {
         if (!std::exchange(searching, true)) searching_.fetch_add(1, std::memory_order_seq_cst);
         if (spin_until([this] { return seems_to_have_work(); })) continue;
         searching_.fetch_sub(1, std::memory_order_seq_cst);
+        sync_point();
         searching = sleep();
         if (ended_.load(std::memory_order_acquire)) return;
     }
@@ -14018,6 +14042,7 @@ inline bool PoolCore::sleep() {
     bool last = false;
     const auto result = parking::sleep(&sleepers_, Deadline::never(), [&] {
         const std::size_t sleepers = sleepers_.fetch_add(1, std::memory_order_seq_cst) + 1;
+        sync_point();
         const bool was_closed = closed();
         const bool ended = ended_.load(std::memory_order_relaxed);
         const bool work = has_work();
@@ -14050,6 +14075,7 @@ inline void PoolCore::wake_all_sleepers() {
 
 inline void PoolCore::worker_blocks() {
     blocked_.fetch_add(1, std::memory_order_seq_cst);
+    sync_point();
     // A task that was put before is seen here; whoever puts one from now on sees that this worker is blocked.
     if (has_work()) wake_for_work();
 }
@@ -14114,7 +14140,9 @@ inline void PoolCore::rest(Worker& self) {
 }
 
 inline void PoolCore::close() {
+    sync_point();
     inbox_.close();
+    sync_point();
     // Release pairs with the acquire in closed(): who sees it finds the inbox closed.
     closed_.store(true, std::memory_order_release);
     wake_all_sleepers();
@@ -14859,16 +14887,14 @@ public:
     /// Adds `steps`, releases it, and wakes the `limit` threads that have slept longest. The object is not touched after
     /// others can see the new count: they may destroy it.
     void advance(std::uint64_t steps = 1, std::size_t limit = 1) noexcept {
-        const std::uint64_t word = own_word() + steps * one;
-        if (limit == 0 || !awaited_.load(std::memory_order_relaxed)) return let_go(word);
-        wake_and_let_go(word, limit);
+        let_go_and_wake(own_word() + steps * one, limit);
     }
     /// Releases it, closed for ever, and wakes all who sleep.
-    void close() noexcept { wake_and_let_go(own_word() | closed_bit, SIZE_MAX); }
+    void close() noexcept { let_go_and_wake(own_word() | closed_bit, SIZE_MAX); }
     /// Wakes the `limit` threads that have slept longest. For a thread that does not hold it.
     void nudge(std::size_t limit) noexcept {
         acquire();
-        wake_and_let_go(own_word(), limit);
+        let_go_and_wake(own_word(), limit);
     }
 
     /// Acquire pairs with the release of who advanced it: what he did before is seen.
@@ -14902,6 +14928,10 @@ private:
         sync_point();
         // A store will do: nobody else writes the word while it is held.
         word_.store(word, std::memory_order_release);
+    }
+    void let_go_and_wake(std::uint64_t word, std::size_t limit) noexcept {
+        if (limit == 0 || !awaited_.load(std::memory_order_relaxed)) return let_go(word);
+        wake_and_let_go(word, limit);
     }
     std::uint64_t acquire_slowly() noexcept;
     void wake_and_let_go(std::uint64_t word, std::size_t limit) noexcept;
@@ -14957,9 +14987,9 @@ inline std::uint64_t Turnstile::acquire_slowly() noexcept {
             if ((word & held_bit) == 0 && try_to_hold(word)) return word;
             relax_processor();
         }
-        // The holder has lost its processor, or an item takes its time to be moved. It does not know of us, or to let
-        // go would cost it more: so look again.
-        parking::sleep(&nap, Deadline{nap}, [] { return true; });
+        // The holder has lost its processor, or an item takes its time to be moved. It does not know of us: that would
+        // cost each who lets go a read-modify-write. So look again.
+        std::this_thread::sleep_for(nap);
     }
 }
 
@@ -15364,7 +15394,8 @@ private:
 
 /// A queue that gives its newest item first.
 ///
-/// Python: queue.LifoQueue. Words, threads, lifetime: as of Queue.
+/// Python: queue.LifoQueue. Words, threads, lifetime: as of Queue; but an item's destructor may not use the queue either,
+/// unless a `shutdown` drops the item.
 ///
 ///     LifoQueue<int> pile;
 ///     pile.put(1);
@@ -16298,9 +16329,9 @@ struct Less {
 
 /// A queue that gives its least item first, by `Compare`; of equal ones, that which came first.
 ///
-/// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of Queue. An item must
-/// be assignable; its moves should not throw: a queue in which one did loses no place, but an item may have lost its
-/// value. A comparison that throws changes nothing.
+/// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of LifoQueue. An item
+/// must be assignable; its moves should not throw: a queue in which one did loses no place, but an item may have lost its
+/// value. A comparison that throws changes nothing; it may not use the queue.
 ///
 ///     PriorityQueue<std::pair<int, std::string>> jobs;
 ///     jobs.put({2, "sweep"});
@@ -16367,8 +16398,9 @@ namespace plait::inline PLAIT_ABI::threading {
 /// Words: put, put_nowait, get, get_nowait, begin, task_done, join, shutdown, is_shutdown, qsize, empty, full, maxsize,
 /// waiting. A `put` or `get` that is given a timeout or a StopToken throws QueueFull or QueueEmpty when that ends it.
 /// Order: what a thread did before `put` is visible to who gets the item.
-/// Threads: every member from any thread. Items are moved in and out while other threads that put, or get, wait: a
-/// constructor that uses the queue which it goes into waits for itself.
+/// Threads: every member from any thread; not from a signal handler. Items are made and moved while others that put, or
+/// get, wait: an item's constructor may not use the queue which it goes into. Its destructor may; only, in a bounded
+/// queue, a `put` there could wait for itself.
 /// Lifetime: who got an item may destroy the queue at once, if no other thread uses it, while `put` is still returning.
 template <class T>
 class Queue final : public detail::BasicQueue<T, detail::FifoItems<T>> {

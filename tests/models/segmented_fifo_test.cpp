@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace fifo_models {
 
@@ -88,13 +89,15 @@ TEST_CASE("a segmented row gives each item once and in turn, in every order of o
     passes<Program<5, 4>>();
 }
 
-TEST_CASE("a segmented row with a weaker order, or without a write, is found out") {
-    model::Mutants counters{"/segmented_fifo.hpp", {"spare_", "put", "taken"}};
-    const auto left = counters.not_found_by<Program<3, 3>, Program<5, 4>>();
-    for (const auto& l : left) std::cout << l << '\n';
-    std::cout << "mutants found: " << counters.count() - left.size() << " of " << counters.count() << '\n';
-    model::Mutants chain{"/segment_chain.hpp", {"spare_", "put", "taken"}};
-    const auto left2 = chain.not_found_by<Program<3, 3>, Program<5, 4>>();
-    for (const auto& l : left2) std::cout << l << '\n';
-    std::cout << "mutants found: " << chain.count() - left2.size() << " of " << chain.count() << '\n';
+TEST_CASE("a segmented row with a weaker order is found out") {
+    const std::vector<std::string> locations{"spare_", "put", "taken"};
+    model::Mutants counters{"/segmented_fifo.hpp", locations, false};
+    model::Mutants chain{"/segment_chain.hpp", locations, false};
+    // Room comes to the putting end by `spare_`; that count is released for users who give room by it.
+    CHECK(counters.not_found_by<Program<3, 3>, Program<5, 4>>() ==
+          std::set<std::string>{"pop: taken.store release -> relaxed"});
+    // Here one thread takes; of several, the lock by which they take turns says the same.
+    CHECK(chain.not_found_by<Program<3, 3>, Program<5, 4>>() ==
+          std::set<std::string>{"proceed: spare_.exchange acq_rel -> release"});
+    std::cout << "mutants made: " << counters.count() + chain.count() << ", not found: 2\n";
 }

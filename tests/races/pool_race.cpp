@@ -99,3 +99,23 @@ TEST_CASE("no worker sleeps beside a call: each is answered, whoever searches or
     const auto failure = race.run([&] { return fine[0] && fine[1]; }, [&] { submit(0); }, [&] { submit(1); });
     CHECK(failure == "");
 }
+
+TEST_CASE("a part of an invocation is called once, whether it is stolen or joined, and before the call returns") {
+    ThreadPool pool(2);
+    std::atomic<int> calls{0};
+    const auto part = [&] { ++calls; };
+    const auto nested = [&] {
+        pool.parallel_invoke(part, part);
+        ++calls;
+    };
+    std::atomic<bool> early{false};
+    const auto invoke = [&] {
+        std::atomic<int> own{0};
+        const auto counted = [&] { ++own; };
+        pool.parallel_invoke(nested, counted, nested, counted);
+        if (own != 2) early = true;
+    };
+    Race race{"pool: fork, steal and join", 5'000};
+    const auto failure = race.run([&] { return calls.exchange(0) == 12 && !early; }, invoke, invoke);
+    CHECK(failure == "");
+}

@@ -34,7 +34,8 @@ private:
 
 /// A queue that gives its newest item first.
 ///
-/// Python: queue.LifoQueue. Words, threads, lifetime: as of Queue.
+/// Python: queue.LifoQueue. Words, threads, lifetime: as of Queue; but an item's destructor may not use the queue either,
+/// unless a `shutdown` drops the item.
 ///
 ///     LifoQueue<int> pile;
 ///     pile.put(1);

@@ -93,9 +93,9 @@ struct Less {
 
 /// A queue that gives its least item first, by `Compare`; of equal ones, that which came first.
 ///
-/// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of Queue. An item must
-/// be assignable; its moves should not throw: a queue in which one did loses no place, but an item may have lost its
-/// value. A comparison that throws changes nothing.
+/// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of LifoQueue. An item
+/// must be assignable; its moves should not throw: a queue in which one did loses no place, but an item may have lost its
+/// value. A comparison that throws changes nothing; it may not use the queue.
 ///
 ///     PriorityQueue<std::pair<int, std::string>> jobs;
 ///     jobs.put({2, "sweep"});

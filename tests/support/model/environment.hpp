@@ -27,7 +27,8 @@ class Atomic {
 
 public:
     constexpr Atomic() : Atomic{T{}} {}
-    constexpr Atomic(T value) : location_{Execution::current()->add_location(bits(value))} {}  // as std::atomic: not explicit
+    constexpr Atomic(T value)
+        : location_{Execution::current()->add_location(bits(value))} {}  // as std::atomic: not explicit
     Atomic(const Atomic&) = delete;
     Atomic& operator=(const Atomic&) = delete;
 

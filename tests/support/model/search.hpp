@@ -56,8 +56,9 @@ class Mutants {
 public:
     /// Of operations called in the file `file`. `locations` names the atomics in the order in which a program makes them;
     /// the last name is for all that come after.
-    Mutants(std::string file, std::vector<std::string> locations)
-        : file_{std::move(file)}, locations_{std::move(locations)} {}
+    /// Without `drops` no write is left out: for a part that would then run into memory that is not its own.
+    Mutants(std::string file, std::vector<std::string> locations, bool drops = true)
+        : file_{std::move(file)}, locations_{std::move(locations)}, drops_{drops} {}
 
     /// The mutants that none of the programs finds, by name. The quick programs first.
     template <class... Programs>
@@ -109,7 +110,7 @@ private:
             mutant.order = order;
             mutants_.push_back(mutant);
         }
-        if (std::string_view{use.site.operation} != "load") {
+        if (drops_ && std::string_view{use.site.operation} != "load") {
             mutant.drops = true;
             mutants_.push_back(mutant);
         }
@@ -117,6 +118,7 @@ private:
 
     std::string file_;
     std::vector<std::string> locations_;
+    bool drops_;
     std::vector<Mutant> mutants_;
 };
 

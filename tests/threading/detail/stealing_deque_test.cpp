@@ -61,12 +61,29 @@ TEST_CASE("a deque keeps its order while it grows and its slots are used again")
     CHECK(deque.empty());
 }
 
-TEST_CASE("room that was made holds what it was made for") {
+namespace {
+
+std::size_t atomics_made = 0;
+
+/// Tells when a deque grows: then it makes slots.
+struct CountedAtomics {
+    template <class T>
+    struct Atomic : std::atomic<T> {
+        Atomic() { ++atomics_made; }
+        using std::atomic<T>::atomic;
+    };
+};
+
+}  // namespace
+
+TEST_CASE("what room was made for is put without growing") {
     std::array<int, 33> items{};
-    StealingDeque<int> deque{2};
+    StealingDeque<int, CountedAtomics> deque{2};
     deque.put(&items[0]);
     CHECK(deque.make_room(32));
+    const std::size_t made_before = atomics_made;
     for (std::size_t i = 1; i < items.size(); ++i) deque.put(&items[i]);
+    CHECK(atomics_made == made_before);
     for (int& item : items) CHECK(deque.steal() == &item);
 }
 

@@ -186,6 +186,7 @@ public:
         wake_for_work();
     }
     void wake_for_work() {
+        sync_point();
         if (searching_.load(std::memory_order_seq_cst) == 0 && sleepers_.load(std::memory_order_seq_cst) != 0)
             wake_sleeper();
         else if (blocked_.load(std::memory_order_seq_cst) > standing_in_.load(std::memory_order_seq_cst))
@@ -271,6 +272,7 @@ inline void Fork::discard() noexcept { error_ = pool_terminated(); }
 inline void Fork::begins_in(Worker& runner) noexcept {
     base_ = runner.tasks.end();
     // Release pairs with the acquire in wait_for: who sees the runner sees the base.
+    sync_point();
     runner_.store(&runner, std::memory_order_release);
 }
 
@@ -343,8 +345,10 @@ inline void Worker::wait_for(Fork& fork) noexcept {
             relax_processor();
             continue;
         }
+        sync_point();
         PoolTask* const task = runner()->tasks.steal(fork.base_);
         if (task == nullptr) continue;
+        sync_point();
         // If the fork has not ended even now, what was stolen stood there during its run, and if no stranger has run
         // meanwhile, it is the fork's descendant. (Had the runner put it later, or a stranger, we would see that: who
         // reads the place of what was put sees what was before.)
@@ -438,6 +442,7 @@ inline void PoolCore::work(Worker& self) {
         if (!std::exchange(searching, true)) searching_.fetch_add(1, std::memory_order_seq_cst);
         if (spin_until([this] { return seems_to_have_work(); })) continue;
         searching_.fetch_sub(1, std::memory_order_seq_cst);
+        sync_point();
         searching = sleep();
         if (ended_.load(std::memory_order_acquire)) return;
     }
@@ -448,6 +453,7 @@ inline bool PoolCore::sleep() {
     bool last = false;
     const auto result = parking::sleep(&sleepers_, Deadline::never(), [&] {
         const std::size_t sleepers = sleepers_.fetch_add(1, std::memory_order_seq_cst) + 1;
+        sync_point();
         const bool was_closed = closed();
         const bool ended = ended_.load(std::memory_order_relaxed);
         const bool work = has_work();
@@ -480,6 +486,7 @@ inline void PoolCore::wake_all_sleepers() {
 
 inline void PoolCore::worker_blocks() {
     blocked_.fetch_add(1, std::memory_order_seq_cst);
+    sync_point();
     // A task that was put before is seen here; whoever puts one from now on sees that this worker is blocked.
     if (has_work()) wake_for_work();
 }
@@ -544,7 +551,9 @@ inline void PoolCore::rest(Worker& self) {
 }
 
 inline void PoolCore::close() {
+    sync_point();
     inbox_.close();
+    sync_point();
     // Release pairs with the acquire in closed(): who sees it finds the inbox closed.
     closed_.store(true, std::memory_order_release);
     wake_all_sleepers();

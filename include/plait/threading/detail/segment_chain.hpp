@@ -88,7 +88,8 @@ public:
     }
 
 private:
-    static constexpr std::size_t capacity = sizeof(T) < 256 ? (Environment::segment_bytes - 2 * sizeof(void*)) / sizeof(T) : 8;
+    static constexpr std::size_t capacity =
+        sizeof(T) < 256 ? (Environment::segment_bytes - 2 * sizeof(void*)) / sizeof(T) : 8;
 
     struct Segment {
         Segment* next = nullptr;
@@ -121,7 +122,7 @@ private:
         delete emptied;
     }
 
-    Segment* first_ = nullptr;              // written before the first item is counted, read after that
+    Segment* first_ = nullptr;  // written before the first item is counted, read after that
     // An emptied segment on its way from the taking to the putting end.
     typename Environment::template Atomic<Segment*> spare_{nullptr};
 };

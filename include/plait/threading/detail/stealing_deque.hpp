@@ -29,6 +29,8 @@ using namespace plait::detail;
 /// taken `end_` back: a thief that did not see the taking back read `end_` before it in the one order of all seq_cst
 /// operations, so it had read `begin_` before, too, and the owner, who reads `begin_` after it, sees what that thief's
 /// like had moved it to; a thief behind the last but one pointer cannot reach the last without seeing it gone.
+///
+/// Every order of small programs has been tried, and what each memory order is needed for: by the tests' model checker.
 template <class T, class Environment = StandardAtomics>
 class StealingDeque {
     template <class U>
@@ -92,7 +94,8 @@ public:
 
     /// Any thread's: the oldest, if it stands at `floor` or later; null if not, or if another was quicker.
     T* steal(std::int64_t floor = 0) noexcept {
-        // Both seq_cst, in this order: see above.
+        // Both seq_cst, in this order: see above. An acquire of `begin_` would order it with what the other thief did, not
+        // with the owner's question, which is in the order of seq_cst operations alone.
         std::int64_t begin = begin_.load(std::memory_order_seq_cst);
         sync_point();
         const std::int64_t end = end_.load(std::memory_order_seq_cst);
