@@ -4,6 +4,5 @@
 // Everything: threads, processes and coroutines.
 
 #include <plait/asyncio.hpp>
-#include <plait/core/wait.hpp>
 #include <plait/multiprocessing.hpp>
 #include <plait/threading.hpp>

@@ -409,6 +409,9 @@ class Timeout {
 public:
     template <class Rep, class Period>
     constexpr Timeout(std::chrono::duration<Rep, Period> duration) : duration_{saturated(duration)} {}
+    template <class Number>
+        requires std::is_arithmetic_v<Number>
+    Timeout(Number) = delete;  // say the unit: 5s, 500ms
 
     static constexpr Timeout never() noexcept { return Timeout{}; }
 
@@ -980,7 +983,8 @@ private:
     static TimerNode* sort(TimerNode* first) noexcept;
     void adopt_sorted(TimerNode* first) noexcept;
 
-    // The wheel, then near_ (sorted; all up to `reached_`), then late_: those that would not have been the last of near_.
+    // The wheel, then near_ (sorted; up to `reached_`), then late_: one that would not have been the last of near_, and
+    // all that came after it, in the order in which they came.
     List lists_[levels * slots + 2];
     std::uint64_t occupied_[levels] = {};  // a bit a slot
     std::uint64_t reached_ = 0;            // the tick up to which slots have been dealt out
@@ -996,8 +1000,10 @@ inline void TimerWheel::place(TimerNode& node) noexcept {
         occupied_[level] |= std::uint64_t{1} << slot;
         return link(node, static_cast<std::uint16_t>(level * slots + slot));
     }
+    // Behind a late one it is late too: that may have the same deadline, and then goes first.
     const TimerNode* const last = lists_[near_place].last;
-    link(node, last == nullptr || last->deadline_ <= node.deadline_ ? near_place : late_place);
+    const bool is_next = lists_[late_place].first == nullptr && (last == nullptr || last->deadline_ <= node.deadline_);
+    link(node, is_next ? near_place : late_place);
 }
 
 inline void TimerWheel::link(TimerNode& node, std::uint16_t place) noexcept {
@@ -1065,7 +1071,7 @@ inline void TimerWheel::settle() noexcept {
     if (late == nullptr) return;
     TimerNode* const nearest = lists_[near_place].first;
     lists_[near_place] = lists_[late_place] = List{};
-    // Where deadlines are equal the one in near_ was added first: the late one came when near_ ended beyond it.
+    // Where deadlines are equal the one in near_ was added first: since the first late one came, none was added there.
     adopt_sorted(merge(nearest, sort(late)));
 }
 
@@ -2979,18 +2985,49 @@ void interrupt(const void* address, const void* self);
 
 /// For the child of a fork, before anything else: the sleepers were threads of the parent, and a lock of the table may
 /// have been held by one of them.
+///
+/// The registry of plait's threads has it called. In the child of a program that never used one, the table keeps the
+/// parent's sleepers, and wakes them in vain: such a child uses no primitive in which another thread of the parent slept.
 void reset_after_fork() noexcept;
 
+/// What a thread sleeps on. It is used again and again, and never destroyed but where memory was short: who picks it
+/// wakes it when the bucket's mutex is free, so that it does not run into that, and may come late, when the thread
+/// sleeps elsewhere or the sleeper is another's. That one wakes in vain, and sleeps on.
 struct Sleeper {
-    Sleeper(const void* where, const void* who) : address{where}, self{who} {}
-
-    const void* const address;
-    const void* const self;
     std::condition_variable awake;
+    const bool lasts;  // else it goes with the sleep, and is woken under the mutex
+
+    explicit Sleeper(bool lasts_) : lasts{lasts_} {}
+
+    // The rest is guarded by the mutex of its address's bucket.
+    const void* address = nullptr;
+    const void* self = nullptr;
     bool picked = false;
     Result result = Result::timed_out;
     Sleeper* next = nullptr;
     Sleeper* previous = nullptr;
+};
+
+/// Whom to wake once the mutex is free: to be constructed before it is locked.
+class Awakenings {
+public:
+    Awakenings() = default;
+    Awakenings(const Awakenings&) = delete;
+    Awakenings& operator=(const Awakenings&) = delete;
+    ~Awakenings() {
+        for (std::size_t i = 0; i < count_; ++i) sleepers_[i]->awake.notify_one();
+    }
+    void add(Sleeper& sleeper) noexcept {
+        if (sleeper.lasts && count_ < most)
+            sleepers_[count_++] = &sleeper;
+        else
+            sleeper.awake.notify_one();
+    }
+
+private:
+    static constexpr std::size_t most = 16;
+    Sleeper* sleepers_[most];
+    std::size_t count_ = 0;
 };
 
 /// The sleepers of all addresses that share a hash, oldest first; everything in it is guarded by `mutex`.
@@ -3006,23 +3043,98 @@ struct alignas(64) Bucket {
     /// How many sleep under `address`, counted no further than to `enough`.
     [[nodiscard]] std::size_t count(const void* address, std::size_t enough) const noexcept;
     /// Picks the `limit` oldest under `address`; returns how many there were.
-    std::size_t pick_oldest(const void* address, std::size_t limit, Result result = Result::woken) noexcept;
-    /// Takes `sleeper` off the list and wakes it: under the mutex, for once it is free the sleeper's frame may be gone.
-    void pick(Sleeper& sleeper, Result result) noexcept;
+    std::size_t pick_oldest(const void* address, std::size_t limit, Awakenings& awakenings,
+                            Result result = Result::woken) noexcept;
+    /// Takes `sleeper` off the list, to be woken.
+    void pick(Sleeper& sleeper, Result result, Awakenings& awakenings) noexcept;
 };
 
 inline constexpr std::size_t bucket_count = 256;
 
-PLAIT_VISIBLE inline Bucket* buckets() {
+struct Table {
+    Bucket buckets[bucket_count];
+    std::mutex idle_mutex;
+    Sleeper* idle = nullptr;  // sleepers that no thread has, guarded by idle_mutex
+};
+
+PLAIT_VISIBLE inline Table& table() {
     // Never destroyed: a thread may still sleep or wake while static objects are being destroyed.
-    static Bucket* const table = new Bucket[bucket_count];
-    return table;
+    static Table* const all = new Table;
+    return *all;
 }
 
 inline Bucket& bucket_of(const void* address) {
     constexpr std::uint64_t golden_ratio = 0x9E3779B97F4A7C15;
-    return buckets()[(reinterpret_cast<std::uintptr_t>(address) * golden_ratio >> 32) % bucket_count];
+    return table().buckets[(reinterpret_cast<std::uintptr_t>(address) * golden_ratio >> 32) % bucket_count];
 }
+
+/// The calling thread's sleeper while it does not sleep, or null.
+PLAIT_VISIBLE inline Sleeper*& own_sleeper() noexcept {
+    static constinit thread_local Sleeper* sleeper = nullptr;
+    return sleeper;
+}
+
+/// A sleeper for one sleep of this thread.
+class SleeperUse {
+public:
+    SleeperUse(const void* address, const void* self) : sleeper_{take()} {
+        sleeper_->address = address;
+        sleeper_->self = self;
+        sleeper_->picked = false;
+        sleeper_->result = Result::timed_out;
+        sleeper_->next = sleeper_->previous = nullptr;
+    }
+    SleeperUse(const SleeperUse&) = delete;
+    SleeperUse& operator=(const SleeperUse&) = delete;
+    ~SleeperUse() {
+        if (sleeper_ == &spare_)
+            spare_.~Sleeper();
+        else
+            give_back(sleeper_);
+    }
+    Sleeper& operator*() const noexcept { return *sleeper_; }
+
+private:
+    /// Gives the thread's own back at its end. A thread-local that is destroyed later may still sleep.
+    struct EndOfThread {
+        ~EndOfThread() {
+            ended() = true;
+            if (Sleeper* const sleeper = std::exchange(own_sleeper(), nullptr)) give_back(sleeper);
+        }
+        static bool& ended() noexcept {
+            static constinit thread_local bool has_ended = false;
+            return has_ended;
+        }
+    };
+
+    Sleeper* take() {
+        if (Sleeper* const own = std::exchange(own_sleeper(), nullptr)) return own;
+        {
+            Table& all = table();
+            const std::scoped_lock lock{all.idle_mutex};
+            if (all.idle != nullptr) return std::exchange(all.idle, all.idle->next);
+        }
+        // Without memory one that goes with this sleep has to do.
+        Sleeper* const made = new (std::nothrow) Sleeper{true};
+        return made != nullptr ? made : ::new (static_cast<void*>(&spare_)) Sleeper{false};
+    }
+    static void give_back(Sleeper* sleeper) noexcept {
+        if (!EndOfThread::ended() && own_sleeper() == nullptr) {
+            static thread_local EndOfThread end;
+            static_cast<void>(&end);
+            own_sleeper() = sleeper;
+            return;
+        }
+        Table& all = table();
+        const std::scoped_lock lock{all.idle_mutex};
+        sleeper->next = std::exchange(all.idle, sleeper);
+    }
+
+    union {
+        Sleeper spare_;
+    };
+    Sleeper* const sleeper_;
+};
 
 /// Waits for `picked`; returns whether it came before `deadline`.
 inline bool wait_picked(Sleeper& self, std::unique_lock<std::mutex>& lock, Deadline deadline) {
@@ -3045,11 +3157,11 @@ inline bool wait_picked(Sleeper& self, std::unique_lock<std::mutex>& lock, Deadl
 template <class Predicate>
 Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place place, const void* self) {
     Bucket& bucket = bucket_of(address);
+    const SleeperUse use{address, self};
+    Sleeper& sleeper = *use;
     sync_point();
     std::unique_lock lock{bucket.mutex};
     if (!may_sleep()) return Result::unwanted;
-
-    Sleeper sleeper{address, self};
     bucket.add(sleeper, place);
     if (!wait_picked(sleeper, lock, deadline)) bucket.remove(sleeper);
     return sleeper.result;
@@ -3058,7 +3170,8 @@ Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place 
 template <class Function>
 Result sleep_after(const void* address, Deadline deadline, Function once_listed, const void* self) {
     Bucket& bucket = bucket_of(address);
-    Sleeper sleeper{address, self};
+    const SleeperUse use{address, self};
+    Sleeper& sleeper = *use;
     {
         const std::scoped_lock lock{bucket.mutex};
         bucket.add(sleeper, Place::last);
@@ -3074,8 +3187,9 @@ Result sleep_after(const void* address, Deadline deadline, Function once_listed,
 inline std::size_t wake(const void* address, std::size_t limit) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
-    return bucket.pick_oldest(address, limit);
+    return bucket.pick_oldest(address, limit, awakenings);
 }
 
 inline std::size_t wake_all(const void* address) { return wake(address, SIZE_MAX); }
@@ -3084,41 +3198,45 @@ template <class Function>
 std::size_t wake_all(const void* address, Function before_wake) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
     before_wake();
     sync_point();
-    return bucket.pick_oldest(address, SIZE_MAX);
+    return bucket.pick_oldest(address, SIZE_MAX, awakenings);
 }
 
 template <class Function>
 void wake(const void* address, std::size_t limit, Function before_wake) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
     const Result result = before_wake(bucket.count(address, limit == SIZE_MAX ? limit : limit + 1));
-    if (result != Result::unwanted) bucket.pick_oldest(address, limit, result);
+    if (result != Result::unwanted) bucket.pick_oldest(address, limit, awakenings, result);
 }
 
 template <class Function>
 void wake_one(const void* address, Function before_wake) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
     Sleeper* const sleeper = Bucket::find(bucket.oldest, address);
     Sleepers sleepers = Sleepers::none;
     if (sleeper != nullptr)
         sleepers = Bucket::find(sleeper->next, address) != nullptr ? Sleepers::several : Sleepers::one;
     const Result result = before_wake(sleepers);
-    if (sleeper != nullptr) bucket.pick(*sleeper, result);
+    if (sleeper != nullptr) bucket.pick(*sleeper, result, awakenings);
 }
 
 inline void interrupt(const void* address, const void* self) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
     Sleeper* sleeper = Bucket::find(bucket.oldest, address);
     while (sleeper != nullptr && sleeper->self != self) sleeper = Bucket::find(sleeper->next, address);
-    if (sleeper != nullptr) bucket.pick(*sleeper, Result::interrupted);
+    if (sleeper != nullptr) bucket.pick(*sleeper, Result::interrupted, awakenings);
 }
 
 inline std::size_t waiting(const void* address) {
@@ -3128,8 +3246,10 @@ inline std::size_t waiting(const void* address) {
 }
 
 inline void reset_after_fork() noexcept {
-    // The old contents are dropped, not destroyed: a mutex that a thread of the parent holds may not be destroyed here.
-    for (std::size_t i = 0; i < bucket_count; ++i) ::new (static_cast<void*>(buckets() + i)) Bucket;
+    // The old contents are dropped, not destroyed: a mutex that a thread of the parent holds may not be destroyed here,
+    // and a thread of the parent may have been in the midst of waking this one's sleeper.
+    ::new (static_cast<void*>(&table())) Table;
+    own_sleeper() = nullptr;
 }
 
 inline void Bucket::add(Sleeper& sleeper, Place place) noexcept {
@@ -3164,23 +3284,24 @@ inline std::size_t Bucket::count(const void* address, std::size_t enough) const 
     return count;
 }
 
-inline std::size_t Bucket::pick_oldest(const void* address, std::size_t limit, Result result) noexcept {
+inline std::size_t Bucket::pick_oldest(const void* address, std::size_t limit, Awakenings& awakenings,
+                                       Result result) noexcept {
     std::size_t picked = 0;
     Sleeper* sleeper = find(oldest, address);
     while (sleeper != nullptr && picked < limit) {
         Sleeper* const next = find(sleeper->next, address);
-        pick(*sleeper, result);
+        pick(*sleeper, result, awakenings);
         sleeper = next;
         ++picked;
     }
     return picked;
 }
 
-inline void Bucket::pick(Sleeper& sleeper, Result result) noexcept {
+inline void Bucket::pick(Sleeper& sleeper, Result result, Awakenings& awakenings) noexcept {
     remove(sleeper);
     sleeper.result = result;
     sleeper.picked = true;
-    sleeper.awake.notify_one();
+    awakenings.add(sleeper);
 }
 
 }  // namespace parking
@@ -3576,8 +3697,20 @@ template <class T>
 class Promise;
 
 namespace detail {
-struct FutureAccess;
-}
+
+/// For who needs more of a future than its user does.
+struct FutureAccess {
+    template <class T>
+    static FutureState<T>& state(const Future<T>& future) {
+        return future.state();
+    }
+    template <class T>
+    static const void* identity(const Future<T>& future) noexcept {
+        return future.state_.get();
+    }
+};
+
+}  // namespace detail
 
 /// The result, some day, of a call that runs elsewhere: on a pool, in another process, on an event loop.
 ///
@@ -3598,7 +3731,7 @@ class [[nodiscard("the result, and its error, are lost with the future")]] Futur
 public:
     using value_type = T;
 
-    /// Names no call; every member but `valid` throws UsageError.
+    /// Names no call; every member but `valid` and comparison throws UsageError.
     Future() noexcept = default;
     Future(const Future& other) noexcept : state_{other.state_} {
         if (state_) state_->add_future();
@@ -3613,11 +3746,13 @@ public:
     }
 
     bool valid() const noexcept { return static_cast<bool>(state_); }
+    /// Whether both name the same call, or none.
+    friend bool operator==(const Future& a, const Future& b) noexcept { return a.state_.get() == b.state_.get(); }
 
     /// Waits for the call's end and gives its value, or throws what it threw; CancelledError where it was cancelled.
     ///
     /// From a name it is a const reference into the shared result, valid while a copy of the future lives; from a
-    /// temporary that is the only copy it is moved out.
+    /// temporary, or by std::move, it is moved out if this is the only copy, and the future names no call any more.
     typename Stored::Reference get() const& { return get(Timeout::never()); }
     T get() && { return std::move(*this).get(Timeout::never()); }
     /// Waits for `timeout` at most. Throws: TimeoutError; the call goes on, and can be waited for again.
@@ -3642,7 +3777,11 @@ public:
 
     /// Sees to it that the call does not run; a process pool also ends one that runs, by killing its worker. Returns
     /// whether the result is now a cancellation: false where the call has ended, or runs and cannot be ended.
-    bool cancel() { return state().cancel(); }
+    bool cancel() {
+        static_cast<void>(state());
+        const auto kept = state_;  // a callback may destroy this future
+        return kept->cancel();
+    }
 
     /// Calls `f(future)` once when the result is there. Callbacks run in the order in which they were added; one that
     /// throws is reported and harms nobody.
@@ -3713,8 +3852,9 @@ private:
         return *state_;
     }
     void settle(Outcome<T> outcome) {
-        detail::FutureState<T>& state = this->state();
-        if (!state.settle(std::move(outcome)) && !state.cancel_succeeded())
+        static_cast<void>(state());
+        const auto kept = state_;  // who sees the result may destroy this promise
+        if (!kept->settle(std::move(outcome)) && !kept->cancel_succeeded())
             throw UsageError("this Promise has been kept: a result can be set once");
     }
 
@@ -3730,18 +3870,22 @@ typename Future<T>::Stored::Reference Future<T>::get(Timeout timeout) const& {
 template <class T>
 T Future<T>::get(Timeout timeout) && {
     state().wait_or_throw(timeout);
-    auto& outcome = state().result();
-    if constexpr (std::is_reference_v<T> || std::is_void_v<T>) {
-        return outcome.value();
-    } else {
-        if (state().only_future()) return std::move(outcome).value();
-        if constexpr (std::is_copy_constructible_v<T>)
-            return outcome.value();
-        else
+    constexpr bool is_object = !std::is_reference_v<T> && !std::is_void_v<T>;
+    const bool is_sole = state().only_future();
+    if constexpr (is_object && !std::is_copy_constructible_v<T>)
+        if (!is_sole)
             throw UsageError(
-                "this Future's value can only be moved, and other copies of the future share it: "
-                "keep one copy, or read it by reference with get() from a named future");
+                "this Future's value can only be moved, and others share it: copies of the future, or callbacks that "
+                "were added; keep one copy, or read it by reference with get() from a named future");
+    const Future last{std::move(*this)};
+    auto& outcome = last.state().result();
+    if constexpr (is_object) {
+        if (is_sole) return std::move(outcome).value();
     }
+    if constexpr (!is_object || std::is_copy_constructible_v<T>)
+        return outcome.value();
+    else
+        return std::move(outcome).value();
 }
 
 template <class T>
@@ -3772,6 +3916,13 @@ Future<T> future_of(StatePointer<FutureState<T>> state) {
 
 }  // namespace detail
 }  // namespace plait::inline PLAIT_ABI
+
+template <class T>
+struct std::hash<plait::Future<T>> {
+    std::size_t operator()(const plait::Future<T>& future) const noexcept {
+        return std::hash<const void*>{}(plait::detail::FutureAccess::identity(future));
+    }
+};
 
 // --- plait/core/stop_token.hpp ---------------------------------------------------------------------------------------
 
@@ -5261,18 +5412,19 @@ namespace detail {
 
 /// In which order some futures end.
 ///
-/// Each tells it by a callback, which keeps this alive: it may come after who waited has gone. Who waits counts what has
-/// come in `come_`, and sleeps under its address.
+/// Each tells it by a callback, which keeps this alive: it may come after who waited has gone. Who waits looks at the
+/// next place in `order_`, and sleeps under this address.
 class Endings {
 public:
-    explicit Endings(std::size_t count) : count_{count}, order_{new std::atomic<std::size_t>[count] {}} {}
+    explicit Endings(std::size_t count) : order_(count), told_(count) {}
 
-    [[nodiscard]] std::size_t count() const noexcept { return count_; }
     /// The `turn`th that ended, if it has: its index and one, or 0.
     [[nodiscard]] std::size_t at(std::size_t turn) const noexcept {
         return order_[turn].load(std::memory_order_acquire);  // pairs with the release in tell
     }
+    /// That the future `index` has ended; any number of times.
     void tell(std::size_t index) noexcept {
+        if (told_[index].exchange(true, std::memory_order_relaxed)) return;
         order_[turns_.fetch_add(1, std::memory_order_relaxed)].store(index + 1, std::memory_order_release);
         // Under the address's bucket, so that no sleep can begin between a look at the order and this.
         parking::wake_all(this, [] {});
@@ -5286,17 +5438,9 @@ public:
     }
 
 private:
-    const std::size_t count_;
-    std::unique_ptr<std::atomic<std::size_t>[]> order_;
+    std::vector<std::atomic<std::size_t>> order_;
+    std::vector<std::atomic<bool>> told_;
     std::atomic<std::size_t> turns_{0};
-};
-
-/// For who needs more of a future than its user does.
-struct FutureAccess {
-    template <class T>
-    static FutureState<T>& state(const Future<T>& future) {
-        return future.state();
-    }
 };
 
 /// Some futures, each once, and the order in which they end.
@@ -5310,6 +5454,7 @@ public:
         endings_ = std::make_shared<Endings>(futures.size());
         for (std::size_t i = 0; i < futures.size(); ++i)
             FutureAccess::state(futures[i]).watch([endings = endings_, i] { endings->tell(i); });
+        tell_ready();
     }
 
     /// The index of the `turn`th that ended, or nothing where it did not in time.
@@ -5326,6 +5471,7 @@ public:
             static_cast<void>(endings_->wait(turn, deadline));
             if (helper != nullptr) helper->sleep_ends();
         }
+        if (endings_->at(turn) == 0) tell_ready();
         const std::size_t index = endings_->at(turn);
         return index != 0 ? std::optional{index - 1} : std::nullopt;
     }
@@ -5333,6 +5479,11 @@ public:
     std::vector<Future<T>> futures;
 
 private:
+    /// A future's callbacks come a moment after it is ready.
+    void tell_ready() const {
+        for (std::size_t i = 0; i < futures.size(); ++i)
+            if (futures[i].valid() && futures[i].ready()) endings_->tell(i);
+    }
     void drop_repeated() {
         std::vector<std::pair<const void*, std::size_t>> places;
         for (std::size_t i = 0; i < futures.size(); ++i) places.emplace_back(&FutureAccess::state(futures[i]), i);
@@ -9328,10 +9479,26 @@ std::span<std::byte> writable_bytes_of(Message& message) {
 // --- plait/os/exception_type.hpp -------------------------------------------------------------------------------------
 
 // Contract: naming types without RTTI.
-//   current_exception_type()  -> const char*   inside a catch block: the exact type's mangled name, or null
+//   current_exception_type()  -> const char*   inside a catch block: the exact type's mangled name, or null, which it
+//                                              always is on Windows
 //   readable_type(name)       -> std::string   as a programmer writes it
 
-#if !defined(_WIN32)
+#if defined(_WIN32)
+
+// --- plait/os/windows/exception_type.hpp -----------------------------------------------------------------------------
+
+#include <string>
+
+namespace plait::inline PLAIT_ABI::os {
+
+// No compiler's runtime there is asked: some have no call for it.
+inline const char* current_exception_type() noexcept { return nullptr; }
+
+inline std::string readable_type(const char* name) { return name != nullptr ? name : "an unknown type"; }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#else
 
 // --- plait/os/posix/exception_type.hpp -------------------------------------------------------------------------------
 
@@ -12426,8 +12593,15 @@ namespace detail {
 
 using namespace plait::detail;
 
-/// How a callable can be called with these arguments: as it is, or with a token of ours or the standard's before them.
-enum class CallForm { plain, with_token, with_standard_token, none };
+/// How a callable can be called with these arguments: as it is, or with a token of ours or the standard's before them; a
+/// pointer to a member also with one of ours after its object.
+enum class CallForm { plain, with_token, with_token_after_object, with_standard_token, none };
+
+template <class F, class... Args>
+struct IsMemberWithToken : std::false_type {};
+template <class F, class Object, class... Rest>
+struct IsMemberWithToken<F, Object, Rest...>
+    : std::bool_constant<std::is_member_pointer_v<F> && std::is_invocable_v<F, Object, StopToken, Rest...>> {};
 
 template <class F, class... Args>
 constexpr CallForm call_form() noexcept {
@@ -12436,6 +12610,8 @@ constexpr CallForm call_form() noexcept {
         return CallForm::plain;
     else if constexpr (std::is_invocable_v<F, StopToken, Args...>)
         return CallForm::with_token;
+    else if constexpr (IsMemberWithToken<F, Args...>::value)
+        return CallForm::with_token_after_object;
 #if defined(__cpp_lib_jthread)
     else if constexpr (std::is_invocable_v<F, std::stop_token, Args...>)
         return CallForm::with_standard_token;
@@ -12445,11 +12621,16 @@ constexpr CallForm call_form() noexcept {
 }
 
 template <CallForm form, class F, class... Args>
-struct CallResultOf;
+struct CallResultOf {
+    using type = void;
+};
 template <class F, class... Args>
 struct CallResultOf<CallForm::plain, F, Args...> : std::invoke_result<F, Args...> {};
 template <class F, class... Args>
 struct CallResultOf<CallForm::with_token, F, Args...> : std::invoke_result<F, StopToken, Args...> {};
+template <class F, class Object, class... Rest>
+struct CallResultOf<CallForm::with_token_after_object, F, Object, Rest...>
+    : std::invoke_result<F, Object, StopToken, Rest...> {};
 #if defined(__cpp_lib_jthread)
 template <class F, class... Args>
 struct CallResultOf<CallForm::with_standard_token, F, Args...> : std::invoke_result<F, std::stop_token, Args...> {};
@@ -12469,6 +12650,16 @@ template <class F, class... Args>
 concept CallableLater =
     std::is_constructible_v<std::decay_t<F>, F> && (std::is_constructible_v<std::decay_t<Args>, Args> && ...) &&
     call_form<std::decay_t<F>, std::decay_t<Args>...>() != CallForm::none;
+
+/// Says, where it is none, what is wrong, and returns whether it is one.
+template <class F, class... Args>
+constexpr bool check_callable_later() {
+    static_assert(
+        CallableLater<F, Args...>,
+        "the callable cannot be called with these arguments: they are kept by value and moved into the call, so "
+        "give std::ref(x) where it takes a reference, and just as many as it takes");
+    return CallableLater<F, Args...>;
+}
 
 /// A callable and its arguments, kept by value until they are moved into the one call. `F` and `Args` are decayed.
 template <class F, class... Args>
@@ -12492,6 +12683,8 @@ private:
             return std::apply(std::move(f_), std::forward_as_tuple(std::move(args)...));
         } else if constexpr (form == CallForm::with_token) {
             return std::apply(std::move(f_), std::forward_as_tuple(StopToken{stop}, std::move(args)...));
+        } else if constexpr (form == CallForm::with_token_after_object) {
+            return call_member(stop, std::move(args)...);
         } else {
 #if defined(__cpp_lib_jthread)
             std::stop_source source;
@@ -12499,6 +12692,12 @@ private:
             return std::apply(std::move(f_), std::forward_as_tuple(source.get_token(), std::move(args)...));
 #endif
         }
+    }
+
+    template <class Object, class... Rest>
+    decltype(auto) call_member(const StopToken& stop, Object&& object, Rest&&... rest) {
+        return std::apply(std::move(f_), std::forward_as_tuple(std::forward<Object>(object), StopToken{stop},
+                                                               std::forward<Rest>(rest)...));
     }
 
     F f_;
@@ -13026,13 +13225,17 @@ public:
         }
         return true;
     }
-    /// Also where it is closed: for a task that was taken by mistake.
-    void put_back(PoolTask& task) {
+    /// Also where it is closed, and without memory: for a task that was taken and may not be run where it is. Who
+    /// submitted it is forgotten.
+    void put_back(PoolTask& task) noexcept {
         const std::scoped_lock lock{put_lock_};
-        tasks_.emplace(&task);
+        task.submitter = reinterpret_cast<std::uintptr_t>(back_);
+        back_ = &task;
+        back_count_.fetch_add(1, std::memory_order_seq_cst);
     }
     [[nodiscard]] PoolTask* take() noexcept {
-        if (seems_empty()) return nullptr;
+        if (PoolTask* const task = take_back()) return task;
+        if (tasks_seem_empty()) return nullptr;
         const std::scoped_lock lock{take_lock_};
         return take_first();
     }
@@ -13040,7 +13243,8 @@ public:
     /// that its newest is the oldest of them.
     [[nodiscard]] PoolTask* take_share(std::size_t takers, TaskDeque& rest) noexcept {
         constexpr std::size_t most = 32;
-        if (seems_empty()) return nullptr;
+        if (PoolTask* const task = take_back()) return task;
+        if (tasks_seem_empty()) return nullptr;
         PoolTask* share[most];
         std::size_t count = 0;
         const std::size_t room = rest.make_room(most) ? most : 1;
@@ -13062,9 +13266,21 @@ public:
         const std::scoped_lock lock{put_lock_};
         return seems_empty();
     }
-    [[nodiscard]] bool seems_empty() const noexcept { return size() == 0; }
+    [[nodiscard]] bool seems_empty() const noexcept {
+        return tasks_seem_empty() && back_count_.load(std::memory_order_seq_cst) == 0;
+    }
 
 private:
+    [[nodiscard]] bool tasks_seem_empty() const noexcept { return size() == 0; }
+    PoolTask* take_back() noexcept {
+        if (back_count_.load(std::memory_order_relaxed) == 0) return nullptr;
+        const std::scoped_lock lock{put_lock_};
+        if (back_ == nullptr) return nullptr;
+        PoolTask* const task = back_;
+        back_ = reinterpret_cast<PoolTask*>(static_cast<std::uintptr_t>(std::exchange(task->submitter, 0)));
+        back_count_.fetch_sub(1, std::memory_order_seq_cst);
+        return task;
+    }
     [[nodiscard]] std::size_t size() const noexcept {
         // In this order: what was taken had been put.
         const std::uint64_t taken = tasks_.taken_count();
@@ -13079,8 +13295,12 @@ private:
     }
 
     SegmentedFifo<PoolTask*> tasks_;
-    alignas(64) mutable Lock put_lock_;  // guards the putting end, pages_ and closed_
+    // The standard's: `empty` is asked where no thread may sleep in the parking place. Guards the putting end, pages_,
+    // closed_ and back_.
+    alignas(64) mutable std::mutex put_lock_;
     bool closed_ = false;
+    PoolTask* back_ = nullptr;  // what was put back, linked by `submitter`
+    std::atomic<std::size_t> back_count_{0};
     TaskPages pages_;
     alignas(64) Lock take_lock_;  // guards the taking end
 };
@@ -13109,7 +13329,7 @@ struct ThreadRecord {
     const bool daemon;
     std::atomic<std::uint64_t> ident{0};      // 0 until it is started
     std::atomic<std::uint64_t> native_id{0};  // written by the thread before `begun`
-    Event begun;
+    Event begun;                              // or it will not begin
     Event ended;
 };
 
@@ -13165,9 +13385,11 @@ private:
     ThreadRegistry() {
         start_anew(std::make_shared<ThreadRecord>("MainThread", false));
         // Made now: were a thread in the midst of it when another forks, the child would wait for it for ever.
-        static_cast<void>(plait::detail::parking::buckets());
+        static_cast<void>(plait::detail::parking::table());
         static_cast<void>(plait::detail::spinning_helps());
-        os::call_in_forked_children([] { instance().forget_threads_of_parent(); });
+        // A fork waits for the mutex, so that the child finds the list whole.
+        os::call_around_forks([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                              [] { instance().forget_threads_of_parent(); });
     }
 
     /// With the main thread alone.
@@ -13179,7 +13401,7 @@ private:
         living_.assign(1, main_);
     }
 
-    /// In the child of a fork the other threads are gone, and one of them may have held the mutex, or slept.
+    /// In the child of a fork, whose one thread has locked the mutex: the others are gone, and some of them slept.
     void forget_threads_of_parent();
 
     std::mutex mutex_;  // guards main_, living_ and last_ident_
@@ -13191,15 +13413,18 @@ private:
     std::uint32_t generation_ = 0;  // written while there is one thread
 };
 
-/// The calling thread's record, until the last of its thread-locals is destroyed.
+/// The calling thread's record, and what says that the thread has ended, however it did. In a thread of ours this is the
+/// first of the thread-locals, so the last to go: then nothing of a user is left to run.
 struct OwnRecord {
     ThreadRegistry::RecordPointer record;
-    bool foreign = false;  // not a thread of ours, which says itself when it ends
+    bool ends = false;  // with this: not so the main thread, which lives on, nor one that nobody is to know of
 
     ~OwnRecord() {
         gone() = true;
-        if (!foreign || !record) return;
+        if (!ends) return;
+        // In this order: the child of a fork in between finds it among the living, or ended.
         record->ended.set();
+        plait::detail::sync_point();
         ThreadRegistry::instance().remove(*record);
     }
     /// Whether this thread's has been destroyed.
@@ -13239,7 +13464,7 @@ inline ThreadRegistry::RecordPointer current_record() {
             record->begin();
             registry.add(record);
             own.record = std::move(record);
-            own.foreign = true;
+            own.ends = true;
         }
         own_ident() = own.record->ident.load(std::memory_order_relaxed);
     }
@@ -13248,12 +13473,14 @@ inline ThreadRegistry::RecordPointer current_record() {
 
 inline void ThreadRegistry::forget_threads_of_parent() {
     ++generation_;
-    // There is one thread now. The mutex is made anew, not destroyed, for it may be locked.
-    ::new (static_cast<void*>(&mutex_)) std::mutex;
+    mutex_.unlock();  // there is one thread now
     plait::detail::parking::reset_after_fork();
     const RecordPointer self = OwnRecord::gone() ? nullptr : own_record().record;
-    for (const RecordPointer& record : living_)
-        if (record != self) record->ended.set();
+    for (const RecordPointer& record : living_) {
+        if (record == self) continue;
+        record->begun.set();  // nor will it begin any more
+        record->ended.set();
+    }
     start_anew(self ? self : std::make_shared<ThreadRecord>("MainThread", false));
 }
 
@@ -13271,10 +13498,10 @@ public:
     const std::string& name() const noexcept { return record_->name; }
     /// The thread's number in this program, never given to another; 0 before its start.
     std::uint64_t ident() const noexcept { return record_->ident.load(std::memory_order_relaxed); }
-    /// The operating system's number; 0 before its start.
+    /// The operating system's number; 0 before its start, and in the child of a fork for one that had not begun.
     std::uint64_t native_id() const {
         if (ident() == 0) return 0;
-        record_->begun.wait();  // a started thread is just about to say it
+        record_->begun.wait();  // a started thread is just about to say it, or who starts it that there will be none
         return record_->native_id.load(std::memory_order_relaxed);
     }
     /// Whether nobody waits for it at the program's end.
@@ -13337,8 +13564,20 @@ using ExceptHook = void (*)(const ThreadInfo& thread, std::exception_ptr excepti
 
 namespace detail {
 
+/// "std::runtime_error: " of what is one; nothing where the system does not tell types.
+inline std::string type_before_text(const std::exception_ptr& exception) {
+    if (!exception) return {};
+    try {
+        std::rethrow_exception(exception);
+    } catch (...) {
+        const char* const type = os::current_exception_type();
+        return type != nullptr ? os::readable_type(type) + ": " : std::string{};
+    }
+}
+
 inline void print_thread_exception(const ThreadInfo& thread, std::exception_ptr exception) {
-    print_error_line("plait: exception in thread " + thread.name() + ": " + describe(exception));
+    print_error_line("plait: exception in thread " + thread.name() + ": " + type_before_text(exception) +
+                     describe(exception));
 }
 
 PLAIT_VISIBLE inline std::atomic<ExceptHook>& except_hook() noexcept {
@@ -13397,7 +13636,8 @@ void run_thread(const std::shared_ptr<ThreadState>& state);
 
 /// Who is told of exceptions that leave a thread's target: the hook that is set now.
 ///
-/// Python: threading.excepthook. The default prints one line on stderr with the thread's name and the text.
+/// Python: threading.excepthook. The default prints one line on stderr: the thread's name, the exception's type (where the
+/// system tells it) and its text.
 [[nodiscard]] inline ExceptHook excepthook() noexcept {
     // Acquire pairs with the release in set_excepthook: the hook may use what was written before it was set.
     return detail::except_hook().load(std::memory_order_acquire);
@@ -13422,7 +13662,10 @@ inline ExceptHook set_excepthook(ExceptHook hook) noexcept {
 /// exception that leaves it goes to `excepthook` and is kept in `exception()`; the program goes on. It may end itself by
 /// pthread_exit, where the compiler's runtime bears that.
 /// Threads: every member but moves and destruction from any thread.
-/// Lifetime: the destructor joins, of a daemon detaches. Destroyed by its own thread, it detaches.
+/// Lifetime: the destructor requests a stop and joins, as std::jthread's; of a daemon it only detaches, also where its own
+/// thread destroys it. The thread has ended once its thread-locals are destroyed too.
+/// Fork: in the child the parent's other threads count as ended. A child of a program that has used neither a Thread nor
+/// `current_thread` nor a Timer is told of nothing: there no primitive may be used in which another thread just slept.
 class Thread {
 public:
     template <class F, class... Args>
@@ -13450,7 +13693,8 @@ public:
 
     /// Starts it. Throws: UsageError the second time; std::system_error where the system gives no thread, after which
     /// it can be tried again.
-    void start();
+    void start() &;
+    void start() && = delete;  // name it: a temporary Thread would be joined at once
     /// Waits for its end. Throws: UsageError before `start`, and in the thread itself.
     void join();
     /// Waits for `timeout` at most; returns whether it has ended.
@@ -13492,7 +13736,7 @@ private:
     std::shared_ptr<detail::ThreadState> state_;
 };
 
-inline void Thread::start() {
+inline void Thread::start() & {
     static_cast<void>(state());
     detail::start_thread(state_);
 }
@@ -13517,7 +13761,10 @@ inline bool Thread::join(Timeout timeout) {
 inline void Thread::end() noexcept {
     detail::ThreadState& state = *state_;
     if (state.ident.load(std::memory_order_relaxed) == 0) return;
-    detail::end_thread(state, state.daemon || is_own(state) ? detail::Ending::detach : detail::Ending::join);
+    if (state.daemon || is_own(state)) return detail::end_thread(state, detail::Ending::detach);
+    // Not of one that has ended: in the child of a fork those of the parent have, whose callbacks are none of ours.
+    if (!state.ended.is_set()) state.stop.request_stop();
+    detail::end_thread(state, detail::Ending::join);
 }
 
 namespace detail {
@@ -13533,12 +13780,14 @@ inline void start_thread(const std::shared_ptr<ThreadState>& state) {
     refuse_second();
     auto& registry = ThreadRegistry::instance();
     state->generation = registry.generation();
+    state->begun.clear();  // it may have been tried before
     registry.add(state);
     try {
         state->handle = std::thread{[kept = state] { run_thread(kept); }};
     } catch (...) {
         registry.remove(*state);
         state->ident.store(0, std::memory_order_relaxed);
+        state->begun.set();  // somebody may have found it among the living, and wait for its number
         throw;
     }
 }
@@ -13567,17 +13816,6 @@ inline std::exception_ptr caught_exception() {
     return exception;
 }
 
-/// Says that a thread has ended, however it did.
-struct EndOfThread {
-    ThreadState& state;
-    ~EndOfThread() {
-        // In this order: the child of a fork in between finds it among the living, or ended.
-        state.ended.set();
-        sync_point();
-        ThreadRegistry::instance().remove(state);
-    }
-};
-
 template <class Function>
 void call_reported(std::exception_ptr& kept, Function function) {
     try {
@@ -13597,9 +13835,10 @@ void call_reported(std::exception_ptr& kept, Function function) {
 
 inline void run_thread(const std::shared_ptr<ThreadState>& state) {
     // First of the thread-locals, so last to go: their destructors can still ask who they are.
-    own_record().record = state;
+    OwnRecord& own = own_record();
+    own.record = state;
+    own.ends = true;
     own_ident() = state->ident.load(std::memory_order_relaxed);
-    const EndOfThread end{*state};
     os::set_thread_name(state->name);
     state->begin();
     call_reported(state->exception, [&] {
@@ -13632,9 +13871,12 @@ public:
     void discard() noexcept final;
     [[nodiscard]] bool begun() const noexcept final { return false; }
     void release() noexcept final {
-        const void* const address = this;
-        // Release pairs with the acquire in ended. From here on the fork may be gone.
-        if (state_.exchange(has_ended, std::memory_order_acq_rel) == awaited) parking::wake_all(address);
+        // Release pairs with the acquire in ended. Once it says that it has ended the fork may be gone, and something else
+        // sleep in its place: so it says that to a sleeper only while nobody can begin to sleep there.
+        std::uint8_t state = unwatched;
+        if (state_.compare_exchange_strong(state, has_ended, std::memory_order_release, std::memory_order_relaxed))
+            return;
+        parking::wake_all(this, [this] { state_.store(has_ended, std::memory_order_release); });
     }
 
     [[nodiscard]] bool ended() const noexcept { return state_.load(std::memory_order_acquire) == has_ended; }
@@ -13685,6 +13927,9 @@ public:
 
     /// Runs what was taken from a queue.
     void run_taken(PoolTask& task, bool descends) noexcept;
+
+    /// Runs what the task on this stack waits for and nobody has begun.
+    void run_awaited(PoolTask& task) noexcept { run_nested(task, false); }
 
     /// Lets others take `fork`, if they are quicker, until it is joined. The last one forked is joined first.
     void fork(Fork& fork) noexcept;
@@ -13752,6 +13997,7 @@ public:
     /// Queues `task`. Throws: UsageError after `close`; then the task is not touched.
     void submit(PoolTask& task) {
         Worker* const worker = Worker::current();
+        if (is_of_parent()) throw_of_parent();
         if (worker != nullptr && &worker->pool() == this) {
             if (closed()) throw_closed();
             task.submitter = worker->run_number();
@@ -13766,6 +14012,7 @@ public:
     /// was run, and that can be made under a lock.
     template <class Task, class... Args>
     void emplace(Args&&... args) {
+        if (is_of_parent()) throw_of_parent();
         if (!inbox_.emplace<Task>(std::forward<Args>(args)...)) throw_closed();
         wake_for_work();
     }
@@ -13801,6 +14048,9 @@ private:
     [[noreturn]] static void throw_closed() {
         throw UsageError("the pool is closed and takes no more calls: make them before close(), or in another pool");
     }
+    [[noreturn]] static void throw_of_parent() {
+        throw UsageError("this pool's threads are in the process that forked this one: make a pool of its own here");
+    }
     void work(Worker& self);
     void work_as_spare(Worker& self);
     PoolTask* find(Worker& self) noexcept;
@@ -13810,12 +14060,15 @@ private:
     void wake_sleeper();
     void wake_all_sleepers();
     void stand_in();
+    void dismiss_spares();
+    /// Whether this process is the child of a fork, where the pool has no threads, and its locks may be held for ever.
+    [[nodiscard]] bool is_of_parent() const noexcept { return generation_ != ThreadRegistry::instance().generation(); }
 
     template <class Function>
     void for_each_deque(Function function) {
         for (const auto& worker : workers_) function(worker->tasks);
-        // Acquire pairs with the release in stand_in: who sees the count sees the spares.
-        const std::size_t count = spare_count_.load(std::memory_order_acquire);
+        // Pairs with stand_in: who sees the count sees the spares.
+        const std::size_t count = spare_count_.load(std::memory_order_seq_cst);
         for (std::size_t i = 0; i < count; ++i) function(spares_[i]->tasks);
     }
     [[nodiscard]] bool has_work() {
@@ -13834,6 +14087,7 @@ private:
                standing_in_.load(std::memory_order_seq_cst) <= leaving_spares_.load(std::memory_order_seq_cst);
     }
 
+    const std::uint32_t generation_ = ThreadRegistry::instance().generation();
     Inbox inbox_;  // what comes from outside
     std::vector<std::unique_ptr<Worker>> workers_;
     std::atomic<std::size_t> running_{0};    // workers whose threads were started
@@ -13920,7 +14174,11 @@ inline bool Worker::join(Fork& fork) noexcept {
 inline void Worker::wait_for(Fork& fork) noexcept {
     // Acquire pairs with the release in begins_in. It is null in the moment between the theft and the beginning.
     const auto runner = [&] { return fork.runner_.load(std::memory_order_acquire); };
-    const auto has_descendants = [&] { return runner() != nullptr && runner()->tasks.seems_to_have(fork.base_); };
+    const auto has_descendants = [&] {
+        // Not while a stranger runs there: whose they are cannot be told then.
+        return runner() != nullptr && runner()->tasks.seems_to_have(fork.base_) &&
+               runner()->stranger_changes_.load(std::memory_order_seq_cst) % 2 == 0;
+    };
     for (;;) {
         if (!spin_until([&] { return fork.ended() || has_descendants(); })) {
             pool_.worker_blocks();
@@ -13930,10 +14188,7 @@ inline void Worker::wait_for(Fork& fork) noexcept {
         if (fork.ended()) return;
         const std::atomic<std::uint32_t>& strangers = runner()->stranger_changes_;
         const std::uint32_t before = strangers.load(std::memory_order_seq_cst);
-        if (before % 2 != 0) {
-            relax_processor();
-            continue;
-        }
+        if (before % 2 != 0) continue;
         sync_point();
         PoolTask* const task = runner()->tasks.steal(fork.base_);
         if (task == nullptr) continue;
@@ -14053,7 +14308,10 @@ inline bool PoolCore::sleep() {
         if (last) ended_.store(true, std::memory_order_release);
         return false;
     });
-    if (last) wake_all_sleepers();
+    if (last) {
+        wake_all_sleepers();
+        dismiss_spares();
+    }
     return result == parking::Result::woken;
 }
 
@@ -14092,14 +14350,15 @@ inline void PoolCore::stand_in() {
     }
     const std::size_t count = spare_count_.load(std::memory_order_relaxed);
     if (count == spare_limit) return;
-    // Counted before it can run: the end does not come while it does.
+    // Counted before it can run: the end does not come while it does, and others find what it puts.
     standing_in_.fetch_add(1, std::memory_order_seq_cst);
     try {
         if (spares_[count] == nullptr) spares_[count] = std::make_unique<Worker>(*this);
+        spare_count_.store(count + 1, std::memory_order_seq_cst);
         run_thread_of(*spares_[count], "plait-spare-" + std::to_string(count), &PoolCore::work_as_spare);
-        spare_count_.store(count + 1, std::memory_order_release);
     } catch (const std::exception&) {
         // No thread to be had: the tasks wait until a worker is free again.
+        spare_count_.store(count, std::memory_order_seq_cst);
         standing_in_.fetch_sub(1, std::memory_order_seq_cst);
     }
 }
@@ -14140,6 +14399,7 @@ inline void PoolCore::rest(Worker& self) {
 }
 
 inline void PoolCore::close() {
+    if (is_of_parent()) return;
     sync_point();
     inbox_.close();
     sync_point();
@@ -14149,6 +14409,7 @@ inline void PoolCore::close() {
 }
 
 inline void PoolCore::terminate() {
+    if (is_of_parent()) return;
     terminated_.store(true, std::memory_order_release);
     close();
     const auto discard = [](PoolTask& task) {
@@ -14164,6 +14425,7 @@ inline void PoolCore::terminate() {
 }
 
 inline void PoolCore::join() {
+    if (is_of_parent()) return;
     // A destructor may run in one of the pool's own tasks: that thread ends by itself, after the task, and the others
     // do not wait for it.
     const Worker* const self = Worker::current();
@@ -14178,17 +14440,22 @@ inline void PoolCore::join() {
         if (&worker != self && worker.thread && worker.thread->ident() != 0) worker.thread->join();
     };
     for (const auto& worker : workers_) join_worker(*worker);
-    {
-        const std::scoped_lock lock{spares_mutex_};
-        dismissed_ = true;
-        for (Worker* each = std::exchange(at_rest_, nullptr); each != nullptr;) {
-            Worker* const next = each->next_at_rest;
-            each->called.set();
-            each = next;
-        }
-    }
-    const std::size_t count = spare_count_.load(std::memory_order_acquire);
+    // The last worker has dismissed them. If that is this one it does so after this call, and their threads end by
+    // themselves: each has a share of this core.
+    if (!ended_.load(std::memory_order_acquire) && running_.load(std::memory_order_seq_cst) != 0) return;
+    const std::size_t count = spare_count_.load(std::memory_order_seq_cst);
     for (std::size_t i = 0; i < count; ++i) join_worker(*spares_[i]);
+}
+
+/// Nothing is left to run: those at rest end, and so will who still stands in, in a call that destroyed the pool.
+inline void PoolCore::dismiss_spares() {
+    const std::scoped_lock lock{spares_mutex_};
+    dismissed_ = true;
+    for (Worker* each = std::exchange(at_rest_, nullptr); each != nullptr;) {
+        Worker* const next = each->next_at_rest;
+        each->called.set();
+        each = next;
+    }
 }
 
 }  // namespace plait::inline PLAIT_ABI::threading::detail
@@ -14616,7 +14883,7 @@ public:
         : pool_{pool},
           order_{order},
           size_{size},
-          chunk_{(std::max)(chunk, std::size_t{1})},
+          chunk_{(std::max)((std::min)(chunk, size), std::size_t{1})},
           results_(size),
           turns_{new std::atomic<std::size_t>[size] {}} {}
     ImapState(const ImapState&) = delete;
@@ -14669,6 +14936,18 @@ private:
         std::shared_ptr<ImapState> state;  // while it queues or runs
     };
 
+    /// The reader's part, which never queues.
+    struct ReadersShare final : PoolTask {
+        explicit ReadersShare(ImapState& state_) noexcept : state{state_} {}
+        void run() noexcept override { has_more = !state.pool_.terminated() && state.run_chunk(); }
+        void discard() noexcept override {}
+        [[nodiscard]] bool begun() const noexcept override { return false; }
+        void release() noexcept override {}
+
+        ImapState& state;
+        bool has_more = true;
+    };
+
     /// False where none was left.
     bool run_chunk() noexcept {
         if (next_item_.load(std::memory_order_relaxed) >= size_) return false;
@@ -14719,11 +14998,13 @@ bool ImapState<R>::wait(Timeout timeout) {
     if (has_come()) return true;
     if (timeout.is_zero()) return false;
     const Deadline deadline{timeout};
-    const Worker* const worker = Worker::current();
-    // A worker of the pool does its share: with one thread nobody else would.
-    if (worker != nullptr && &worker->pool() == &pool_)
-        while (!has_come() && !deadline.has_passed() && run_chunk()) {
-        }
+    Worker* const worker = Worker::current();
+    // A worker of the pool does its share: with one thread nobody else would. As a call of its own, for the items may
+    // wait for what they submit, and the reader may be somebody else than who began the imap.
+    if (worker != nullptr && &worker->pool() == &pool_) {
+        ReadersShare share{*this};
+        while (!has_come() && !deadline.has_passed() && share.has_more) worker->run_awaited(share);
+    }
     if (spin_until(has_come)) return true;
     WaitHelper* const helper = wait_helper();
     if (helper != nullptr) helper->sleep_begins();
@@ -14746,7 +15027,7 @@ public:
 
 private:
     void run_item(std::size_t i, Outcome<R>& result) noexcept override {
-        result.run([&]() -> R { return f_(items_[i]); });
+        result.run([&]() -> R { return std::apply(f_, std::forward_as_tuple(items_[i])); });
     }
 
     F f_;
@@ -15193,7 +15474,7 @@ void BasicQueue<T, Items>::put_within(U&& item, Timeout timeout, const StopToken
     if (passage == Passage::blocked) passage = wait_to_enter_put(timeout, stop);
     switch (passage) {
         case Passage::shut:
-            throw QueueShutDown("put into a queue that was shut down");
+            throw QueueShutDown("put into a queue that was shut down: put before shutdown(), or make another queue");
         case Passage::blocked:
             throw QueueFull("no room came free in the queue");
         case Passage::open:
@@ -15210,7 +15491,8 @@ T BasicQueue<T, Items>::get_within(Timeout timeout, const StopToken* stop) {
     if (passage == Passage::blocked) passage = wait_to_enter_get(timeout, stop);
     switch (passage) {
         case Passage::shut:
-            throw QueueShutDown("get from a queue that was shut down and has given its last item");
+            throw QueueShutDown(
+                "get from a queue that was shut down and has given its last item: end here, or make another queue");
         case Passage::blocked:
             throw QueueEmpty("no item came into the queue");
         case Passage::open:
@@ -15395,7 +15677,7 @@ private:
 /// A queue that gives its newest item first.
 ///
 /// Python: queue.LifoQueue. Words, threads, lifetime: as of Queue; but an item's destructor may not use the queue either,
-/// unless a `shutdown` drops the item.
+/// unless a `shutdown` drops the item. An item's move must not throw, or it must have a copy constructor.
 ///
 ///     LifoQueue<int> pile;
 ///     pile.put(1);
@@ -15403,6 +15685,9 @@ private:
 ///     pile.get();  // 2
 template <class T>
 class LifoQueue final : public detail::BasicQueue<T, detail::VectorItems<detail::Pile<T>>> {
+    static_assert(std::is_nothrow_move_constructible_v<T> || std::is_copy_constructible_v<T>,
+                  "a LifoQueue that grows moves its items: where a move may throw, hold it in a std::unique_ptr");
+
 public:
     using detail::BasicQueue<T, detail::VectorItems<detail::Pile<T>>>::BasicQueue;
 };
@@ -15730,8 +16015,8 @@ inline void LocalRegistry::unlink(LocalValue& value) noexcept {
 }
 
 inline void LocalRegistry::forget_values_of_other_threads() noexcept {
-    // This thread locked the mutex before the fork. Made anew, for threads of the parent may have waited there.
-    ::new (static_cast<void*>(&mutex_)) std::mutex;
+    mutex_.unlock();  // this thread locked it before the fork
+    // Made anew, for threads of the parent may have waited there.
     ::new (static_cast<void*>(&ended_)) std::condition_variable;
     const OwnLocals& own = own_locals();
     for (const Entry& entry : entries_) {
@@ -15805,8 +16090,12 @@ concept MakesLocal = std::is_invocable_v<F&> && (std::is_same_v<std::invoke_resu
 /// The value is made by T() (so a Local<int> starts at 0), or by a factory: `Local<int> n([] { return 42; })`, which runs
 /// in each thread, in several at once. What a factory throws goes to the user of the Local, and the next use tries again.
 /// It is destroyed at its thread's end, in that thread, or with the Local, whichever is first; a value's destructor may
-/// use other Locals, and this one, which makes a new value, while the Local lives. In the child of a fork the values of
-/// other threads are gone, undestroyed. In a coroutine it is the value of the thread that runs it just then.
+/// use other Locals, and this one, which makes a new value while the Local lives: where it may also run with ~Local, it has
+/// to catch the UsageError. What a thread-local's destructor makes after the thread's values have gone lives until ~Local.
+/// In the child of a fork the values of other threads are gone, undestroyed. In a coroutine it is the value of the thread
+/// that runs it just then.
+/// Memory: beside the values, each thread has a table as long as the highest number of a Local that it uses, 16 bytes for
+/// each; numbers of Locals that have gone are given again.
 /// Threads: every member but destruction from any thread, also of other libraries.
 /// Lifetime: ~Local waits for destructors of values that their threads have begun. No thread uses it then any more.
 /// Throws: UsageError where the factory uses its own Local, or a value's destructor a Local that is being destroyed.
@@ -15921,7 +16210,8 @@ public:
         detail::Attribute& attribute = *place->second;
         if (attribute.type() != detail::type_key<T>())
             throw UsageError("Local: the attribute '" + std::string{name} +
-                             "' is of another type: get the very type that was set");
+                             "' is of another type: get the very type that was set (a literal is kept as const char*: "
+                             "set<std::string>(...) keeps a string)");
         return static_cast<detail::AttributeOf<T>&>(attribute).value;
     }
     /// Whether the calling thread has set it.
@@ -16023,9 +16313,19 @@ namespace detail {
 template <class Range>
 concept Iterable = requires(Range& range) { std::ranges::begin(range) != std::ranges::end(range); };
 
+/// Whether `F` can be called with the elements of a `Tuple`.
+template <class F, class Tuple, class Numbers = std::make_index_sequence<std::tuple_size_v<std::remove_cvref_t<Tuple>>>>
+struct TakesElementsOf;
+template <class F, class Tuple, std::size_t... numbers>
+struct TakesElementsOf<F, Tuple, std::index_sequence<numbers...>>
+    : std::is_invocable<F&, decltype(std::get<numbers>(std::declval<Tuple>()))...> {};
+
 /// Calls `f` with the elements of each tuple.
 template <class F>
 struct Starred {
+    template <class Tuple>
+    static constexpr bool takes = TakesElementsOf<F, Tuple>::value;
+
     F f;
     template <class Tuple>
     decltype(auto) operator()(Tuple&& tuple) {
@@ -16046,7 +16346,9 @@ struct Starred {
 ///     std::cout << answer.get();
 ///
 /// A call is run in no particular order with others; its callable and arguments are kept by value and gone before its
-/// result is there. A callable that takes a StopToken before its arguments is told there of `terminate`.
+/// result is there. A callable given to `apply`, `apply_async`, `submit` or `post` that takes a StopToken before its
+/// arguments is told there of `terminate`. Of a call's end tells its future: `get`, or `add_done_callback`; of several,
+/// `plait::wait` and `as_completed`.
 /// Waiting: a call that waits for a future runs the awaited call itself if that still queues, else only calls that it,
 /// or those, have submitted, else it sleeps while a spare thread stands in for it (32 at most). So to wait for what one
 /// has submitted, holding no lock, never deadlocks.
@@ -16076,29 +16378,30 @@ public:
 
     /// Has `f(args...)` called, and returns its result's future. Throws: UsageError after `close`.
     template <class F, class... Args>
-        requires detail::CallableLater<F, Args...>
     Future<detail::CallResult<F, Args...>> apply_async(F&& f, Args&&... args) {
-        return detail::submit_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
+        if constexpr (detail::check_callable_later<F, Args...>())
+            return detail::submit_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
+        else
+            return {};
     }
     /// The same; Python's executors call it so.
     template <class F, class... Args>
-        requires detail::CallableLater<F, Args...>
     Future<detail::CallResult<F, Args...>> submit(F&& f, Args&&... args) {
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...);
     }
     /// Has it called and waits: returns what it returns, throws what it throws.
     template <class F, class... Args>
-        requires detail::CallableLater<F, Args...>
     detail::CallResult<F, Args...> apply(F&& f, Args&&... args) {
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...).get();
     }
 
     /// Has it called, and lets nobody know when: what it returns is dropped, and what it throws is reported
-    /// (`set_unraisable_hook`). The quickest way for calls that tell of their ends themselves.
+    /// (`set_unraisable_hook`); after `terminate` it is dropped itself. The quickest way for calls that tell of their ends
+    /// themselves.
     template <class F, class... Args>
-        requires detail::CallableLater<F, Args...>
     void post(F&& f, Args&&... args) {
-        detail::post_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
+        if constexpr (detail::check_callable_later<F, Args...>())
+            detail::post_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
     }
 
     /// Calls `f` with each item of `range`, several at once, and gives the results in the items' order; nothing where
@@ -16129,8 +16432,8 @@ public:
                          detail::items_of<detail::Lifetime::of_call>(range), chunk);
     }
 
-    /// Returns at once a range of what `map` gives, in the items' order, each as soon as it is there. The items are
-    /// copied; `chunk` of them at a time are taken up.
+    /// Reads the whole range, and returns a range of what `map` gives, in the items' order, each as soon as it is there.
+    /// The items are copied; `chunk` of them at a time are taken up.
     ///
     /// Where the range throws while it is read, its error comes after the results of the items before.
     template <class F, detail::Iterable Range>
@@ -16147,11 +16450,17 @@ public:
     template <std::integral First, std::integral Last, class F>
     void parallel_for(First first, Last last, F&& f, std::size_t chunk = 0) {
         using Integer = std::common_type_t<First, Last>;
+        if constexpr (std::is_signed_v<First> != std::is_signed_v<Last>)
+            if (first < First{0} || last < Last{0})
+                throw std::invalid_argument(
+                    "parallel_for: a negative number beside one without a sign: give both the same type");
         const auto from = static_cast<Integer>(first);
         const auto to = static_cast<Integer>(last);
         const auto call = [&f](Integer i) { static_cast<void>(f(i)); };
         // Without a sign: the difference may be more than an Integer holds.
         const auto count = static_cast<std::uintmax_t>(to) - static_cast<std::uintmax_t>(from);
+        if (from < to && count > SIZE_MAX)
+            throw std::invalid_argument("parallel_for: more numbers than std::size_t holds");
         run_all(call, detail::Indices<Integer>{from, from < to ? static_cast<std::size_t>(count) : 0}, chunk);
     }
 
@@ -16201,9 +16510,29 @@ private:
         if (core_ == nullptr) throw UsageError("this ThreadPool was moved from: use the one that it was moved to");
         return *core_;
     }
+    /// What is told of an item that does not fit, in one sentence.
+    template <class F, class Item>
+    static constexpr bool check_takes_item() {
+        if constexpr (requires { F::template takes<Item>; }) {
+            static_assert(
+                F::template takes<Item>,
+                "starmap calls the callable with the elements of each tuple in the range: it cannot be called "
+                "with those");
+            return F::template takes<Item>;
+        } else {
+            static_assert(
+                std::is_invocable_v<F&, Item>,
+                "map and imap call the callable with one item of the range: it cannot be called with that; for "
+                "tuples of arguments there is starmap");
+            return std::is_invocable_v<F&, Item>;
+        }
+    }
     template <class F, class Items>
     auto start_all(F&& f, Items items, std::size_t chunk) {
-        return detail::submit_bulk(core(), std::forward<F>(f), std::move(items), chunk);
+        if constexpr (check_takes_item<std::remove_reference_t<F>, decltype(items[0])>())
+            return detail::submit_bulk(core(), std::forward<F>(f), std::move(items), chunk);
+        else
+            return Future<void>{};
     }
     template <class F, class Items>
     auto run_all(F& f, Items items, std::size_t chunk) {
@@ -16214,18 +16543,23 @@ private:
     auto start_imap(F&& f, Range& range, std::size_t chunk, detail::Order order) {
         using Items = detail::OwnItems<std::iter_value_t<decltype(std::ranges::begin(range))>>;
         using Callable = std::decay_t<F>;
-        using R = std::remove_cvref_t<decltype(std::declval<Callable&>()(std::declval<Items&>()[0]))>;
-        std::exception_ptr range_error;
-        Items items;
-        try {
-            items.append(std::ranges::begin(range), std::ranges::end(range));
-        } catch (...) {
-            range_error = std::current_exception();
+        if constexpr (!check_takes_item<Callable, decltype(std::declval<Items&>()[0])>()) {
+            return Imap<void>{nullptr, nullptr};
+        } else {
+            using R = std::remove_cvref_t<decltype(std::apply(std::declval<Callable&>(),
+                                                              std::forward_as_tuple(std::declval<Items&>()[0])))>;
+            std::exception_ptr range_error;
+            Items items;
+            try {
+                items.append(std::ranges::begin(range), std::ranges::end(range));
+            } catch (...) {
+                range_error = std::current_exception();
+            }
+            auto state = std::make_shared<detail::ImapStateOf<R, Callable, Items>>(
+                core(), order, chunk, std::forward<F>(f), std::move(items));
+            state->submit();
+            return Imap<R>{std::move(state), std::move(range_error)};
         }
-        auto state = std::make_shared<detail::ImapStateOf<R, Callable, Items>>(core(), order, chunk, std::forward<F>(f),
-                                                                               std::move(items));
-        state->submit();
-        return Imap<R>{std::move(state), std::move(range_error)};
     }
 
     std::shared_ptr<detail::PoolCore> core_;
@@ -16329,9 +16663,8 @@ struct Less {
 
 /// A queue that gives its least item first, by `Compare`; of equal ones, that which came first.
 ///
-/// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of LifoQueue. An item
-/// must be assignable; its moves should not throw: a queue in which one did loses no place, but an item may have lost its
-/// value. A comparison that throws changes nothing; it may not use the queue.
+/// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of LifoQueue. An item's
+/// move and move assignment must not throw. A comparison that throws changes nothing; it may not use the queue.
 ///
 ///     PriorityQueue<std::pair<int, std::string>> jobs;
 ///     jobs.put({2, "sweep"});
@@ -16339,6 +16672,11 @@ struct Less {
 ///     jobs.get().second;  // "cook"
 template <class T, class Compare = detail::Less>
 class PriorityQueue final : public detail::BasicQueue<T, detail::VectorItems<detail::StableHeap<T, Compare>>> {
+    static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T>,
+                  "a PriorityQueue moves its items about: where a move may throw, hold it in a std::unique_ptr");
+    static_assert(!std::is_pointer_v<Compare>,
+                  "give a function object's type, such as std::greater<>: a pointer would be null");
+
 public:
     using detail::BasicQueue<T, detail::VectorItems<detail::StableHeap<T, Compare>>>::BasicQueue;
 };
@@ -16396,12 +16734,15 @@ namespace plait::inline PLAIT_ABI::threading {
 ///     jobs.shutdown();
 ///
 /// Words: put, put_nowait, get, get_nowait, begin, task_done, join, shutdown, is_shutdown, qsize, empty, full, maxsize,
-/// waiting. A `put` or `get` that is given a timeout or a StopToken throws QueueFull or QueueEmpty when that ends it.
+/// waiting; each is documented in BasicQueue (detail/basic_queue.hpp), which all queues are made of. A `put` or `get` that
+/// is given a timeout or a StopToken throws QueueFull or QueueEmpty when that ends it.
 /// Order: what a thread did before `put` is visible to who gets the item.
 /// Threads: every member from any thread; not from a signal handler. Items are made and moved while others that put, or
-/// get, wait: an item's constructor may not use the queue which it goes into. Its destructor may; only, in a bounded
-/// queue, a `put` there could wait for itself.
-/// Lifetime: who got an item may destroy the queue at once, if no other thread uses it, while `put` is still returning.
+/// get, wait: an item's constructor may not use the queue which it goes into. Its destructor may put into it, if it is
+/// unbounded, and ask `qsize`, while the queue lives; nothing else, for a `get` or `shutdown` there would wait for itself
+/// (but everything where an immediate `shutdown` drops the item).
+/// Lifetime: who got an item may destroy the queue at once, if no other thread uses it, while `put` is still returning; not
+/// while `shutdown` is.
 template <class T>
 class Queue final : public detail::BasicQueue<T, detail::FifoItems<T>> {
 public:
@@ -16655,7 +16996,8 @@ namespace plait::inline PLAIT_ABI::threading {
 ///     lines.put("hello");
 ///     lines.shutdown();
 ///
-/// Words, order, threads, lifetime: as of Queue. An item's destructor may put another one into the queue that it was in.
+/// Words, order, threads, lifetime: as of an unbounded Queue, so an item's destructor may put another one into the queue
+/// that it was in, and ask `qsize`, while the queue lives; nothing else.
 template <class T>
 class SimpleQueue final : private detail::BasicQueue<T, detail::FifoItems<T>> {
     using Base = detail::BasicQueue<T, detail::FifoItems<T>>;
@@ -16737,7 +17079,8 @@ public:
     /// Throws: UsageError the second time; std::system_error where there is no thread to wait for it.
     void start(TimerState& timer, Timeout interval);
     bool cancel(TimerState& timer) noexcept;
-    /// Waits until it is over or cancelled, and its thread has ended. Throws: UsageError before `start`.
+    /// Waits until it is over or cancelled, and its thread has ended; returns whether that is so. Throws: UsageError
+    /// before `start`.
     bool join(TimerState& timer, Timeout timeout);
     /// Its Timer goes.
     void abandon(TimerState& timer) noexcept;
@@ -16883,6 +17226,7 @@ inline bool TimerThread::is_done(const TimerState& timer) const noexcept {
 
 inline bool TimerThread::join(TimerState& timer, Timeout timeout) {
     if (calling() == &timer) throw UsageError("a Timer's function that joins its timer would wait for ever");
+    const Deadline deadline{timeout};
     {
         std::unique_lock lock{mutex_};
         if (!timer.started_ && timer.phase() != Phase::cancelled)
@@ -16891,7 +17235,6 @@ inline bool TimerThread::join(TimerState& timer, Timeout timeout) {
             if (timeout.is_zero()) return false;
             timer.awaited_ = true;
             lock.unlock();
-            const Deadline deadline{timeout};
             const auto not_yet = [&] {
                 const Phase phase = timer.phase();
                 return phase == Phase::pending || phase == Phase::firing;
@@ -16903,9 +17246,11 @@ inline bool TimerThread::join(TimerState& timer, Timeout timeout) {
         }
     }
     if (timer.phase() != Phase::over || timer.thread_ == nullptr) return true;
-    // What is left are the last steps of its thread.
+    // What is left is the rest of its thread: the destructors of its thread-locals.
     if (is_own_thread(timer)) throw UsageError("the thread of a Timer's call that joins its timer would wait for ever");
-    end_thread(**timer.thread_, Ending::join);
+    ThreadState& thread = **timer.thread_;
+    if (!thread.ended.wait(deadline.left())) return false;
+    end_thread(thread, Ending::join);
     return true;
 }
 
@@ -17057,8 +17402,9 @@ namespace plait::inline PLAIT_ABI::threading {
 ///     if (!alarm.cancel()) report_lateness();
 ///
 /// The function and its arguments are stored by value and moved into the call, as a Thread's; it may take a StopToken
-/// before them. It runs in a thread of its own, "Timer-1" and so on, so that a slow one delays no other (where the
-/// system gives no thread, in the one that all timers share). What leaves it goes to `excepthook`.
+/// before them. It runs in a thread of its own, "Timer-1" and so on, so that a slow one delays no other. What that needs is
+/// allocated when the timer fires: where the system gives no memory or no thread, the call runs in the one that all timers
+/// share. What leaves it goes to `excepthook`.
 /// Time: measured on the steady clock from `start`, never early. Zero or less fires at once, hours::max() never. Timers
 /// of equal deadlines fire in the order of their starts.
 /// Threads: every member but moves and destruction from any thread. A pending timer costs no thread: all share one,
@@ -17085,10 +17431,12 @@ public:
 
     /// Lets the interval begin; of a timer that was cancelled, nothing. Throws: UsageError the second time;
     /// std::system_error where the system gives no thread to wait for the first timer, after which it can be tried again.
-    void start() { detail::TimerThread::instance().start(state(), interval_); }
+    void start() & { detail::TimerThread::instance().start(state(), interval_); }
+    void start() && = delete;  // name it: a temporary Timer would be cancelled at once
     /// Returns whether it will never fire: false once its time has come. It wakes those who join, and waits for nobody.
     bool cancel() { return detail::TimerThread::instance().cancel(state()); }
-    /// Waits until the call has ended, or the timer is cancelled. Throws: UsageError before `start`, and in the call.
+    /// Waits until the call has ended, with the thread-locals of its thread, or the timer is cancelled. Throws: UsageError
+    /// before `start`, and in the call.
     void join() { static_cast<void>(join(Timeout::never())); }
     /// Waits for `timeout` at most; returns whether that is so.
     [[nodiscard]] bool join(Timeout timeout) { return detail::TimerThread::instance().join(state(), timeout); }

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -301,4 +302,47 @@ TEST_CASE("a promise that was moved from says so") {
     CHECK_THROWS_AS(promise.set_exception(broken()), UsageError);
     CHECK_THROWS_AS(promise.set_running(), UsageError);
     CHECK_THROWS_AS(static_cast<void>(promise.future()), UsageError);
+}
+
+TEST_CASE("futures of one call are equal, and can be keys") {
+    Promise<int> promise;
+    Promise<int> another;
+    const Future<int> future = promise.future();
+    const Future<int> copy = future;
+    CHECK(future == copy);
+    CHECK(future != another.future());
+    CHECK(Future<int>{} == Future<int>{});
+    std::unordered_map<Future<int>, std::string> names{{future, "first"}, {another.future(), "other"}};
+    CHECK(names[copy] == "first");
+}
+
+TEST_CASE("a future whose result was moved out names no call any more") {
+    Promise<std::string> promise;
+    auto future = promise.future();
+    auto copy = future;
+    promise.set_value("text");
+    CHECK(std::move(copy).get() == "text");
+    CHECK_FALSE(copy.valid());
+    CHECK(future.get() == "text");
+    CHECK(std::move(future).get() == "text");
+    CHECK_THROWS_AS(future.get(), UsageError);
+}
+
+TEST_CASE("a callback may destroy the promise and the futures of its call") {
+    for (const bool cancelled : {false, true}) {
+        auto promise = std::make_unique<Promise<int>>();
+        auto future = std::make_unique<Future<int>>(promise->future());
+        int calls = 0;
+        future->add_done_callback([&](const Future<int>&) {
+            ++calls;
+            promise.reset();
+            future.reset();
+        });
+        future->add_done_callback([&](const Future<int>&) { ++calls; });
+        if (cancelled)
+            CHECK(future->cancel());
+        else
+            promise->set_value(1);
+        CHECK(calls == 2);
+    }
 }

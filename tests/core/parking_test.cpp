@@ -187,3 +187,21 @@ TEST_CASE("who sleeps after something is listed before it, and can be woken by i
     CHECK(parking::sleep_after(&address, Deadline{1ms}, [] {}) == Result::timed_out);
     CHECK(parking::waiting(&address) == 0);
 }
+
+TEST_CASE("what threads slept on is used again when they have ended") {
+    const auto idle = [] {
+        parking::Table& table = parking::table();
+        const std::scoped_lock lock{table.idle_mutex};
+        std::size_t count = 0;
+        for (const parking::Sleeper* each = table.idle; each != nullptr; each = each->next) ++count;
+        return count;
+    };
+    const int address = 0;
+    const std::size_t before = idle();
+    for (int i = 0; i < 50; ++i)
+        std::thread{[&] {
+            static_cast<void>(parking::sleep(&address, Deadline{1us}, [] { return true; }));
+        }}.join();
+    CHECK(idle() <= before + 1);
+    CHECK(parking::waiting(&address) == 0);
+}

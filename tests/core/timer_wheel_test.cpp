@@ -97,6 +97,16 @@ TEST_CASE("timers of one deadline fire as they were added, however far it was") 
     CHECK(bench.fired == std::vector<int>{4, 0, 1, 2, 3, 5});
 }
 
+TEST_CASE("timers of one deadline fire as they were added, also when the one that made the first late has gone") {
+    Bench bench;
+    Timer& first = bench.add(90);
+    bench.add(70);
+    bench.wheel.remove(first);
+    bench.add(70);
+    bench.wheel.expire(100);
+    CHECK(bench.fired == std::vector<int>{1, 2});
+}
+
 TEST_CASE("timers of the past fire at once, in deadline order") {
     Bench bench;
     bench.wheel.expire(10 * second);

@@ -171,3 +171,14 @@ TEST_CASE("who stops waiting leaves the calls as they are") {
     CHECK(wait(futures, {.timeout = 30s}).done.size() == 3);
     CHECK(futures[2].get() == 2);
 }
+
+TEST_CASE("what is ready has ended for those who do not wait, too") {
+    ThreadPool pool(1);
+    for (int round = 0; round < 2000; ++round) {
+        const std::vector<Future<int>> futures{pool.apply_async([] { return 1; })};
+        auto ended = as_completed(futures, 0s);
+        // Its callbacks come a moment later.
+        REQUIRE(futures[0].get(30s) == 1);
+        REQUIRE(ended.next().has_value());
+    }
+}

@@ -4,17 +4,21 @@
 #include "support/catch.hpp"
 
 #include <plait/threading/event.hpp>
+#include <plait/threading/lock.hpp>
 #include <plait/threading/pool.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -253,4 +257,49 @@ TEST_CASE("no result is missed, round after round") {
         for (const int x : pool.imap(square, numbers(4))) sum += x;
         REQUIRE(sum == 28);
     }
+}
+
+TEST_CASE("an item that is run by who reads runs nothing of the reader's while it waits") {
+    ThreadPool pool(1);
+    Lock lock;
+    plait::Promise<int> promise;
+    Event item_waits;
+    std::thread giver{[&] {
+        item_waits.wait();
+        promise.set_value(1);
+    }};
+    const auto call = pool.apply_async([&] {
+        // Were it run on the stack of the item, which holds the lock, it would be told so.
+        const auto sibling = pool.apply_async([&] { const std::scoped_lock guard{lock}; });
+        const auto later = promise.future();
+        const auto item = [&](int) {
+            const std::scoped_lock guard{lock};
+            item_waits.set();
+            return later.get(30s);
+        };
+        int sum = 0;
+        for (const int x : pool.imap(item, numbers(1))) sum += x;
+        sibling.get(30s);
+        return sum;
+    });
+    CHECK(call.get(60s) == 1);
+    giver.join();
+}
+
+TEST_CASE("a chunk larger than any range is one chunk") {
+    ThreadPool pool(2);
+    CHECK(all_of(pool.imap(square, numbers(3), SIZE_MAX)) == std::vector{0, 1, 4});
+    CHECK(pool.apply([&] { return all_of(pool.imap(square, numbers(3), std::size_t{1} << 63)); }) ==
+          std::vector{0, 1, 4});
+}
+
+TEST_CASE("imap takes pointers to members, as map does") {
+    struct Job {
+        int number;
+        int twice() const { return 2 * number; }
+    };
+    ThreadPool pool(2);
+    const std::vector<Job> jobs{{1}, {2}};
+    CHECK(all_of(pool.imap(&Job::twice, jobs)) == std::vector{2, 4});
+    CHECK(pool.map(&Job::twice, jobs) == std::vector{2, 4});
 }

@@ -542,3 +542,30 @@ TEST_CASE("a posted call is run, and what it throws is reported") {
     plait::set_unraisable_hook(before);
     CHECK(reports == 1);
 }
+
+TEST_CASE("calls that queue behind the pool's own destruction still get spares while they wait") {
+    auto pool = std::make_unique<ThreadPool>(1);
+    plait::Promise<int> promise;
+    Event go_on;
+    const auto destroys = pool->apply_async([&] {
+        go_on.wait();
+        pool.reset();
+    });
+    const auto waits = pool->apply_async([&] { return promise.future().get(30s); });
+    const auto gives = pool->apply_async([&] { promise.set_value(7); });
+    go_on.set();
+    destroys.get(30s);
+    CHECK(waits.get(30s) == 7);
+    gives.get(30s);
+}
+
+TEST_CASE("parallel_for says what it makes of a negative number beside one without a sign") {
+    ThreadPool pool(1);
+    int calls = 0;
+    const auto count = [&](auto) { ++calls; };
+    CHECK_THROWS_AS(pool.parallel_for(-1, std::size_t{5}, count), std::invalid_argument);
+    CHECK_THROWS_AS(pool.parallel_for(std::size_t{0}, -1, count), std::invalid_argument);
+    pool.parallel_for(0, std::size_t{5}, count);
+    pool.parallel_for(-2, 2, count);
+    CHECK(calls == 9);
+}

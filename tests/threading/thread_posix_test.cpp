@@ -179,15 +179,20 @@ TEST_CASE("where stderr is closed an exception that leaves a thread is reported 
     CHECK(end.exitcode == 7);
 }
 
-TEST_CASE("the default hook prints one line, with the thread's name and the text") {
+TEST_CASE("the default hook prints one line, with the thread's name, the exception's type and the text") {
     const ChildEnd end = in_child([] {
         Thread thread(ThreadOptions{.name = "thrower"}, [] { throw std::runtime_error("it broke"); });
         thread.start();
         thread.join();
+        Thread other(ThreadOptions{.name = "other"}, [] { throw 42; });
+        other.start();
+        other.join();
         return 7;
     });
     CHECK(end.exitcode == 7);
-    CHECK(end.errors == "plait: exception in thread thrower: it broke\n");
+    CHECK(end.errors ==
+          "plait: exception in thread thrower: std::runtime_error: it broke\n"
+          "plait: exception in thread other: int: an exception that is no std::exception\n");
 }
 
 TEST_CASE("in the child of a fork the other threads have ended, and are joined and destroyed at once") {
@@ -221,6 +226,38 @@ TEST_CASE("in the child of a fork the other threads have ended, and are joined a
     CHECK(end.signal == 0);
     CHECK(end.exitcode == 7);
     CHECK(thread->join(30s));
+}
+
+TEST_CASE("in the child of a fork nobody waits for the number of a thread that had not begun") {
+    for (int i = 0; i < 30; ++i) {
+        Event go_on;
+        Thread thread([&] { go_on.wait(); });
+        thread.start();
+        const ChildEnd end = in_child([&] {
+            static_cast<void>(thread.native_id());
+            return 7;
+        });
+        go_on.set();
+        REQUIRE(end.exitcode == 7);
+    }
+}
+
+TEST_CASE("the child of a fork has one thread, also when others were just starting and ending") {
+    std::atomic<bool> stop{false};
+    std::thread starter{[&] {
+        while (!stop) {
+            Thread one([] {});
+            Thread two([] {});
+            one.start();
+            two.start();
+        }
+    }};
+    int whole = 0;
+    for (int i = 0; i < 30; ++i)
+        whole += in_child([] { return active_count() == 1 && enumerate().front() == main_thread() ? 7 : 1; }).exitcode;
+    stop = true;
+    starter.join();
+    CHECK(whole == 30 * 7);
 }
 
 TEST_CASE("a thread that forks is the child's main thread, and the child may start threads") {
@@ -287,8 +324,27 @@ TEST_CASE("a Thread that the system refuses is not started, and can be tried aga
     CHECK(thread.ident() == 0);
     CHECK_THROWS_AS(thread.join(), plait::UsageError);
     thread.start();
+    CHECK(thread.native_id() != 0);
     thread.join();
     CHECK(runs == 1);
+}
+
+TEST_CASE("whoever finds a Thread that the system is just refusing does not wait for its number for ever") {
+    const auto state = std::make_shared<detail::ThreadState>("refused", false);
+    std::atomic<bool> waiting{false};
+    std::atomic<bool> woken{false};
+    std::thread asker{[&] {
+        waiting = true;
+        woken = state->begun.wait(30s);  // as ThreadInfo::native_id
+    }};
+    CHECK(within(20s, [&] { return waiting.load(); }));
+    {
+        const support::NoThreads none;
+        CHECK_THROWS_AS(detail::start_thread(state), std::system_error);
+    }
+    asker.join();
+    CHECK(woken);
+    CHECK(state->begun.is_set());
 }
 #  endif
 #endif

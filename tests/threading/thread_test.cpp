@@ -233,6 +233,28 @@ TEST_CASE("after a join, with a limit or without, the thread's own variables hav
     }
 }
 
+TEST_CASE("a join with a limit does not wait longer, also where a variable of the thread is long in its destruction") {
+    static Event destroying;
+    static Event go_on;
+    struct Slow {
+        ~Slow() {
+            destroying.set();
+            go_on.wait();
+        }
+    };
+    Thread thread([] {
+        static thread_local const Slow slow;
+        static_cast<void>(slow);
+    });
+    thread.start();
+    REQUIRE(destroying.wait(30s));
+    CHECK_FALSE(thread.join(1ms));
+    CHECK(thread.is_alive());
+    go_on.set();
+    CHECK(thread.join(30s));
+    CHECK_FALSE(thread.is_alive());
+}
+
 TEST_CASE("an exception that leaves the target goes to the hook and is kept") {
     const Hook hook{&note};
     Thread thread(ThreadOptions{.name = "thrower"}, [] { throw std::runtime_error("broken"); });
@@ -296,6 +318,40 @@ TEST_CASE("the destructor joins") {
         const Thread never_started([&] { ended = false; });
     }
     CHECK(ended);
+}
+
+TEST_CASE("the destructor requests a stop before it joins, but not of a daemon, nor of one that has ended") {
+    bool stopped = false;
+    Event never;
+    {
+        Thread thread([&](const StopToken& stop) { stopped = !never.wait(30s, stop) && stop.stop_requested(); });
+        thread.start();
+    }
+    CHECK(stopped);
+
+    StopToken of_ended;
+    {
+        Thread ended([] {});
+        of_ended = ended.stop_token();
+        ended.start();
+        ended.join();
+    }
+    CHECK_FALSE(of_ended.stop_requested());
+
+    static Event go_on;
+    static Event done;
+    StopToken of_daemon;
+    {
+        Thread daemon(ThreadOptions{.name = "daemon", .daemon = true}, [] {
+            go_on.wait();
+            done.set();
+        });
+        of_daemon = daemon.stop_token();
+        daemon.start();
+    }
+    CHECK_FALSE(of_daemon.stop_requested());
+    go_on.set();
+    CHECK(done.wait(30s));
 }
 
 TEST_CASE("a daemon runs on alone when its Thread goes") {

@@ -335,6 +335,28 @@ TEST_CASE("the destructor waits for the whole thread of a call, its own variable
     }
 }
 
+TEST_CASE("a timer's join does not wait longer than its limit for the variables of the call's thread") {
+    static Event destroying;
+    static Event go_on;
+    struct Slow {
+        ~Slow() {
+            destroying.set();
+            go_on.wait();
+        }
+    };
+    Timer timer(0s, [] {
+        static thread_local const Slow slow;
+        static_cast<void>(slow);
+    });
+    timer.start();
+    REQUIRE(destroying.wait(30s));
+    CHECK(timer.finished());
+    CHECK_FALSE(timer.join(0s));
+    CHECK_FALSE(timer.join(1ms));
+    go_on.set();
+    CHECK(timer.join(30s));
+}
+
 TEST_CASE("a timer may be destroyed by a variable of its call's thread, which is told that it cannot join it") {
     static std::atomic<bool> refused{false};
     struct Owner {

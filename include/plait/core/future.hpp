@@ -8,7 +8,9 @@
 #include <plait/core/outcome.hpp>
 #include <plait/core/timeout.hpp>
 
+#include <cstddef>
 #include <exception>
+#include <memory>
 #include <type_traits>
 #include <utility>
 
@@ -18,8 +20,20 @@ template <class T>
 class Promise;
 
 namespace detail {
-struct FutureAccess;
-}
+
+/// For who needs more of a future than its user does.
+struct FutureAccess {
+    template <class T>
+    static FutureState<T>& state(const Future<T>& future) {
+        return future.state();
+    }
+    template <class T>
+    static const void* identity(const Future<T>& future) noexcept {
+        return future.state_.get();
+    }
+};
+
+}  // namespace detail
 
 /// The result, some day, of a call that runs elsewhere: on a pool, in another process, on an event loop.
 ///
@@ -40,7 +54,7 @@ class [[nodiscard("the result, and its error, are lost with the future")]] Futur
 public:
     using value_type = T;
 
-    /// Names no call; every member but `valid` throws UsageError.
+    /// Names no call; every member but `valid` and comparison throws UsageError.
     Future() noexcept = default;
     Future(const Future& other) noexcept : state_{other.state_} {
         if (state_) state_->add_future();
@@ -55,11 +69,13 @@ public:
     }
 
     bool valid() const noexcept { return static_cast<bool>(state_); }
+    /// Whether both name the same call, or none.
+    friend bool operator==(const Future& a, const Future& b) noexcept { return a.state_.get() == b.state_.get(); }
 
     /// Waits for the call's end and gives its value, or throws what it threw; CancelledError where it was cancelled.
     ///
     /// From a name it is a const reference into the shared result, valid while a copy of the future lives; from a
-    /// temporary that is the only copy it is moved out.
+    /// temporary, or by std::move, it is moved out if this is the only copy, and the future names no call any more.
     typename Stored::Reference get() const& { return get(Timeout::never()); }
     T get() && { return std::move(*this).get(Timeout::never()); }
     /// Waits for `timeout` at most. Throws: TimeoutError; the call goes on, and can be waited for again.
@@ -84,7 +100,11 @@ public:
 
     /// Sees to it that the call does not run; a process pool also ends one that runs, by killing its worker. Returns
     /// whether the result is now a cancellation: false where the call has ended, or runs and cannot be ended.
-    bool cancel() { return state().cancel(); }
+    bool cancel() {
+        static_cast<void>(state());
+        const auto kept = state_;  // a callback may destroy this future
+        return kept->cancel();
+    }
 
     /// Calls `f(future)` once when the result is there. Callbacks run in the order in which they were added; one that
     /// throws is reported and harms nobody.
@@ -155,8 +175,9 @@ private:
         return *state_;
     }
     void settle(Outcome<T> outcome) {
-        detail::FutureState<T>& state = this->state();
-        if (!state.settle(std::move(outcome)) && !state.cancel_succeeded())
+        static_cast<void>(state());
+        const auto kept = state_;  // who sees the result may destroy this promise
+        if (!kept->settle(std::move(outcome)) && !kept->cancel_succeeded())
             throw UsageError("this Promise has been kept: a result can be set once");
     }
 
@@ -172,18 +193,22 @@ typename Future<T>::Stored::Reference Future<T>::get(Timeout timeout) const& {
 template <class T>
 T Future<T>::get(Timeout timeout) && {
     state().wait_or_throw(timeout);
-    auto& outcome = state().result();
-    if constexpr (std::is_reference_v<T> || std::is_void_v<T>) {
-        return outcome.value();
-    } else {
-        if (state().only_future()) return std::move(outcome).value();
-        if constexpr (std::is_copy_constructible_v<T>)
-            return outcome.value();
-        else
+    constexpr bool is_object = !std::is_reference_v<T> && !std::is_void_v<T>;
+    const bool is_sole = state().only_future();
+    if constexpr (is_object && !std::is_copy_constructible_v<T>)
+        if (!is_sole)
             throw UsageError(
-                "this Future's value can only be moved, and other copies of the future share it: "
-                "keep one copy, or read it by reference with get() from a named future");
+                "this Future's value can only be moved, and others share it: copies of the future, or callbacks that "
+                "were added; keep one copy, or read it by reference with get() from a named future");
+    const Future last{std::move(*this)};
+    auto& outcome = last.state().result();
+    if constexpr (is_object) {
+        if (is_sole) return std::move(outcome).value();
     }
+    if constexpr (!is_object || std::is_copy_constructible_v<T>)
+        return outcome.value();
+    else
+        return std::move(outcome).value();
 }
 
 template <class T>
@@ -214,3 +239,10 @@ Future<T> future_of(StatePointer<FutureState<T>> state) {
 
 }  // namespace detail
 }  // namespace plait::inline PLAIT_ABI
+
+template <class T>
+struct std::hash<plait::Future<T>> {
+    std::size_t operator()(const plait::Future<T>& future) const noexcept {
+        return std::hash<const void*>{}(plait::detail::FutureAccess::identity(future));
+    }
+};

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <mutex>
 #include <new>
+#include <utility>
 
 namespace plait::inline PLAIT_ABI::detail {
 
@@ -77,18 +78,49 @@ void interrupt(const void* address, const void* self);
 
 /// For the child of a fork, before anything else: the sleepers were threads of the parent, and a lock of the table may
 /// have been held by one of them.
+///
+/// The registry of plait's threads has it called. In the child of a program that never used one, the table keeps the
+/// parent's sleepers, and wakes them in vain: such a child uses no primitive in which another thread of the parent slept.
 void reset_after_fork() noexcept;
 
+/// What a thread sleeps on. It is used again and again, and never destroyed but where memory was short: who picks it
+/// wakes it when the bucket's mutex is free, so that it does not run into that, and may come late, when the thread
+/// sleeps elsewhere or the sleeper is another's. That one wakes in vain, and sleeps on.
 struct Sleeper {
-    Sleeper(const void* where, const void* who) : address{where}, self{who} {}
-
-    const void* const address;
-    const void* const self;
     std::condition_variable awake;
+    const bool lasts;  // else it goes with the sleep, and is woken under the mutex
+
+    explicit Sleeper(bool lasts_) : lasts{lasts_} {}
+
+    // The rest is guarded by the mutex of its address's bucket.
+    const void* address = nullptr;
+    const void* self = nullptr;
     bool picked = false;
     Result result = Result::timed_out;
     Sleeper* next = nullptr;
     Sleeper* previous = nullptr;
+};
+
+/// Whom to wake once the mutex is free: to be constructed before it is locked.
+class Awakenings {
+public:
+    Awakenings() = default;
+    Awakenings(const Awakenings&) = delete;
+    Awakenings& operator=(const Awakenings&) = delete;
+    ~Awakenings() {
+        for (std::size_t i = 0; i < count_; ++i) sleepers_[i]->awake.notify_one();
+    }
+    void add(Sleeper& sleeper) noexcept {
+        if (sleeper.lasts && count_ < most)
+            sleepers_[count_++] = &sleeper;
+        else
+            sleeper.awake.notify_one();
+    }
+
+private:
+    static constexpr std::size_t most = 16;
+    Sleeper* sleepers_[most];
+    std::size_t count_ = 0;
 };
 
 /// The sleepers of all addresses that share a hash, oldest first; everything in it is guarded by `mutex`.
@@ -104,23 +136,98 @@ struct alignas(64) Bucket {
     /// How many sleep under `address`, counted no further than to `enough`.
     [[nodiscard]] std::size_t count(const void* address, std::size_t enough) const noexcept;
     /// Picks the `limit` oldest under `address`; returns how many there were.
-    std::size_t pick_oldest(const void* address, std::size_t limit, Result result = Result::woken) noexcept;
-    /// Takes `sleeper` off the list and wakes it: under the mutex, for once it is free the sleeper's frame may be gone.
-    void pick(Sleeper& sleeper, Result result) noexcept;
+    std::size_t pick_oldest(const void* address, std::size_t limit, Awakenings& awakenings,
+                            Result result = Result::woken) noexcept;
+    /// Takes `sleeper` off the list, to be woken.
+    void pick(Sleeper& sleeper, Result result, Awakenings& awakenings) noexcept;
 };
 
 inline constexpr std::size_t bucket_count = 256;
 
-PLAIT_VISIBLE inline Bucket* buckets() {
+struct Table {
+    Bucket buckets[bucket_count];
+    std::mutex idle_mutex;
+    Sleeper* idle = nullptr;  // sleepers that no thread has, guarded by idle_mutex
+};
+
+PLAIT_VISIBLE inline Table& table() {
     // Never destroyed: a thread may still sleep or wake while static objects are being destroyed.
-    static Bucket* const table = new Bucket[bucket_count];
-    return table;
+    static Table* const all = new Table;
+    return *all;
 }
 
 inline Bucket& bucket_of(const void* address) {
     constexpr std::uint64_t golden_ratio = 0x9E3779B97F4A7C15;
-    return buckets()[(reinterpret_cast<std::uintptr_t>(address) * golden_ratio >> 32) % bucket_count];
+    return table().buckets[(reinterpret_cast<std::uintptr_t>(address) * golden_ratio >> 32) % bucket_count];
 }
+
+/// The calling thread's sleeper while it does not sleep, or null.
+PLAIT_VISIBLE inline Sleeper*& own_sleeper() noexcept {
+    static constinit thread_local Sleeper* sleeper = nullptr;
+    return sleeper;
+}
+
+/// A sleeper for one sleep of this thread.
+class SleeperUse {
+public:
+    SleeperUse(const void* address, const void* self) : sleeper_{take()} {
+        sleeper_->address = address;
+        sleeper_->self = self;
+        sleeper_->picked = false;
+        sleeper_->result = Result::timed_out;
+        sleeper_->next = sleeper_->previous = nullptr;
+    }
+    SleeperUse(const SleeperUse&) = delete;
+    SleeperUse& operator=(const SleeperUse&) = delete;
+    ~SleeperUse() {
+        if (sleeper_ == &spare_)
+            spare_.~Sleeper();
+        else
+            give_back(sleeper_);
+    }
+    Sleeper& operator*() const noexcept { return *sleeper_; }
+
+private:
+    /// Gives the thread's own back at its end. A thread-local that is destroyed later may still sleep.
+    struct EndOfThread {
+        ~EndOfThread() {
+            ended() = true;
+            if (Sleeper* const sleeper = std::exchange(own_sleeper(), nullptr)) give_back(sleeper);
+        }
+        static bool& ended() noexcept {
+            static constinit thread_local bool has_ended = false;
+            return has_ended;
+        }
+    };
+
+    Sleeper* take() {
+        if (Sleeper* const own = std::exchange(own_sleeper(), nullptr)) return own;
+        {
+            Table& all = table();
+            const std::scoped_lock lock{all.idle_mutex};
+            if (all.idle != nullptr) return std::exchange(all.idle, all.idle->next);
+        }
+        // Without memory one that goes with this sleep has to do.
+        Sleeper* const made = new (std::nothrow) Sleeper{true};
+        return made != nullptr ? made : ::new (static_cast<void*>(&spare_)) Sleeper{false};
+    }
+    static void give_back(Sleeper* sleeper) noexcept {
+        if (!EndOfThread::ended() && own_sleeper() == nullptr) {
+            static thread_local EndOfThread end;
+            static_cast<void>(&end);
+            own_sleeper() = sleeper;
+            return;
+        }
+        Table& all = table();
+        const std::scoped_lock lock{all.idle_mutex};
+        sleeper->next = std::exchange(all.idle, sleeper);
+    }
+
+    union {
+        Sleeper spare_;
+    };
+    Sleeper* const sleeper_;
+};
 
 /// Waits for `picked`; returns whether it came before `deadline`.
 inline bool wait_picked(Sleeper& self, std::unique_lock<std::mutex>& lock, Deadline deadline) {
@@ -143,11 +250,11 @@ inline bool wait_picked(Sleeper& self, std::unique_lock<std::mutex>& lock, Deadl
 template <class Predicate>
 Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place place, const void* self) {
     Bucket& bucket = bucket_of(address);
+    const SleeperUse use{address, self};
+    Sleeper& sleeper = *use;
     sync_point();
     std::unique_lock lock{bucket.mutex};
     if (!may_sleep()) return Result::unwanted;
-
-    Sleeper sleeper{address, self};
     bucket.add(sleeper, place);
     if (!wait_picked(sleeper, lock, deadline)) bucket.remove(sleeper);
     return sleeper.result;
@@ -156,7 +263,8 @@ Result sleep(const void* address, Deadline deadline, Predicate may_sleep, Place 
 template <class Function>
 Result sleep_after(const void* address, Deadline deadline, Function once_listed, const void* self) {
     Bucket& bucket = bucket_of(address);
-    Sleeper sleeper{address, self};
+    const SleeperUse use{address, self};
+    Sleeper& sleeper = *use;
     {
         const std::scoped_lock lock{bucket.mutex};
         bucket.add(sleeper, Place::last);
@@ -172,8 +280,9 @@ Result sleep_after(const void* address, Deadline deadline, Function once_listed,
 inline std::size_t wake(const void* address, std::size_t limit) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
-    return bucket.pick_oldest(address, limit);
+    return bucket.pick_oldest(address, limit, awakenings);
 }
 
 inline std::size_t wake_all(const void* address) { return wake(address, SIZE_MAX); }
@@ -182,41 +291,45 @@ template <class Function>
 std::size_t wake_all(const void* address, Function before_wake) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
     before_wake();
     sync_point();
-    return bucket.pick_oldest(address, SIZE_MAX);
+    return bucket.pick_oldest(address, SIZE_MAX, awakenings);
 }
 
 template <class Function>
 void wake(const void* address, std::size_t limit, Function before_wake) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
     const Result result = before_wake(bucket.count(address, limit == SIZE_MAX ? limit : limit + 1));
-    if (result != Result::unwanted) bucket.pick_oldest(address, limit, result);
+    if (result != Result::unwanted) bucket.pick_oldest(address, limit, awakenings, result);
 }
 
 template <class Function>
 void wake_one(const void* address, Function before_wake) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
     Sleeper* const sleeper = Bucket::find(bucket.oldest, address);
     Sleepers sleepers = Sleepers::none;
     if (sleeper != nullptr)
         sleepers = Bucket::find(sleeper->next, address) != nullptr ? Sleepers::several : Sleepers::one;
     const Result result = before_wake(sleepers);
-    if (sleeper != nullptr) bucket.pick(*sleeper, result);
+    if (sleeper != nullptr) bucket.pick(*sleeper, result, awakenings);
 }
 
 inline void interrupt(const void* address, const void* self) {
     Bucket& bucket = bucket_of(address);
     sync_point();
+    Awakenings awakenings;
     const std::scoped_lock lock{bucket.mutex};
     Sleeper* sleeper = Bucket::find(bucket.oldest, address);
     while (sleeper != nullptr && sleeper->self != self) sleeper = Bucket::find(sleeper->next, address);
-    if (sleeper != nullptr) bucket.pick(*sleeper, Result::interrupted);
+    if (sleeper != nullptr) bucket.pick(*sleeper, Result::interrupted, awakenings);
 }
 
 inline std::size_t waiting(const void* address) {
@@ -226,8 +339,10 @@ inline std::size_t waiting(const void* address) {
 }
 
 inline void reset_after_fork() noexcept {
-    // The old contents are dropped, not destroyed: a mutex that a thread of the parent holds may not be destroyed here.
-    for (std::size_t i = 0; i < bucket_count; ++i) ::new (static_cast<void*>(buckets() + i)) Bucket;
+    // The old contents are dropped, not destroyed: a mutex that a thread of the parent holds may not be destroyed here,
+    // and a thread of the parent may have been in the midst of waking this one's sleeper.
+    ::new (static_cast<void*>(&table())) Table;
+    own_sleeper() = nullptr;
 }
 
 inline void Bucket::add(Sleeper& sleeper, Place place) noexcept {
@@ -262,23 +377,24 @@ inline std::size_t Bucket::count(const void* address, std::size_t enough) const 
     return count;
 }
 
-inline std::size_t Bucket::pick_oldest(const void* address, std::size_t limit, Result result) noexcept {
+inline std::size_t Bucket::pick_oldest(const void* address, std::size_t limit, Awakenings& awakenings,
+                                       Result result) noexcept {
     std::size_t picked = 0;
     Sleeper* sleeper = find(oldest, address);
     while (sleeper != nullptr && picked < limit) {
         Sleeper* const next = find(sleeper->next, address);
-        pick(*sleeper, result);
+        pick(*sleeper, result, awakenings);
         sleeper = next;
         ++picked;
     }
     return picked;
 }
 
-inline void Bucket::pick(Sleeper& sleeper, Result result) noexcept {
+inline void Bucket::pick(Sleeper& sleeper, Result result, Awakenings& awakenings) noexcept {
     remove(sleeper);
     sleeper.result = result;
     sleeper.picked = true;
-    sleeper.awake.notify_one();
+    awakenings.add(sleeper);
 }
 
 }  // namespace parking

@@ -24,6 +24,9 @@ class Timeout {
 public:
     template <class Rep, class Period>
     constexpr Timeout(std::chrono::duration<Rep, Period> duration) : duration_{saturated(duration)} {}
+    template <class Number>
+        requires std::is_arithmetic_v<Number>
+    Timeout(Number) = delete;  // say the unit: 5s, 500ms
 
     static constexpr Timeout never() noexcept { return Timeout{}; }
 

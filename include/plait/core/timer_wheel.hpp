@@ -105,7 +105,8 @@ private:
     static TimerNode* sort(TimerNode* first) noexcept;
     void adopt_sorted(TimerNode* first) noexcept;
 
-    // The wheel, then near_ (sorted; all up to `reached_`), then late_: those that would not have been the last of near_.
+    // The wheel, then near_ (sorted; up to `reached_`), then late_: one that would not have been the last of near_, and
+    // all that came after it, in the order in which they came.
     List lists_[levels * slots + 2];
     std::uint64_t occupied_[levels] = {};  // a bit a slot
     std::uint64_t reached_ = 0;            // the tick up to which slots have been dealt out
@@ -121,8 +122,10 @@ inline void TimerWheel::place(TimerNode& node) noexcept {
         occupied_[level] |= std::uint64_t{1} << slot;
         return link(node, static_cast<std::uint16_t>(level * slots + slot));
     }
+    // Behind a late one it is late too: that may have the same deadline, and then goes first.
     const TimerNode* const last = lists_[near_place].last;
-    link(node, last == nullptr || last->deadline_ <= node.deadline_ ? near_place : late_place);
+    const bool is_next = lists_[late_place].first == nullptr && (last == nullptr || last->deadline_ <= node.deadline_);
+    link(node, is_next ? near_place : late_place);
 }
 
 inline void TimerWheel::link(TimerNode& node, std::uint16_t place) noexcept {
@@ -190,7 +193,7 @@ inline void TimerWheel::settle() noexcept {
     if (late == nullptr) return;
     TimerNode* const nearest = lists_[near_place].first;
     lists_[near_place] = lists_[late_place] = List{};
-    // Where deadlines are equal the one in near_ was added first: the late one came when near_ ended beyond it.
+    // Where deadlines are equal the one in near_ was added first: since the first late one came, none was added there.
     adopt_sorted(merge(nearest, sort(late)));
 }
 

@@ -43,18 +43,19 @@ namespace detail {
 
 /// In which order some futures end.
 ///
-/// Each tells it by a callback, which keeps this alive: it may come after who waited has gone. Who waits counts what has
-/// come in `come_`, and sleeps under its address.
+/// Each tells it by a callback, which keeps this alive: it may come after who waited has gone. Who waits looks at the
+/// next place in `order_`, and sleeps under this address.
 class Endings {
 public:
-    explicit Endings(std::size_t count) : count_{count}, order_{new std::atomic<std::size_t>[count] {}} {}
+    explicit Endings(std::size_t count) : order_(count), told_(count) {}
 
-    [[nodiscard]] std::size_t count() const noexcept { return count_; }
     /// The `turn`th that ended, if it has: its index and one, or 0.
     [[nodiscard]] std::size_t at(std::size_t turn) const noexcept {
         return order_[turn].load(std::memory_order_acquire);  // pairs with the release in tell
     }
+    /// That the future `index` has ended; any number of times.
     void tell(std::size_t index) noexcept {
+        if (told_[index].exchange(true, std::memory_order_relaxed)) return;
         order_[turns_.fetch_add(1, std::memory_order_relaxed)].store(index + 1, std::memory_order_release);
         // Under the address's bucket, so that no sleep can begin between a look at the order and this.
         parking::wake_all(this, [] {});
@@ -68,17 +69,9 @@ public:
     }
 
 private:
-    const std::size_t count_;
-    std::unique_ptr<std::atomic<std::size_t>[]> order_;
+    std::vector<std::atomic<std::size_t>> order_;
+    std::vector<std::atomic<bool>> told_;
     std::atomic<std::size_t> turns_{0};
-};
-
-/// For who needs more of a future than its user does.
-struct FutureAccess {
-    template <class T>
-    static FutureState<T>& state(const Future<T>& future) {
-        return future.state();
-    }
 };
 
 /// Some futures, each once, and the order in which they end.
@@ -92,6 +85,7 @@ public:
         endings_ = std::make_shared<Endings>(futures.size());
         for (std::size_t i = 0; i < futures.size(); ++i)
             FutureAccess::state(futures[i]).watch([endings = endings_, i] { endings->tell(i); });
+        tell_ready();
     }
 
     /// The index of the `turn`th that ended, or nothing where it did not in time.
@@ -108,6 +102,7 @@ public:
             static_cast<void>(endings_->wait(turn, deadline));
             if (helper != nullptr) helper->sleep_ends();
         }
+        if (endings_->at(turn) == 0) tell_ready();
         const std::size_t index = endings_->at(turn);
         return index != 0 ? std::optional{index - 1} : std::nullopt;
     }
@@ -115,6 +110,11 @@ public:
     std::vector<Future<T>> futures;
 
 private:
+    /// A future's callbacks come a moment after it is ready.
+    void tell_ready() const {
+        for (std::size_t i = 0; i < futures.size(); ++i)
+            if (futures[i].valid() && futures[i].ready()) endings_->tell(i);
+    }
     void drop_repeated() {
         std::vector<std::pair<const void*, std::size_t>> places;
         for (std::size_t i = 0; i < futures.size(); ++i) places.emplace_back(&FutureAccess::state(futures[i]), i);

@@ -19,6 +19,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -42,7 +43,7 @@ public:
         : pool_{pool},
           order_{order},
           size_{size},
-          chunk_{(std::max)(chunk, std::size_t{1})},
+          chunk_{(std::max)((std::min)(chunk, size), std::size_t{1})},
           results_(size),
           turns_{new std::atomic<std::size_t>[size] {}} {}
     ImapState(const ImapState&) = delete;
@@ -95,6 +96,18 @@ private:
         std::shared_ptr<ImapState> state;  // while it queues or runs
     };
 
+    /// The reader's part, which never queues.
+    struct ReadersShare final : PoolTask {
+        explicit ReadersShare(ImapState& state_) noexcept : state{state_} {}
+        void run() noexcept override { has_more = !state.pool_.terminated() && state.run_chunk(); }
+        void discard() noexcept override {}
+        [[nodiscard]] bool begun() const noexcept override { return false; }
+        void release() noexcept override {}
+
+        ImapState& state;
+        bool has_more = true;
+    };
+
     /// False where none was left.
     bool run_chunk() noexcept {
         if (next_item_.load(std::memory_order_relaxed) >= size_) return false;
@@ -145,11 +158,13 @@ bool ImapState<R>::wait(Timeout timeout) {
     if (has_come()) return true;
     if (timeout.is_zero()) return false;
     const Deadline deadline{timeout};
-    const Worker* const worker = Worker::current();
-    // A worker of the pool does its share: with one thread nobody else would.
-    if (worker != nullptr && &worker->pool() == &pool_)
-        while (!has_come() && !deadline.has_passed() && run_chunk()) {
-        }
+    Worker* const worker = Worker::current();
+    // A worker of the pool does its share: with one thread nobody else would. As a call of its own, for the items may
+    // wait for what they submit, and the reader may be somebody else than who began the imap.
+    if (worker != nullptr && &worker->pool() == &pool_) {
+        ReadersShare share{*this};
+        while (!has_come() && !deadline.has_passed() && share.has_more) worker->run_awaited(share);
+    }
     if (spin_until(has_come)) return true;
     WaitHelper* const helper = wait_helper();
     if (helper != nullptr) helper->sleep_begins();
@@ -172,7 +187,7 @@ public:
 
 private:
     void run_item(std::size_t i, Outcome<R>& result) noexcept override {
-        result.run([&]() -> R { return f_(items_[i]); });
+        result.run([&]() -> R { return std::apply(f_, std::forward_as_tuple(items_[i])); });
     }
 
     F f_;

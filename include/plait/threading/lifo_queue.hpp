@@ -5,6 +5,7 @@
 #include <plait/threading/detail/basic_queue.hpp>
 #include <plait/threading/detail/vector_items.hpp>
 
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -35,7 +36,7 @@ private:
 /// A queue that gives its newest item first.
 ///
 /// Python: queue.LifoQueue. Words, threads, lifetime: as of Queue; but an item's destructor may not use the queue either,
-/// unless a `shutdown` drops the item.
+/// unless a `shutdown` drops the item. An item's move must not throw, or it must have a copy constructor.
 ///
 ///     LifoQueue<int> pile;
 ///     pile.put(1);
@@ -43,6 +44,9 @@ private:
 ///     pile.get();  // 2
 template <class T>
 class LifoQueue final : public detail::BasicQueue<T, detail::VectorItems<detail::Pile<T>>> {
+    static_assert(std::is_nothrow_move_constructible_v<T> || std::is_copy_constructible_v<T>,
+                  "a LifoQueue that grows moves its items: where a move may throw, hold it in a std::unique_ptr");
+
 public:
     using detail::BasicQueue<T, detail::VectorItems<detail::Pile<T>>>::BasicQueue;
 };

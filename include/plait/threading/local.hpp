@@ -66,8 +66,12 @@ concept MakesLocal = std::is_invocable_v<F&> && (std::is_same_v<std::invoke_resu
 /// The value is made by T() (so a Local<int> starts at 0), or by a factory: `Local<int> n([] { return 42; })`, which runs
 /// in each thread, in several at once. What a factory throws goes to the user of the Local, and the next use tries again.
 /// It is destroyed at its thread's end, in that thread, or with the Local, whichever is first; a value's destructor may
-/// use other Locals, and this one, which makes a new value, while the Local lives. In the child of a fork the values of
-/// other threads are gone, undestroyed. In a coroutine it is the value of the thread that runs it just then.
+/// use other Locals, and this one, which makes a new value while the Local lives: where it may also run with ~Local, it has
+/// to catch the UsageError. What a thread-local's destructor makes after the thread's values have gone lives until ~Local.
+/// In the child of a fork the values of other threads are gone, undestroyed. In a coroutine it is the value of the thread
+/// that runs it just then.
+/// Memory: beside the values, each thread has a table as long as the highest number of a Local that it uses, 16 bytes for
+/// each; numbers of Locals that have gone are given again.
 /// Threads: every member but destruction from any thread, also of other libraries.
 /// Lifetime: ~Local waits for destructors of values that their threads have begun. No thread uses it then any more.
 /// Throws: UsageError where the factory uses its own Local, or a value's destructor a Local that is being destroyed.
@@ -182,7 +186,8 @@ public:
         detail::Attribute& attribute = *place->second;
         if (attribute.type() != detail::type_key<T>())
             throw UsageError("Local: the attribute '" + std::string{name} +
-                             "' is of another type: get the very type that was set");
+                             "' is of another type: get the very type that was set (a literal is kept as const char*: "
+                             "set<std::string>(...) keeps a string)");
         return static_cast<detail::AttributeOf<T>&>(attribute).value;
     }
     /// Whether the calling thread has set it.

@@ -4,6 +4,7 @@
 #include <plait/core/config.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/future.hpp>
+#include <plait/core/wait.hpp>
 #include <plait/os/thread.hpp>
 #include <plait/threading/detail/bound_call.hpp>
 #include <plait/threading/detail/bulk.hpp>
@@ -32,9 +33,19 @@ namespace detail {
 template <class Range>
 concept Iterable = requires(Range& range) { std::ranges::begin(range) != std::ranges::end(range); };
 
+/// Whether `F` can be called with the elements of a `Tuple`.
+template <class F, class Tuple, class Numbers = std::make_index_sequence<std::tuple_size_v<std::remove_cvref_t<Tuple>>>>
+struct TakesElementsOf;
+template <class F, class Tuple, std::size_t... numbers>
+struct TakesElementsOf<F, Tuple, std::index_sequence<numbers...>>
+    : std::is_invocable<F&, decltype(std::get<numbers>(std::declval<Tuple>()))...> {};
+
 /// Calls `f` with the elements of each tuple.
 template <class F>
 struct Starred {
+    template <class Tuple>
+    static constexpr bool takes = TakesElementsOf<F, Tuple>::value;
+
     F f;
     template <class Tuple>
     decltype(auto) operator()(Tuple&& tuple) {
@@ -55,7 +66,9 @@ struct Starred {
 ///     std::cout << answer.get();
 ///
 /// A call is run in no particular order with others; its callable and arguments are kept by value and gone before its
-/// result is there. A callable that takes a StopToken before its arguments is told there of `terminate`.
+/// result is there. A callable given to `apply`, `apply_async`, `submit` or `post` that takes a StopToken before its
+/// arguments is told there of `terminate`. Of a call's end tells its future: `get`, or `add_done_callback`; of several,
+/// `plait::wait` and `as_completed`.
 /// Waiting: a call that waits for a future runs the awaited call itself if that still queues, else only calls that it,
 /// or those, have submitted, else it sleeps while a spare thread stands in for it (32 at most). So to wait for what one
 /// has submitted, holding no lock, never deadlocks.
@@ -85,29 +98,30 @@ public:
 
     /// Has `f(args...)` called, and returns its result's future. Throws: UsageError after `close`.
     template <class F, class... Args>
-        requires detail::CallableLater<F, Args...>
     Future<detail::CallResult<F, Args...>> apply_async(F&& f, Args&&... args) {
-        return detail::submit_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
+        if constexpr (detail::check_callable_later<F, Args...>())
+            return detail::submit_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
+        else
+            return {};
     }
     /// The same; Python's executors call it so.
     template <class F, class... Args>
-        requires detail::CallableLater<F, Args...>
     Future<detail::CallResult<F, Args...>> submit(F&& f, Args&&... args) {
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...);
     }
     /// Has it called and waits: returns what it returns, throws what it throws.
     template <class F, class... Args>
-        requires detail::CallableLater<F, Args...>
     detail::CallResult<F, Args...> apply(F&& f, Args&&... args) {
         return apply_async(std::forward<F>(f), std::forward<Args>(args)...).get();
     }
 
     /// Has it called, and lets nobody know when: what it returns is dropped, and what it throws is reported
-    /// (`set_unraisable_hook`). The quickest way for calls that tell of their ends themselves.
+    /// (`set_unraisable_hook`); after `terminate` it is dropped itself. The quickest way for calls that tell of their ends
+    /// themselves.
     template <class F, class... Args>
-        requires detail::CallableLater<F, Args...>
     void post(F&& f, Args&&... args) {
-        detail::post_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
+        if constexpr (detail::check_callable_later<F, Args...>())
+            detail::post_call(core(), std::forward<F>(f), std::forward<Args>(args)...);
     }
 
     /// Calls `f` with each item of `range`, several at once, and gives the results in the items' order; nothing where
@@ -138,8 +152,8 @@ public:
                          detail::items_of<detail::Lifetime::of_call>(range), chunk);
     }
 
-    /// Returns at once a range of what `map` gives, in the items' order, each as soon as it is there. The items are
-    /// copied; `chunk` of them at a time are taken up.
+    /// Reads the whole range, and returns a range of what `map` gives, in the items' order, each as soon as it is there.
+    /// The items are copied; `chunk` of them at a time are taken up.
     ///
     /// Where the range throws while it is read, its error comes after the results of the items before.
     template <class F, detail::Iterable Range>
@@ -156,11 +170,17 @@ public:
     template <std::integral First, std::integral Last, class F>
     void parallel_for(First first, Last last, F&& f, std::size_t chunk = 0) {
         using Integer = std::common_type_t<First, Last>;
+        if constexpr (std::is_signed_v<First> != std::is_signed_v<Last>)
+            if (first < First{0} || last < Last{0})
+                throw std::invalid_argument(
+                    "parallel_for: a negative number beside one without a sign: give both the same type");
         const auto from = static_cast<Integer>(first);
         const auto to = static_cast<Integer>(last);
         const auto call = [&f](Integer i) { static_cast<void>(f(i)); };
         // Without a sign: the difference may be more than an Integer holds.
         const auto count = static_cast<std::uintmax_t>(to) - static_cast<std::uintmax_t>(from);
+        if (from < to && count > SIZE_MAX)
+            throw std::invalid_argument("parallel_for: more numbers than std::size_t holds");
         run_all(call, detail::Indices<Integer>{from, from < to ? static_cast<std::size_t>(count) : 0}, chunk);
     }
 
@@ -210,9 +230,29 @@ private:
         if (core_ == nullptr) throw UsageError("this ThreadPool was moved from: use the one that it was moved to");
         return *core_;
     }
+    /// What is told of an item that does not fit, in one sentence.
+    template <class F, class Item>
+    static constexpr bool check_takes_item() {
+        if constexpr (requires { F::template takes<Item>; }) {
+            static_assert(
+                F::template takes<Item>,
+                "starmap calls the callable with the elements of each tuple in the range: it cannot be called "
+                "with those");
+            return F::template takes<Item>;
+        } else {
+            static_assert(
+                std::is_invocable_v<F&, Item>,
+                "map and imap call the callable with one item of the range: it cannot be called with that; for "
+                "tuples of arguments there is starmap");
+            return std::is_invocable_v<F&, Item>;
+        }
+    }
     template <class F, class Items>
     auto start_all(F&& f, Items items, std::size_t chunk) {
-        return detail::submit_bulk(core(), std::forward<F>(f), std::move(items), chunk);
+        if constexpr (check_takes_item<std::remove_reference_t<F>, decltype(items[0])>())
+            return detail::submit_bulk(core(), std::forward<F>(f), std::move(items), chunk);
+        else
+            return Future<void>{};
     }
     template <class F, class Items>
     auto run_all(F& f, Items items, std::size_t chunk) {
@@ -223,18 +263,23 @@ private:
     auto start_imap(F&& f, Range& range, std::size_t chunk, detail::Order order) {
         using Items = detail::OwnItems<std::iter_value_t<decltype(std::ranges::begin(range))>>;
         using Callable = std::decay_t<F>;
-        using R = std::remove_cvref_t<decltype(std::declval<Callable&>()(std::declval<Items&>()[0]))>;
-        std::exception_ptr range_error;
-        Items items;
-        try {
-            items.append(std::ranges::begin(range), std::ranges::end(range));
-        } catch (...) {
-            range_error = std::current_exception();
+        if constexpr (!check_takes_item<Callable, decltype(std::declval<Items&>()[0])>()) {
+            return Imap<void>{nullptr, nullptr};
+        } else {
+            using R = std::remove_cvref_t<decltype(std::apply(std::declval<Callable&>(),
+                                                              std::forward_as_tuple(std::declval<Items&>()[0])))>;
+            std::exception_ptr range_error;
+            Items items;
+            try {
+                items.append(std::ranges::begin(range), std::ranges::end(range));
+            } catch (...) {
+                range_error = std::current_exception();
+            }
+            auto state = std::make_shared<detail::ImapStateOf<R, Callable, Items>>(
+                core(), order, chunk, std::forward<F>(f), std::move(items));
+            state->submit();
+            return Imap<R>{std::move(state), std::move(range_error)};
         }
-        auto state = std::make_shared<detail::ImapStateOf<R, Callable, Items>>(core(), order, chunk, std::forward<F>(f),
-                                                                               std::move(items));
-        state->submit();
-        return Imap<R>{std::move(state), std::move(range_error)};
     }
 
     std::shared_ptr<detail::PoolCore> core_;

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -93,9 +94,8 @@ struct Less {
 
 /// A queue that gives its least item first, by `Compare`; of equal ones, that which came first.
 ///
-/// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of LifoQueue. An item
-/// must be assignable; its moves should not throw: a queue in which one did loses no place, but an item may have lost its
-/// value. A comparison that throws changes nothing; it may not use the queue.
+/// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of LifoQueue. An item's
+/// move and move assignment must not throw. A comparison that throws changes nothing; it may not use the queue.
 ///
 ///     PriorityQueue<std::pair<int, std::string>> jobs;
 ///     jobs.put({2, "sweep"});
@@ -103,6 +103,11 @@ struct Less {
 ///     jobs.get().second;  // "cook"
 template <class T, class Compare = detail::Less>
 class PriorityQueue final : public detail::BasicQueue<T, detail::VectorItems<detail::StableHeap<T, Compare>>> {
+    static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T>,
+                  "a PriorityQueue moves its items about: where a move may throw, hold it in a std::unique_ptr");
+    static_assert(!std::is_pointer_v<Compare>,
+                  "give a function object's type, such as std::greater<>: a pointer would be null");
+
 public:
     using detail::BasicQueue<T, detail::VectorItems<detail::StableHeap<T, Compare>>>::BasicQueue;
 };

@@ -24,12 +24,15 @@ namespace plait::inline PLAIT_ABI::threading {
 ///     jobs.shutdown();
 ///
 /// Words: put, put_nowait, get, get_nowait, begin, task_done, join, shutdown, is_shutdown, qsize, empty, full, maxsize,
-/// waiting. A `put` or `get` that is given a timeout or a StopToken throws QueueFull or QueueEmpty when that ends it.
+/// waiting; each is documented in BasicQueue (detail/basic_queue.hpp), which all queues are made of. A `put` or `get` that
+/// is given a timeout or a StopToken throws QueueFull or QueueEmpty when that ends it.
 /// Order: what a thread did before `put` is visible to who gets the item.
 /// Threads: every member from any thread; not from a signal handler. Items are made and moved while others that put, or
-/// get, wait: an item's constructor may not use the queue which it goes into. Its destructor may; only, in a bounded
-/// queue, a `put` there could wait for itself.
-/// Lifetime: who got an item may destroy the queue at once, if no other thread uses it, while `put` is still returning.
+/// get, wait: an item's constructor may not use the queue which it goes into. Its destructor may put into it, if it is
+/// unbounded, and ask `qsize`, while the queue lives; nothing else, for a `get` or `shutdown` there would wait for itself
+/// (but everything where an immediate `shutdown` drops the item).
+/// Lifetime: who got an item may destroy the queue at once, if no other thread uses it, while `put` is still returning; not
+/// while `shutdown` is.
 template <class T>
 class Queue final : public detail::BasicQueue<T, detail::FifoItems<T>> {
 public:

@@ -20,7 +20,8 @@ namespace plait::inline PLAIT_ABI::threading {
 ///     lines.put("hello");
 ///     lines.shutdown();
 ///
-/// Words, order, threads, lifetime: as of Queue. An item's destructor may put another one into the queue that it was in.
+/// Words, order, threads, lifetime: as of an unbounded Queue, so an item's destructor may put another one into the queue
+/// that it was in, and ask `qsize`, while the queue lives; nothing else.
 template <class T>
 class SimpleQueue final : private detail::BasicQueue<T, detail::FifoItems<T>> {
     using Base = detail::BasicQueue<T, detail::FifoItems<T>>;

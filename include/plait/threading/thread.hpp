@@ -6,6 +6,7 @@
 #include <plait/core/report.hpp>
 #include <plait/core/stop_token.hpp>
 #include <plait/core/timeout.hpp>
+#include <plait/os/exception_type.hpp>
 #include <plait/os/thread.hpp>
 #include <plait/threading/detail/bound_call.hpp>
 #include <plait/threading/event.hpp>
@@ -37,8 +38,20 @@ using ExceptHook = void (*)(const ThreadInfo& thread, std::exception_ptr excepti
 
 namespace detail {
 
+/// "std::runtime_error: " of what is one; nothing where the system does not tell types.
+inline std::string type_before_text(const std::exception_ptr& exception) {
+    if (!exception) return {};
+    try {
+        std::rethrow_exception(exception);
+    } catch (...) {
+        const char* const type = os::current_exception_type();
+        return type != nullptr ? os::readable_type(type) + ": " : std::string{};
+    }
+}
+
 inline void print_thread_exception(const ThreadInfo& thread, std::exception_ptr exception) {
-    print_error_line("plait: exception in thread " + thread.name() + ": " + describe(exception));
+    print_error_line("plait: exception in thread " + thread.name() + ": " + type_before_text(exception) +
+                     describe(exception));
 }
 
 PLAIT_VISIBLE inline std::atomic<ExceptHook>& except_hook() noexcept {
@@ -97,7 +110,8 @@ void run_thread(const std::shared_ptr<ThreadState>& state);
 
 /// Who is told of exceptions that leave a thread's target: the hook that is set now.
 ///
-/// Python: threading.excepthook. The default prints one line on stderr with the thread's name and the text.
+/// Python: threading.excepthook. The default prints one line on stderr: the thread's name, the exception's type (where the
+/// system tells it) and its text.
 [[nodiscard]] inline ExceptHook excepthook() noexcept {
     // Acquire pairs with the release in set_excepthook: the hook may use what was written before it was set.
     return detail::except_hook().load(std::memory_order_acquire);
@@ -122,7 +136,10 @@ inline ExceptHook set_excepthook(ExceptHook hook) noexcept {
 /// exception that leaves it goes to `excepthook` and is kept in `exception()`; the program goes on. It may end itself by
 /// pthread_exit, where the compiler's runtime bears that.
 /// Threads: every member but moves and destruction from any thread.
-/// Lifetime: the destructor joins, of a daemon detaches. Destroyed by its own thread, it detaches.
+/// Lifetime: the destructor requests a stop and joins, as std::jthread's; of a daemon it only detaches, also where its own
+/// thread destroys it. The thread has ended once its thread-locals are destroyed too.
+/// Fork: in the child the parent's other threads count as ended. A child of a program that has used neither a Thread nor
+/// `current_thread` nor a Timer is told of nothing: there no primitive may be used in which another thread just slept.
 class Thread {
 public:
     template <class F, class... Args>
@@ -150,7 +167,8 @@ public:
 
     /// Starts it. Throws: UsageError the second time; std::system_error where the system gives no thread, after which
     /// it can be tried again.
-    void start();
+    void start() &;
+    void start() && = delete;  // name it: a temporary Thread would be joined at once
     /// Waits for its end. Throws: UsageError before `start`, and in the thread itself.
     void join();
     /// Waits for `timeout` at most; returns whether it has ended.
@@ -192,7 +210,7 @@ private:
     std::shared_ptr<detail::ThreadState> state_;
 };
 
-inline void Thread::start() {
+inline void Thread::start() & {
     static_cast<void>(state());
     detail::start_thread(state_);
 }
@@ -217,7 +235,10 @@ inline bool Thread::join(Timeout timeout) {
 inline void Thread::end() noexcept {
     detail::ThreadState& state = *state_;
     if (state.ident.load(std::memory_order_relaxed) == 0) return;
-    detail::end_thread(state, state.daemon || is_own(state) ? detail::Ending::detach : detail::Ending::join);
+    if (state.daemon || is_own(state)) return detail::end_thread(state, detail::Ending::detach);
+    // Not of one that has ended: in the child of a fork those of the parent have, whose callbacks are none of ours.
+    if (!state.ended.is_set()) state.stop.request_stop();
+    detail::end_thread(state, detail::Ending::join);
 }
 
 namespace detail {
@@ -233,12 +254,14 @@ inline void start_thread(const std::shared_ptr<ThreadState>& state) {
     refuse_second();
     auto& registry = ThreadRegistry::instance();
     state->generation = registry.generation();
+    state->begun.clear();  // it may have been tried before
     registry.add(state);
     try {
         state->handle = std::thread{[kept = state] { run_thread(kept); }};
     } catch (...) {
         registry.remove(*state);
         state->ident.store(0, std::memory_order_relaxed);
+        state->begun.set();  // somebody may have found it among the living, and wait for its number
         throw;
     }
 }
@@ -267,17 +290,6 @@ inline std::exception_ptr caught_exception() {
     return exception;
 }
 
-/// Says that a thread has ended, however it did.
-struct EndOfThread {
-    ThreadState& state;
-    ~EndOfThread() {
-        // In this order: the child of a fork in between finds it among the living, or ended.
-        state.ended.set();
-        sync_point();
-        ThreadRegistry::instance().remove(state);
-    }
-};
-
 template <class Function>
 void call_reported(std::exception_ptr& kept, Function function) {
     try {
@@ -297,9 +309,10 @@ void call_reported(std::exception_ptr& kept, Function function) {
 
 inline void run_thread(const std::shared_ptr<ThreadState>& state) {
     // First of the thread-locals, so last to go: their destructors can still ask who they are.
-    own_record().record = state;
+    OwnRecord& own = own_record();
+    own.record = state;
+    own.ends = true;
     own_ident() = state->ident.load(std::memory_order_relaxed);
-    const EndOfThread end{*state};
     os::set_thread_name(state->name);
     state->begin();
     call_reported(state->exception, [&] {

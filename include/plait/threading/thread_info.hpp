@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,7 +36,7 @@ struct ThreadRecord {
     const bool daemon;
     std::atomic<std::uint64_t> ident{0};      // 0 until it is started
     std::atomic<std::uint64_t> native_id{0};  // written by the thread before `begun`
-    Event begun;
+    Event begun;                              // or it will not begin
     Event ended;
 };
 
@@ -93,9 +92,11 @@ private:
     ThreadRegistry() {
         start_anew(std::make_shared<ThreadRecord>("MainThread", false));
         // Made now: were a thread in the midst of it when another forks, the child would wait for it for ever.
-        static_cast<void>(plait::detail::parking::buckets());
+        static_cast<void>(plait::detail::parking::table());
         static_cast<void>(plait::detail::spinning_helps());
-        os::call_in_forked_children([] { instance().forget_threads_of_parent(); });
+        // A fork waits for the mutex, so that the child finds the list whole.
+        os::call_around_forks([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                              [] { instance().forget_threads_of_parent(); });
     }
 
     /// With the main thread alone.
@@ -107,7 +108,7 @@ private:
         living_.assign(1, main_);
     }
 
-    /// In the child of a fork the other threads are gone, and one of them may have held the mutex, or slept.
+    /// In the child of a fork, whose one thread has locked the mutex: the others are gone, and some of them slept.
     void forget_threads_of_parent();
 
     std::mutex mutex_;  // guards main_, living_ and last_ident_
@@ -119,15 +120,18 @@ private:
     std::uint32_t generation_ = 0;  // written while there is one thread
 };
 
-/// The calling thread's record, until the last of its thread-locals is destroyed.
+/// The calling thread's record, and what says that the thread has ended, however it did. In a thread of ours this is the
+/// first of the thread-locals, so the last to go: then nothing of a user is left to run.
 struct OwnRecord {
     ThreadRegistry::RecordPointer record;
-    bool foreign = false;  // not a thread of ours, which says itself when it ends
+    bool ends = false;  // with this: not so the main thread, which lives on, nor one that nobody is to know of
 
     ~OwnRecord() {
         gone() = true;
-        if (!foreign || !record) return;
+        if (!ends) return;
+        // In this order: the child of a fork in between finds it among the living, or ended.
         record->ended.set();
+        plait::detail::sync_point();
         ThreadRegistry::instance().remove(*record);
     }
     /// Whether this thread's has been destroyed.
@@ -167,7 +171,7 @@ inline ThreadRegistry::RecordPointer current_record() {
             record->begin();
             registry.add(record);
             own.record = std::move(record);
-            own.foreign = true;
+            own.ends = true;
         }
         own_ident() = own.record->ident.load(std::memory_order_relaxed);
     }
@@ -176,12 +180,14 @@ inline ThreadRegistry::RecordPointer current_record() {
 
 inline void ThreadRegistry::forget_threads_of_parent() {
     ++generation_;
-    // There is one thread now. The mutex is made anew, not destroyed, for it may be locked.
-    ::new (static_cast<void*>(&mutex_)) std::mutex;
+    mutex_.unlock();  // there is one thread now
     plait::detail::parking::reset_after_fork();
     const RecordPointer self = OwnRecord::gone() ? nullptr : own_record().record;
-    for (const RecordPointer& record : living_)
-        if (record != self) record->ended.set();
+    for (const RecordPointer& record : living_) {
+        if (record == self) continue;
+        record->begun.set();  // nor will it begin any more
+        record->ended.set();
+    }
     start_anew(self ? self : std::make_shared<ThreadRecord>("MainThread", false));
 }
 
@@ -199,10 +205,10 @@ public:
     const std::string& name() const noexcept { return record_->name; }
     /// The thread's number in this program, never given to another; 0 before its start.
     std::uint64_t ident() const noexcept { return record_->ident.load(std::memory_order_relaxed); }
-    /// The operating system's number; 0 before its start.
+    /// The operating system's number; 0 before its start, and in the child of a fork for one that had not begun.
     std::uint64_t native_id() const {
         if (ident() == 0) return 0;
-        record_->begun.wait();  // a started thread is just about to say it
+        record_->begun.wait();  // a started thread is just about to say it, or who starts it that there will be none
         return record_->native_id.load(std::memory_order_relaxed);
     }
     /// Whether nobody waits for it at the program's end.

@@ -22,8 +22,9 @@ namespace plait::inline PLAIT_ABI::threading {
 ///     if (!alarm.cancel()) report_lateness();
 ///
 /// The function and its arguments are stored by value and moved into the call, as a Thread's; it may take a StopToken
-/// before them. It runs in a thread of its own, "Timer-1" and so on, so that a slow one delays no other (where the
-/// system gives no thread, in the one that all timers share). What leaves it goes to `excepthook`.
+/// before them. It runs in a thread of its own, "Timer-1" and so on, so that a slow one delays no other. What that needs is
+/// allocated when the timer fires: where the system gives no memory or no thread, the call runs in the one that all timers
+/// share. What leaves it goes to `excepthook`.
 /// Time: measured on the steady clock from `start`, never early. Zero or less fires at once, hours::max() never. Timers
 /// of equal deadlines fire in the order of their starts.
 /// Threads: every member but moves and destruction from any thread. A pending timer costs no thread: all share one,
@@ -50,10 +51,12 @@ public:
 
     /// Lets the interval begin; of a timer that was cancelled, nothing. Throws: UsageError the second time;
     /// std::system_error where the system gives no thread to wait for the first timer, after which it can be tried again.
-    void start() { detail::TimerThread::instance().start(state(), interval_); }
+    void start() & { detail::TimerThread::instance().start(state(), interval_); }
+    void start() && = delete;  // name it: a temporary Timer would be cancelled at once
     /// Returns whether it will never fire: false once its time has come. It wakes those who join, and waits for nobody.
     bool cancel() { return detail::TimerThread::instance().cancel(state()); }
-    /// Waits until the call has ended, or the timer is cancelled. Throws: UsageError before `start`, and in the call.
+    /// Waits until the call has ended, with the thread-locals of its thread, or the timer is cancelled. Throws: UsageError
+    /// before `start`, and in the call.
     void join() { static_cast<void>(join(Timeout::never())); }
     /// Waits for `timeout` at most; returns whether that is so.
     [[nodiscard]] bool join(Timeout timeout) { return detail::TimerThread::instance().join(state(), timeout); }

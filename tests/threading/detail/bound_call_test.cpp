@@ -48,3 +48,20 @@ TEST_CASE("a token that is passed on tells of the same stop") {
     CHECK(standard(source.get_token()));
 #endif
 }
+
+TEST_CASE("a member function takes its token after the object") {
+    struct Service {
+        int run(const plait::StopToken& stop, int by) {
+            stops = stop.stop_possible();
+            return total += by;
+        }
+        bool stops = false;
+        int total = 40;
+    };
+    Service service;
+    plait::StopSource source;
+    BoundCallOf<decltype(&Service::run), Service*, int> call{&Service::run, &service, 2};
+    STATIC_REQUIRE(std::is_same_v<CallResult<decltype(&Service::run), Service*, int>, int>);
+    CHECK(call(source.get_token()) == 42);
+    CHECK(service.stops);
+}

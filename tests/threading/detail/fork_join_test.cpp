@@ -222,3 +222,27 @@ TEST_CASE("a call that waits for a future which another worker's part must bring
         CHECK(got == 7);
     }
 }
+
+TEST_CASE("while a stranger runs where a part was stolen, a spare runs what the part has submitted") {
+    ThreadPool pool(2);
+    Event set_by_child;
+    Event stolen;
+    Event child_queues;
+    plait::Promise<Future<bool>> stranger;
+    const Future<void> call = pool.apply_async([&] {
+        pool.parallel_invoke([&] { child_queues.wait(); },
+                             [&] {
+                                 stolen.set();
+                                 const Future<bool> awaited = stranger.future().get(30s);
+                                 const Future<void> child = pool.apply_async([&] { set_by_child.set(); });
+                                 child_queues.set();
+                                 static_cast<void>(awaited.get());  // it still queues, and is run here
+                                 child.get();
+                             });
+    });
+    stolen.wait();
+    const Future<bool> waits = pool.apply_async([&] { return set_by_child.wait(30s); });
+    stranger.set_value(waits);
+    call.get(60s);
+    CHECK(waits.get(30s));
+}

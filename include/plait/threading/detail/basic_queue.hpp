@@ -213,7 +213,7 @@ void BasicQueue<T, Items>::put_within(U&& item, Timeout timeout, const StopToken
     if (passage == Passage::blocked) passage = wait_to_enter_put(timeout, stop);
     switch (passage) {
         case Passage::shut:
-            throw QueueShutDown("put into a queue that was shut down");
+            throw QueueShutDown("put into a queue that was shut down: put before shutdown(), or make another queue");
         case Passage::blocked:
             throw QueueFull("no room came free in the queue");
         case Passage::open:
@@ -230,7 +230,8 @@ T BasicQueue<T, Items>::get_within(Timeout timeout, const StopToken* stop) {
     if (passage == Passage::blocked) passage = wait_to_enter_get(timeout, stop);
     switch (passage) {
         case Passage::shut:
-            throw QueueShutDown("get from a queue that was shut down and has given its last item");
+            throw QueueShutDown(
+                "get from a queue that was shut down and has given its last item: end here, or make another queue");
         case Passage::blocked:
             throw QueueEmpty("no item came into the queue");
         case Passage::open:

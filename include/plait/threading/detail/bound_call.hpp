@@ -17,8 +17,15 @@ namespace detail {
 
 using namespace plait::detail;
 
-/// How a callable can be called with these arguments: as it is, or with a token of ours or the standard's before them.
-enum class CallForm { plain, with_token, with_standard_token, none };
+/// How a callable can be called with these arguments: as it is, or with a token of ours or the standard's before them; a
+/// pointer to a member also with one of ours after its object.
+enum class CallForm { plain, with_token, with_token_after_object, with_standard_token, none };
+
+template <class F, class... Args>
+struct IsMemberWithToken : std::false_type {};
+template <class F, class Object, class... Rest>
+struct IsMemberWithToken<F, Object, Rest...>
+    : std::bool_constant<std::is_member_pointer_v<F> && std::is_invocable_v<F, Object, StopToken, Rest...>> {};
 
 template <class F, class... Args>
 constexpr CallForm call_form() noexcept {
@@ -27,6 +34,8 @@ constexpr CallForm call_form() noexcept {
         return CallForm::plain;
     else if constexpr (std::is_invocable_v<F, StopToken, Args...>)
         return CallForm::with_token;
+    else if constexpr (IsMemberWithToken<F, Args...>::value)
+        return CallForm::with_token_after_object;
 #if defined(__cpp_lib_jthread)
     else if constexpr (std::is_invocable_v<F, std::stop_token, Args...>)
         return CallForm::with_standard_token;
@@ -36,11 +45,16 @@ constexpr CallForm call_form() noexcept {
 }
 
 template <CallForm form, class F, class... Args>
-struct CallResultOf;
+struct CallResultOf {
+    using type = void;
+};
 template <class F, class... Args>
 struct CallResultOf<CallForm::plain, F, Args...> : std::invoke_result<F, Args...> {};
 template <class F, class... Args>
 struct CallResultOf<CallForm::with_token, F, Args...> : std::invoke_result<F, StopToken, Args...> {};
+template <class F, class Object, class... Rest>
+struct CallResultOf<CallForm::with_token_after_object, F, Object, Rest...>
+    : std::invoke_result<F, Object, StopToken, Rest...> {};
 #if defined(__cpp_lib_jthread)
 template <class F, class... Args>
 struct CallResultOf<CallForm::with_standard_token, F, Args...> : std::invoke_result<F, std::stop_token, Args...> {};
@@ -60,6 +74,16 @@ template <class F, class... Args>
 concept CallableLater =
     std::is_constructible_v<std::decay_t<F>, F> && (std::is_constructible_v<std::decay_t<Args>, Args> && ...) &&
     call_form<std::decay_t<F>, std::decay_t<Args>...>() != CallForm::none;
+
+/// Says, where it is none, what is wrong, and returns whether it is one.
+template <class F, class... Args>
+constexpr bool check_callable_later() {
+    static_assert(
+        CallableLater<F, Args...>,
+        "the callable cannot be called with these arguments: they are kept by value and moved into the call, so "
+        "give std::ref(x) where it takes a reference, and just as many as it takes");
+    return CallableLater<F, Args...>;
+}
 
 /// A callable and its arguments, kept by value until they are moved into the one call. `F` and `Args` are decayed.
 template <class F, class... Args>
@@ -83,6 +107,8 @@ private:
             return std::apply(std::move(f_), std::forward_as_tuple(std::move(args)...));
         } else if constexpr (form == CallForm::with_token) {
             return std::apply(std::move(f_), std::forward_as_tuple(StopToken{stop}, std::move(args)...));
+        } else if constexpr (form == CallForm::with_token_after_object) {
+            return call_member(stop, std::move(args)...);
         } else {
 #if defined(__cpp_lib_jthread)
             std::stop_source source;
@@ -90,6 +116,12 @@ private:
             return std::apply(std::move(f_), std::forward_as_tuple(source.get_token(), std::move(args)...));
 #endif
         }
+    }
+
+    template <class Object, class... Rest>
+    decltype(auto) call_member(const StopToken& stop, Object&& object, Rest&&... rest) {
+        return std::apply(std::move(f_), std::forward_as_tuple(std::forward<Object>(object), StopToken{stop},
+                                                               std::forward<Rest>(rest)...));
     }
 
     F f_;

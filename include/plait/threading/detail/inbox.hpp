@@ -8,6 +8,7 @@
 #include <plait/threading/lock.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -68,13 +69,17 @@ public:
         }
         return true;
     }
-    /// Also where it is closed: for a task that was taken by mistake.
-    void put_back(PoolTask& task) {
+    /// Also where it is closed, and without memory: for a task that was taken and may not be run where it is. Who
+    /// submitted it is forgotten.
+    void put_back(PoolTask& task) noexcept {
         const std::scoped_lock lock{put_lock_};
-        tasks_.emplace(&task);
+        task.submitter = reinterpret_cast<std::uintptr_t>(back_);
+        back_ = &task;
+        back_count_.fetch_add(1, std::memory_order_seq_cst);
     }
     [[nodiscard]] PoolTask* take() noexcept {
-        if (seems_empty()) return nullptr;
+        if (PoolTask* const task = take_back()) return task;
+        if (tasks_seem_empty()) return nullptr;
         const std::scoped_lock lock{take_lock_};
         return take_first();
     }
@@ -82,7 +87,8 @@ public:
     /// that its newest is the oldest of them.
     [[nodiscard]] PoolTask* take_share(std::size_t takers, TaskDeque& rest) noexcept {
         constexpr std::size_t most = 32;
-        if (seems_empty()) return nullptr;
+        if (PoolTask* const task = take_back()) return task;
+        if (tasks_seem_empty()) return nullptr;
         PoolTask* share[most];
         std::size_t count = 0;
         const std::size_t room = rest.make_room(most) ? most : 1;
@@ -104,9 +110,21 @@ public:
         const std::scoped_lock lock{put_lock_};
         return seems_empty();
     }
-    [[nodiscard]] bool seems_empty() const noexcept { return size() == 0; }
+    [[nodiscard]] bool seems_empty() const noexcept {
+        return tasks_seem_empty() && back_count_.load(std::memory_order_seq_cst) == 0;
+    }
 
 private:
+    [[nodiscard]] bool tasks_seem_empty() const noexcept { return size() == 0; }
+    PoolTask* take_back() noexcept {
+        if (back_count_.load(std::memory_order_relaxed) == 0) return nullptr;
+        const std::scoped_lock lock{put_lock_};
+        if (back_ == nullptr) return nullptr;
+        PoolTask* const task = back_;
+        back_ = reinterpret_cast<PoolTask*>(static_cast<std::uintptr_t>(std::exchange(task->submitter, 0)));
+        back_count_.fetch_sub(1, std::memory_order_seq_cst);
+        return task;
+    }
     [[nodiscard]] std::size_t size() const noexcept {
         // In this order: what was taken had been put.
         const std::uint64_t taken = tasks_.taken_count();
@@ -121,8 +139,12 @@ private:
     }
 
     SegmentedFifo<PoolTask*> tasks_;
-    alignas(64) mutable Lock put_lock_;  // guards the putting end, pages_ and closed_
+    // The standard's: `empty` is asked where no thread may sleep in the parking place. Guards the putting end, pages_,
+    // closed_ and back_.
+    alignas(64) mutable std::mutex put_lock_;
     bool closed_ = false;
+    PoolTask* back_ = nullptr;  // what was put back, linked by `submitter`
+    std::atomic<std::size_t> back_count_{0};
     TaskPages pages_;
     alignas(64) Lock take_lock_;  // guards the taking end
 };

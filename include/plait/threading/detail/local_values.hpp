@@ -335,8 +335,8 @@ inline void LocalRegistry::unlink(LocalValue& value) noexcept {
 }
 
 inline void LocalRegistry::forget_values_of_other_threads() noexcept {
-    // This thread locked the mutex before the fork. Made anew, for threads of the parent may have waited there.
-    ::new (static_cast<void*>(&mutex_)) std::mutex;
+    mutex_.unlock();  // this thread locked it before the fork
+    // Made anew, for threads of the parent may have waited there.
     ::new (static_cast<void*>(&ended_)) std::condition_variable;
     const OwnLocals& own = own_locals();
     for (const Entry& entry : entries_) {

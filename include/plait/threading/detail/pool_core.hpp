@@ -43,9 +43,12 @@ public:
     void discard() noexcept final;
     [[nodiscard]] bool begun() const noexcept final { return false; }
     void release() noexcept final {
-        const void* const address = this;
-        // Release pairs with the acquire in ended. From here on the fork may be gone.
-        if (state_.exchange(has_ended, std::memory_order_acq_rel) == awaited) parking::wake_all(address);
+        // Release pairs with the acquire in ended. Once it says that it has ended the fork may be gone, and something else
+        // sleep in its place: so it says that to a sleeper only while nobody can begin to sleep there.
+        std::uint8_t state = unwatched;
+        if (state_.compare_exchange_strong(state, has_ended, std::memory_order_release, std::memory_order_relaxed))
+            return;
+        parking::wake_all(this, [this] { state_.store(has_ended, std::memory_order_release); });
     }
 
     [[nodiscard]] bool ended() const noexcept { return state_.load(std::memory_order_acquire) == has_ended; }
@@ -96,6 +99,9 @@ public:
 
     /// Runs what was taken from a queue.
     void run_taken(PoolTask& task, bool descends) noexcept;
+
+    /// Runs what the task on this stack waits for and nobody has begun.
+    void run_awaited(PoolTask& task) noexcept { run_nested(task, false); }
 
     /// Lets others take `fork`, if they are quicker, until it is joined. The last one forked is joined first.
     void fork(Fork& fork) noexcept;
@@ -163,6 +169,7 @@ public:
     /// Queues `task`. Throws: UsageError after `close`; then the task is not touched.
     void submit(PoolTask& task) {
         Worker* const worker = Worker::current();
+        if (is_of_parent()) throw_of_parent();
         if (worker != nullptr && &worker->pool() == this) {
             if (closed()) throw_closed();
             task.submitter = worker->run_number();
@@ -177,6 +184,7 @@ public:
     /// was run, and that can be made under a lock.
     template <class Task, class... Args>
     void emplace(Args&&... args) {
+        if (is_of_parent()) throw_of_parent();
         if (!inbox_.emplace<Task>(std::forward<Args>(args)...)) throw_closed();
         wake_for_work();
     }
@@ -212,6 +220,9 @@ private:
     [[noreturn]] static void throw_closed() {
         throw UsageError("the pool is closed and takes no more calls: make them before close(), or in another pool");
     }
+    [[noreturn]] static void throw_of_parent() {
+        throw UsageError("this pool's threads are in the process that forked this one: make a pool of its own here");
+    }
     void work(Worker& self);
     void work_as_spare(Worker& self);
     PoolTask* find(Worker& self) noexcept;
@@ -221,12 +232,15 @@ private:
     void wake_sleeper();
     void wake_all_sleepers();
     void stand_in();
+    void dismiss_spares();
+    /// Whether this process is the child of a fork, where the pool has no threads, and its locks may be held for ever.
+    [[nodiscard]] bool is_of_parent() const noexcept { return generation_ != ThreadRegistry::instance().generation(); }
 
     template <class Function>
     void for_each_deque(Function function) {
         for (const auto& worker : workers_) function(worker->tasks);
-        // Acquire pairs with the release in stand_in: who sees the count sees the spares.
-        const std::size_t count = spare_count_.load(std::memory_order_acquire);
+        // Pairs with stand_in: who sees the count sees the spares.
+        const std::size_t count = spare_count_.load(std::memory_order_seq_cst);
         for (std::size_t i = 0; i < count; ++i) function(spares_[i]->tasks);
     }
     [[nodiscard]] bool has_work() {
@@ -245,6 +259,7 @@ private:
                standing_in_.load(std::memory_order_seq_cst) <= leaving_spares_.load(std::memory_order_seq_cst);
     }
 
+    const std::uint32_t generation_ = ThreadRegistry::instance().generation();
     Inbox inbox_;  // what comes from outside
     std::vector<std::unique_ptr<Worker>> workers_;
     std::atomic<std::size_t> running_{0};    // workers whose threads were started
@@ -331,7 +346,11 @@ inline bool Worker::join(Fork& fork) noexcept {
 inline void Worker::wait_for(Fork& fork) noexcept {
     // Acquire pairs with the release in begins_in. It is null in the moment between the theft and the beginning.
     const auto runner = [&] { return fork.runner_.load(std::memory_order_acquire); };
-    const auto has_descendants = [&] { return runner() != nullptr && runner()->tasks.seems_to_have(fork.base_); };
+    const auto has_descendants = [&] {
+        // Not while a stranger runs there: whose they are cannot be told then.
+        return runner() != nullptr && runner()->tasks.seems_to_have(fork.base_) &&
+               runner()->stranger_changes_.load(std::memory_order_seq_cst) % 2 == 0;
+    };
     for (;;) {
         if (!spin_until([&] { return fork.ended() || has_descendants(); })) {
             pool_.worker_blocks();
@@ -341,10 +360,7 @@ inline void Worker::wait_for(Fork& fork) noexcept {
         if (fork.ended()) return;
         const std::atomic<std::uint32_t>& strangers = runner()->stranger_changes_;
         const std::uint32_t before = strangers.load(std::memory_order_seq_cst);
-        if (before % 2 != 0) {
-            relax_processor();
-            continue;
-        }
+        if (before % 2 != 0) continue;
         sync_point();
         PoolTask* const task = runner()->tasks.steal(fork.base_);
         if (task == nullptr) continue;
@@ -464,7 +480,10 @@ inline bool PoolCore::sleep() {
         if (last) ended_.store(true, std::memory_order_release);
         return false;
     });
-    if (last) wake_all_sleepers();
+    if (last) {
+        wake_all_sleepers();
+        dismiss_spares();
+    }
     return result == parking::Result::woken;
 }
 
@@ -503,14 +522,15 @@ inline void PoolCore::stand_in() {
     }
     const std::size_t count = spare_count_.load(std::memory_order_relaxed);
     if (count == spare_limit) return;
-    // Counted before it can run: the end does not come while it does.
+    // Counted before it can run: the end does not come while it does, and others find what it puts.
     standing_in_.fetch_add(1, std::memory_order_seq_cst);
     try {
         if (spares_[count] == nullptr) spares_[count] = std::make_unique<Worker>(*this);
+        spare_count_.store(count + 1, std::memory_order_seq_cst);
         run_thread_of(*spares_[count], "plait-spare-" + std::to_string(count), &PoolCore::work_as_spare);
-        spare_count_.store(count + 1, std::memory_order_release);
     } catch (const std::exception&) {
         // No thread to be had: the tasks wait until a worker is free again.
+        spare_count_.store(count, std::memory_order_seq_cst);
         standing_in_.fetch_sub(1, std::memory_order_seq_cst);
     }
 }
@@ -551,6 +571,7 @@ inline void PoolCore::rest(Worker& self) {
 }
 
 inline void PoolCore::close() {
+    if (is_of_parent()) return;
     sync_point();
     inbox_.close();
     sync_point();
@@ -560,6 +581,7 @@ inline void PoolCore::close() {
 }
 
 inline void PoolCore::terminate() {
+    if (is_of_parent()) return;
     terminated_.store(true, std::memory_order_release);
     close();
     const auto discard = [](PoolTask& task) {
@@ -575,6 +597,7 @@ inline void PoolCore::terminate() {
 }
 
 inline void PoolCore::join() {
+    if (is_of_parent()) return;
     // A destructor may run in one of the pool's own tasks: that thread ends by itself, after the task, and the others
     // do not wait for it.
     const Worker* const self = Worker::current();
@@ -589,17 +612,22 @@ inline void PoolCore::join() {
         if (&worker != self && worker.thread && worker.thread->ident() != 0) worker.thread->join();
     };
     for (const auto& worker : workers_) join_worker(*worker);
-    {
-        const std::scoped_lock lock{spares_mutex_};
-        dismissed_ = true;
-        for (Worker* each = std::exchange(at_rest_, nullptr); each != nullptr;) {
-            Worker* const next = each->next_at_rest;
-            each->called.set();
-            each = next;
-        }
-    }
-    const std::size_t count = spare_count_.load(std::memory_order_acquire);
+    // The last worker has dismissed them. If that is this one it does so after this call, and their threads end by
+    // themselves: each has a share of this core.
+    if (!ended_.load(std::memory_order_acquire) && running_.load(std::memory_order_seq_cst) != 0) return;
+    const std::size_t count = spare_count_.load(std::memory_order_seq_cst);
     for (std::size_t i = 0; i < count; ++i) join_worker(*spares_[i]);
+}
+
+/// Nothing is left to run: those at rest end, and so will who still stands in, in a call that destroyed the pool.
+inline void PoolCore::dismiss_spares() {
+    const std::scoped_lock lock{spares_mutex_};
+    dismissed_ = true;
+    for (Worker* each = std::exchange(at_rest_, nullptr); each != nullptr;) {
+        Worker* const next = each->next_at_rest;
+        each->called.set();
+        each = next;
+    }
 }
 
 }  // namespace plait::inline PLAIT_ABI::threading::detail

@@ -80,7 +80,8 @@ public:
     /// Throws: UsageError the second time; std::system_error where there is no thread to wait for it.
     void start(TimerState& timer, Timeout interval);
     bool cancel(TimerState& timer) noexcept;
-    /// Waits until it is over or cancelled, and its thread has ended. Throws: UsageError before `start`.
+    /// Waits until it is over or cancelled, and its thread has ended; returns whether that is so. Throws: UsageError
+    /// before `start`.
     bool join(TimerState& timer, Timeout timeout);
     /// Its Timer goes.
     void abandon(TimerState& timer) noexcept;
@@ -226,6 +227,7 @@ inline bool TimerThread::is_done(const TimerState& timer) const noexcept {
 
 inline bool TimerThread::join(TimerState& timer, Timeout timeout) {
     if (calling() == &timer) throw UsageError("a Timer's function that joins its timer would wait for ever");
+    const Deadline deadline{timeout};
     {
         std::unique_lock lock{mutex_};
         if (!timer.started_ && timer.phase() != Phase::cancelled)
@@ -234,7 +236,6 @@ inline bool TimerThread::join(TimerState& timer, Timeout timeout) {
             if (timeout.is_zero()) return false;
             timer.awaited_ = true;
             lock.unlock();
-            const Deadline deadline{timeout};
             const auto not_yet = [&] {
                 const Phase phase = timer.phase();
                 return phase == Phase::pending || phase == Phase::firing;
@@ -246,9 +247,11 @@ inline bool TimerThread::join(TimerState& timer, Timeout timeout) {
         }
     }
     if (timer.phase() != Phase::over || timer.thread_ == nullptr) return true;
-    // What is left are the last steps of its thread.
+    // What is left is the rest of its thread: the destructors of its thread-locals.
     if (is_own_thread(timer)) throw UsageError("the thread of a Timer's call that joins its timer would wait for ever");
-    end_thread(**timer.thread_, Ending::join);
+    ThreadState& thread = **timer.thread_;
+    if (!thread.ended.wait(deadline.left())) return false;
+    end_thread(thread, Ending::join);
     return true;
 }
 
