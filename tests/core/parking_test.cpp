@@ -199,9 +199,7 @@ TEST_CASE("what threads slept on is used again when they have ended") {
     const int address = 0;
     const std::size_t before = idle();
     for (int i = 0; i < 50; ++i)
-        std::thread{[&] {
-            static_cast<void>(parking::sleep(&address, Deadline{1us}, [] { return true; }));
-        }}.join();
+        std::thread{[&] { static_cast<void>(parking::sleep(&address, Deadline{1us}, [] { return true; })); }}.join();
     CHECK(idle() <= before + 1);
     CHECK(parking::waiting(&address) == 0);
 }
