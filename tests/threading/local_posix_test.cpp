@@ -78,6 +78,10 @@ TEST_CASE("the child of a fork has the forking thread's values, and not those of
 }
 
 TEST_CASE("a fork while others make and end values leaves the child whole") {
+    if constexpr (plait::detail::address_sanitizer) {
+        WARN("left out: g++ 12's AddressSanitizer leaves locks of its own held in the child of such a fork");
+        return;
+    }
     std::atomic<bool> stop{false};
     Local<Noted> local;
     local->number = 1;

@@ -14,6 +14,10 @@
 using namespace plait::threading;
 
 TEST_CASE("in the child of a fork a pool of the parent's is refused, closed and destroyed without waiting") {
+    if constexpr (plait::detail::address_sanitizer) {
+        WARN("left out: g++ 12's AddressSanitizer leaves locks of its own held in the child of such a fork");
+        return;
+    }
     for (int round = 0; round < 20; ++round) {
         std::optional<ThreadPool> pool;
         pool.emplace(2);

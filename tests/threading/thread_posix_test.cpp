@@ -243,6 +243,10 @@ TEST_CASE("in the child of a fork nobody waits for the number of a thread that h
 }
 
 TEST_CASE("the child of a fork has one thread, also when others were just starting and ending") {
+    if constexpr (plait::detail::address_sanitizer) {
+        WARN("left out: g++ 12's AddressSanitizer leaves locks of its own held in the child of such a fork");
+        return;
+    }
     std::atomic<bool> stop{false};
     std::thread starter{[&] {
         while (!stop) {
