@@ -12,13 +12,12 @@
 
 #include <plait/plait.hpp>
 
-#include <chrono>
 #include <exception>
 #include <iostream>
 #include <stdexcept>
+#include <thread>
 
 namespace th = plait::threading;
-using namespace std::chrono_literals;
 
 th::Queue<int> readings;
 

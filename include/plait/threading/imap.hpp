@@ -65,7 +65,7 @@ public:
                 return;  // closed meanwhile: the shares before do it all
             }
         }
-        if (count == 0 && pool_.closed()) throw UsageError("the pool is closed and takes no more calls");
+        if (count == 0) pool_.check_open();
     }
     /// Nobody reads any more: what has not begun will not.
     void abandon() noexcept { next_item_.exchange(size_, std::memory_order_relaxed); }

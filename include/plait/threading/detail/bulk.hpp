@@ -190,8 +190,7 @@ public:
     /// Throws: UsageError where the pool is closed; then nothing has begun.
     void submit() {
         if (shares_.empty()) {
-            if (pool_.closed())
-                throw UsageError("the pool is closed and takes no more calls: make them before close()");
+            pool_.check_open();
             if (this->claim_unstarted()) settle_claimed();
             return;
         }

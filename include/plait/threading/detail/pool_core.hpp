@@ -64,8 +64,6 @@ public:
         }
     }
 
-    [[nodiscard]] std::exception_ptr error() const noexcept { return error_; }
-
 protected:
     ~Fork() = default;
     /// To be called by `run`, first: where descendants of this are to be found.
@@ -169,9 +167,8 @@ public:
     /// Queues `task`. Throws: UsageError after `close`; then the task is not touched.
     void submit(PoolTask& task) {
         Worker* const worker = Worker::current();
-        if (is_of_parent()) throw_of_parent();
+        check_open();
         if (worker != nullptr && &worker->pool() == this) {
-            if (closed()) throw_closed();
             task.submitter = worker->run_number();
             worker->tasks.put(&task);
         } else {
@@ -180,11 +177,18 @@ public:
         }
         wake_for_work();
     }
+    /// Throws what `submit` would throw.
+    void check_open() const {
+        if (is_of_parent())
+            throw UsageError(
+                "this pool's threads are in the process that forked this one: make a pool of its own here");
+        if (closed()) throw_closed();
+    }
     /// Makes a Task and queues it, as `submit`. Makes it in the inbox's pages, so that it must be one that is gone once it
     /// was run, and that can be made under a lock.
     template <class Task, class... Args>
     void emplace(Args&&... args) {
-        if (is_of_parent()) throw_of_parent();
+        check_open();
         if (!inbox_.emplace<Task>(std::forward<Args>(args)...)) throw_closed();
         wake_for_work();
     }
@@ -219,9 +223,6 @@ private:
 
     [[noreturn]] static void throw_closed() {
         throw UsageError("the pool is closed and takes no more calls: make them before close(), or in another pool");
-    }
-    [[noreturn]] static void throw_of_parent() {
-        throw UsageError("this pool's threads are in the process that forked this one: make a pool of its own here");
     }
     void work(Worker& self);
     void work_as_spare(Worker& self);
@@ -380,7 +381,7 @@ inline void Worker::help(FutureStateBase& state, Deadline deadline) {
         if (pool_.terminated())
             awaited->discard();
         else if (!awaited->begun())
-            run_nested(*awaited, false);
+            run_awaited(*awaited);
         // Its place in the queue, if it is in this one, is most likely the last.
         while (PoolTask* const task = tasks.take(floor_)) {
             if (!task->begun()) {
