@@ -131,12 +131,6 @@ constexpr std::string_view callable_name() {
     return name;
 }
 
-constexpr std::uint64_t hash_of(std::string_view text) {
-    std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3;
-    return hash;
-}
-
 /// An address in this executable as an offset that means the same in every start of it.
 inline std::uint64_t place_of(std::uintptr_t address, std::size_t size, std::string_view what) {
     const auto& image = os::executable_image();

@@ -8,7 +8,7 @@
 //   send_some(end, bytes) -> Transfer              what fits now; never blocks, never raises SIGPIPE
 //   receive_some(end, buffer) -> Transfer          what is there now; never blocks
 //   send_all / receive_all(end, …, deadline)       the whole, blocking; false when the other end went or time is over
-//   send_with_handles / receive_with_handles       a short message that carries handles along
+//   send_with_handles / receive_with_handles       a short message that carries handles along, up to most_handles
 //   peer_is(end, pid)                              whether that process, of this user, made the channel
 // Transfer{count, closed}: how many bytes went, and whether the other end is gone.
 

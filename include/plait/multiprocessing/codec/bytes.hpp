@@ -52,6 +52,8 @@ private:
 };
 
 struct Wire;  // what the coders, and nobody else, may do with an Encoder and a Decoder
+class Outgoing;
+class Incoming;
 
 }  // namespace detail
 
@@ -89,6 +91,9 @@ public:
     /// Hands over what was written, without a copy, and is empty then.
     [[nodiscard]] std::vector<std::byte> take();
 
+    /// Where the handles of what is written go, that travel beside the bytes.
+    void carry(detail::Outgoing& handles) noexcept { handles_ = &handles; }
+
 private:
     friend struct detail::Wire;
 
@@ -106,6 +111,7 @@ private:
     // cheaper than growing a vector by four bytes.
     std::vector<std::byte> buffer_;
     std::size_t used_ = 0;
+    detail::Outgoing* handles_ = nullptr;
     unsigned depth_ = 0;
 };
 
@@ -132,6 +138,9 @@ public:
 
     [[nodiscard]] std::size_t remaining() const noexcept { return static_cast<std::size_t>(end_ - next_); }
 
+    /// The handles that came beside the bytes.
+    void carry(detail::Incoming& handles) noexcept { handles_ = &handles; }
+
 private:
     friend struct detail::Wire;
 
@@ -148,6 +157,7 @@ private:
 
     const std::byte* next_;
     const std::byte* end_;
+    detail::Incoming* handles_ = nullptr;
     unsigned depth_ = 0;
 };
 
@@ -208,6 +218,9 @@ struct Wire {
         }
         return static_cast<std::size_t>(count);
     }
+
+    static Outgoing* handles(Encoder& out) noexcept { return out.handles_; }
+    static Incoming* handles(Decoder& in) noexcept { return in.handles_; }
 
     template <class T>
     [[nodiscard]] static Nesting nest(Encoder& out) {

@@ -281,6 +281,41 @@ consteval std::size_t minimum_size() {
     }
 }
 
+template <class T>
+concept CarriesHandles = HasCodec<T> && requires { requires Codec<T>::carries_handles; };
+
+/// Whether a `T`, or what it holds, is more than bytes: a lock, a queue, a connection. Such a value goes where handles of
+/// the operating system can go along: into a process at its start, and through a Connection. `Outer` as in `goes`.
+template <class T, class... Outer>
+consteval bool carries_handles();
+
+template <class... Outer, class... Parts>
+consteval bool any_carries_handles(TypeList<Parts...>) {
+    return (carries_handles<Parts, Outer...>() || ...);
+}
+
+template <class T, class... Outer>
+consteval bool carries_handles() {
+    constexpr Shape s = shape<T>;
+    if constexpr ((std::is_same_v<T, Outer> || ...)) {
+        return false;
+    } else if constexpr (s == Shape::user) {
+        return CarriesHandles<T>;
+    } else if constexpr (s == Shape::owner) {
+        return carries_handles<std::remove_cv_t<typename T::element_type>, T, Outer...>();
+    } else if constexpr (s == Shape::associative && requires { typename T::mapped_type; }) {
+        return carries_handles<typename T::key_type, T, Outer...>() ||
+               carries_handles<typename T::mapped_type, T, Outer...>();
+    } else if constexpr (s == Shape::array || s == Shape::borrowed || s == Shape::optional || s == Shape::associative ||
+                         s == Shape::sequence || s == Shape::forward_list) {
+        return carries_handles<std::remove_cv_t<typename T::value_type>, T, Outer...>();
+    } else if constexpr (s == Shape::tuple || s == Shape::aggregate || s == Shape::variant) {
+        return any_carries_handles<T, Outer...>(PartsOf<T>{});
+    } else {
+        return false;
+    }
+}
+
 /// The two ways through the codec: a string_view goes one of them.
 enum class Way { encode, decode };
 

@@ -4,6 +4,7 @@
 #include <plait/core/config.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <source_location>
 #include <string_view>
 
@@ -26,6 +27,13 @@ template <class NamedType>
         if (depth > 0 && (c == '>' || c == ')' || c == ']' || c == '}')) --depth;
     }
     return text;
+}
+
+/// Of a type's name, say: the same in every start of one program.
+constexpr std::uint64_t hash_of(std::string_view text) {
+    std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3;
+    return hash;
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

@@ -15,6 +15,8 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::os {
@@ -78,11 +80,16 @@ inline bool receive_all(const Handle& end, std::span<std::byte> buffer,
     return true;
 }
 
-inline constexpr std::size_t most_handles = 4;
+/// As many as Linux lets one message carry.
+inline constexpr std::size_t most_handles = 253;
 
 /// `bytes` is short enough to go in one piece. False where the other end is gone.
+/// Throws: std::length_error for more than most_handles handles; std::system_error.
 inline bool send_with_handles(const Handle& end, std::span<const std::byte> bytes,
                               std::span<const NativeHandle> handles) {
+    if (handles.size() > most_handles)
+        throw std::length_error("plait: " + std::to_string(handles.size()) + " handles for one message, which takes " +
+                                std::to_string(most_handles) + ": send them in several");
     iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
     alignas(cmsghdr) char control[CMSG_SPACE(most_handles * sizeof(NativeHandle))] = {};
     msghdr message{};

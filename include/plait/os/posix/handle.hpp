@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/core/config.hpp>
+#include <plait/os/system_error.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -47,6 +48,13 @@ inline Handle above_standard_streams(NativeHandle owned) noexcept {
     Handle handle{owned};
     if (owned < 0 || owned > 2) return handle;
     return Handle{::fcntl(owned, F_DUPFD_CLOEXEC, 3)};
+}
+
+/// Another handle of the same. Throws: std::system_error where there is no number left.
+inline Handle duplicate(const Handle& handle) {
+    Handle copy{::fcntl(handle.get(), F_DUPFD_CLOEXEC, 3)};
+    if (!copy) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    return copy;
 }
 
 /// Owns a handle that this process was started with; what it executes itself shall not have it.

@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 
@@ -51,9 +53,19 @@ public:
         return SharedMapping{std::move(handle), static_cast<std::size_t>(status.st_size)};
     }
 
+    /// What tells the object from every other that there is now, by whatever handle.
+    using Identity = std::array<std::uint64_t, 2>;
+    static Identity identity_of(const Handle& handle) {
+        struct ::stat status{};
+        if (::fstat(handle.get(), &status) != 0) throw_system_error("fstat of shared memory");
+        return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)};
+    }
+
     [[nodiscard]] const Handle& handle() const noexcept { return handle_; }
     /// Lets go of the handle; the memory stays as long as this does.
     void drop_handle() noexcept { handle_.reset(); }
+    /// Has the memory stay mapped as long as the process lives.
+    void keep_mapped() noexcept { data_ = nullptr; }
     [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(data_); }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data(), size_}; }

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <plait/core/config.hpp>
+#include <plait/core/error.hpp>
+#include <plait/multiprocessing/codec/bytes.hpp>
+#include <plait/os/channel.hpp>
+#include <plait/os/handle.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+// Handles of the operating system that travel beside the bytes: how a lock, a queue or a connection crosses.
+//
+// The bytes hold a handle's place in the list of those that go along; the channel takes the list. Where nothing could
+// take it, encoding such a value is a CodecError; `carries_handles` (shape.hpp) says it at compile time.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// The handles that the written values want to have sent along; they stay their owners'.
+class Outgoing {
+public:
+    [[nodiscard]] std::span<const os::NativeHandle> handles() const noexcept { return handles_; }
+
+    /// The place of `handle`; what is there already travels once.
+    std::uint32_t place_of(os::NativeHandle handle) {
+        const auto found = std::find(handles_.begin(), handles_.end(), handle);
+        if (found != handles_.end()) return static_cast<std::uint32_t>(found - handles_.begin());
+        if (handles_.size() == os::most_handles)
+            throw CodecError("cannot encode more than " + std::to_string(os::most_handles) +
+                             " locks, queues, connections and their like in one message: send it in parts");
+        handles_.push_back(handle);
+        return static_cast<std::uint32_t>(handles_.size() - 1);
+    }
+
+private:
+    std::vector<os::NativeHandle> handles_;
+};
+
+/// The handles that came along; those that nobody takes are closed.
+class Incoming {
+public:
+    Incoming() = default;
+    explicit Incoming(std::vector<os::Handle> handles) noexcept : handles_{std::move(handles)} {}
+
+    [[nodiscard]] os::Handle get(std::uint32_t place) const {
+        if (place >= handles_.size())
+            throw CodecError("cannot decode a handle: number " + std::to_string(place) + " of " +
+                             std::to_string(handles_.size()) + " that came along");
+        return os::duplicate(handles_[place]);
+    }
+
+private:
+    std::vector<os::Handle> handles_;
+};
+
+/// Has `handle` sent along.
+inline void put_handle(Encoder& out, os::NativeHandle handle) {
+    Outgoing* const outgoing = Wire::handles(out);
+    if (outgoing == nullptr)
+        throw CodecError(
+            "cannot encode a lock, queue, connection or its like as mere bytes: it goes to a process at its start, as "
+            "an argument, or through a Connection");
+    Wire::put_bits(out, outgoing->place_of(handle));
+}
+
+/// What `put_handle` sent: a handle of its own for who asks.
+[[nodiscard]] inline os::Handle get_handle(Decoder& in) {
+    const auto place = Wire::get_bits<std::uint32_t>(in);
+    Incoming* const incoming = Wire::handles(in);
+    if (incoming == nullptr) throw CodecError("cannot decode a handle: these bytes came without any");
+    return incoming->get(place);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
