@@ -5,6 +5,7 @@
 #include <plait/core/future.hpp>
 #include <plait/core/timeout.hpp>
 #include <plait/multiprocessing/pool/engine.hpp>
+#include <plait/multiprocessing/pool/initializer.hpp>
 #include <plait/multiprocessing/pool/result.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
 #include <plait/multiprocessing/start_method.hpp>
@@ -32,30 +33,6 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 ///
 /// Python: os.process_cpu_count.
 inline unsigned cpu_count() { return os::usable_processors(); }
-
-/// A call that each worker makes before its first task: a function, or a function and its arguments.
-///
-///     PoolOptions{.initializer = setup}
-///     PoolOptions{.initializer = Initializer(setup, "config.ini")}
-class Initializer {
-public:
-    template <class F, class... Args>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, Initializer>)
-    Initializer(F&& f, Args&&... args) {
-        detail::check_call<std::decay_t<F>, Args...>();
-        using Travel = typename detail::CallTraits<std::decay_t<F>, Args...>::Travel;
-        const std::decay_t<F> callable(std::forward<F>(f));
-        const detail::CallableName name = detail::name_callable<Travel>(callable);
-        Encoder out;
-        out.write(name.place, name.signature, name.state);
-        detail::write_arguments<Travel>(out, std::forward<Args>(args)...);
-        call_ = out.take();
-    }
-
-private:
-    friend class Pool;
-    std::vector<std::byte> call_;
-};
 
 /// What a Pool may be told when it is made.
 struct PoolOptions {

@@ -139,7 +139,7 @@ public:
     [[nodiscard]] std::size_t remaining() const noexcept { return static_cast<std::size_t>(end_ - next_); }
 
     /// The handles that came beside the bytes.
-    void carry(detail::Incoming& handles) noexcept { handles_ = &handles; }
+    void carry(const detail::Incoming& handles) noexcept { handles_ = &handles; }
 
 private:
     friend struct detail::Wire;
@@ -157,7 +157,7 @@ private:
 
     const std::byte* next_;
     const std::byte* end_;
-    detail::Incoming* handles_ = nullptr;
+    const detail::Incoming* handles_ = nullptr;
     unsigned depth_ = 0;
 };
 
@@ -220,7 +220,7 @@ struct Wire {
     }
 
     static Outgoing* handles(Encoder& out) noexcept { return out.handles_; }
-    static Incoming* handles(Decoder& in) noexcept { return in.handles_; }
+    static const Incoming* handles(Decoder& in) noexcept { return in.handles_; }
 
     template <class T>
     [[nodiscard]] static Nesting nest(Encoder& out) {

@@ -48,6 +48,12 @@ public:
     Incoming() = default;
     explicit Incoming(std::vector<os::Handle> handles) noexcept : handles_{std::move(handles)} {}
 
+    [[nodiscard]] std::vector<os::NativeHandle> natives() const {
+        std::vector<os::NativeHandle> natives;
+        for (const os::Handle& handle : handles_) natives.push_back(handle.get());
+        return natives;
+    }
+
     [[nodiscard]] os::Handle get(std::uint32_t place) const {
         if (place >= handles_.size())
             throw CodecError("cannot decode a handle: number " + std::to_string(place) + " of " +
@@ -72,7 +78,7 @@ inline void put_handle(Encoder& out, os::NativeHandle handle) {
 /// What `put_handle` sent: a handle of its own for who asks.
 [[nodiscard]] inline os::Handle get_handle(Decoder& in) {
     const auto place = Wire::get_bits<std::uint32_t>(in);
-    Incoming* const incoming = Wire::handles(in);
+    const Incoming* const incoming = Wire::handles(in);
     if (incoming == nullptr) throw CodecError("cannot decode a handle: these bytes came without any");
     return incoming->get(place);
 }

@@ -5,6 +5,7 @@
 #include <plait/core/timeout.hpp>
 #include <plait/multiprocessing/freeze_support.hpp>
 #include <plait/multiprocessing/pool/call.hpp>
+#include <plait/multiprocessing/pool/initializer.hpp>
 #include <plait/multiprocessing/pool/maker.hpp>
 #include <plait/multiprocessing/pool/protocol.hpp>
 #include <plait/multiprocessing/start_method.hpp>
@@ -18,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <system_error>
@@ -41,7 +43,7 @@ namespace detail {
 struct CrewOptions {
     std::size_t processes = 1;
     StartMethod start_method = StartMethod::forkserver;
-    std::vector<std::byte> initializer;  ///< an encoded call, or empty
+    std::shared_ptr<const PackedCall> initializer;  ///< null for none
     std::optional<std::uint64_t> max_tasks_per_child;
     std::chrono::nanoseconds termination_grace{};
 };
@@ -224,8 +226,9 @@ inline void Crew::start_maker() {
         return;
     }
     Encoder payload;
-    payload.write(spawn, options_.initializer);
-    const os::NativeHandle handles[] = {slots_.handle().get()};
+    payload.write(spawn);
+    std::vector<os::NativeHandle> handles{slots_.handle().get()};
+    write_initializer(payload, handles, options_.initializer.get());
     os::SpawnOptions how;
     how.signal_mask = &signal_mask_;
     FreshChild fresh = start_fresh_child(child_main<&run_fresh_maker>, payload.bytes(), handles, how);

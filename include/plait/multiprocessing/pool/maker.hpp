@@ -3,6 +3,7 @@
 
 #include <plait/core/timeout.hpp>
 #include <plait/multiprocessing/freeze_support.hpp>
+#include <plait/multiprocessing/pool/initializer.hpp>
 #include <plait/multiprocessing/pool/protocol.hpp>
 #include <plait/multiprocessing/pool/worker.hpp>
 #include <plait/os/channel.hpp>
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <system_error>
@@ -31,10 +33,28 @@ namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
 int run_fresh_worker(ChildContext& context);
 
+/// An initializer on its way to a fresh start: its bytes behind what `payload` has, its handles behind `handles`.
+inline void write_initializer(Encoder& payload, std::vector<os::NativeHandle>& handles, const PackedCall* initializer) {
+    payload.write(initializer != nullptr);
+    if (initializer == nullptr) return;
+    payload.write(initializer->bytes);
+    const auto natives = initializer->handles.natives();
+    handles.insert(handles.end(), natives.begin(), natives.end());
+}
+/// Null for none; its handles are those from `first` on.
+inline std::shared_ptr<const PackedCall> read_initializer(Decoder& payload, std::vector<os::Handle>& handles,
+                                                          std::size_t first) {
+    if (!payload.read<bool>()) return nullptr;
+    std::vector<os::Handle> its;
+    for (std::size_t i = first; i < handles.size(); ++i) its.push_back(std::move(handles[i]));
+    return std::make_shared<const PackedCall>(
+        PackedCall{payload.read<std::vector<std::byte>>(), Incoming(std::move(its))});
+}
+
 class Maker {
 public:
     /// `control` is the channel to the program `program`, `slots` the memory with a Slot for each worker.
-    Maker(os::Handle control, os::SharedMapping slots, std::vector<std::byte> initializer, bool spawn,
+    Maker(os::Handle control, os::SharedMapping slots, std::shared_ptr<const PackedCall> initializer, bool spawn,
           std::int64_t program)
         : control_{std::move(control)},
           slots_{std::move(slots)},
@@ -112,13 +132,14 @@ private:
             watched_program_.reset();
             slots_.drop_handle();
             if (!os::die_with_parent(maker)) return 0;
-            return Worker{channel, slot_at(slots_, slot)}.serve(initializer_);
+            return Worker{channel, slot_at(slots_, slot)}.serve(std::move(initializer_));
         });
     }
     std::int64_t start_fresh(std::uint32_t slot, const os::Handle& channel) {
         Encoder payload;
-        payload.write(slot, initializer_);
-        const os::NativeHandle handles[] = {channel.get(), slots_.handle().get()};
+        payload.write(slot);
+        std::vector<os::NativeHandle> handles{channel.get(), slots_.handle().get()};
+        write_initializer(payload, handles, initializer_.get());
         os::SpawnOptions options;
         options.signal_mask = &reaper_.before();
         return start_fresh_child(child_main<&run_fresh_worker>, payload.bytes(), handles, options).process.pid();
@@ -159,7 +180,7 @@ private:
 
     os::Handle control_;
     os::SharedMapping slots_;
-    std::vector<std::byte> initializer_;
+    std::shared_ptr<const PackedCall> initializer_;
     bool spawn_;
     std::int64_t program_;
     os::Handle watched_program_;
@@ -172,8 +193,8 @@ private:
 inline int run_fresh_maker(ChildContext& context) {
     Decoder in(context.payload);
     const bool spawn = in.read<bool>();
-    auto initializer = in.read<std::vector<std::byte>>();
     auto slots = os::SharedMapping::open(std::move(context.handles.at(0)));
+    auto initializer = read_initializer(in, context.handles, 1);
     return Maker{std::move(context.control), std::move(slots), std::move(initializer), spawn, context.parent}.run();
 }
 
@@ -182,12 +203,11 @@ inline int run_fresh_worker(ChildContext& context) {
     if (!os::die_with_parent(context.parent)) return 0;
     Decoder in(context.payload);
     const auto slot = in.read<std::uint32_t>();
-    const auto initializer = in.read<std::vector<std::byte>>();
     const os::Handle channel = std::move(context.handles.at(0));
     auto slots = os::SharedMapping::open(std::move(context.handles.at(1)));
     slots.drop_handle();
     context.control.reset();
-    return Worker{channel, Maker::slot_at(slots, slot)}.serve(initializer);
+    return Worker{channel, Maker::slot_at(slots, slot)}.serve(read_initializer(in, context.handles, 2));
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <plait/multiprocessing/pool/initializer.hpp>
 #include <plait/multiprocessing/pool/protocol.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
 #include <plait/multiprocessing/remote_exception.hpp>
@@ -10,7 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 // The life of a worker: it runs the initializer, then tasks from its channel until that ends.
@@ -22,15 +25,16 @@ public:
     Worker(const os::Handle& channel, Slot& slot) noexcept
         : channel_{channel}, mark_{slot.mark}, outbox_{slot.outbox} {}
 
-    /// `initializer` is an encoded call, or empty. Returns the exit code.
-    int serve(std::span<const std::byte> initializer) {
+    /// Returns the exit code. `initializer` is null for none.
+    int serve(std::shared_ptr<const PackedCall> initializer) {
         // A signal sent to the terminal's group reaches the program, which decides; a task's children die with its group.
         os::lead_process_group();
         os::take_no_notice_of_interrupt();
         os::end_when_asked();
         os::open_missing_standard_streams();
         os::read_nothing_from_standard_input();
-        if (!initializer.empty() && !initialize(initializer)) return 1;
+        if (initializer != nullptr && !initialize(*initializer)) return 1;
+        initializer.reset();  // what it kept open for itself has no use any more
         if (!send(Frame{.kind = Frame::Kind::ready}) || !write_out()) return 0;
 
         Frame frame;
@@ -45,11 +49,12 @@ public:
     }
 
 private:
-    bool initialize(std::span<const std::byte> call) {
+    bool initialize(const PackedCall& call) {
         try {
-            Decoder in(call);
-            const Callee callee{in};
-            callee.call(in, result_);
+            Decoder in(call.bytes);
+            in.carry(call.handles);
+            const auto callable = in.read<CallableName>();
+            call_by_name(callable, in, result_);
             return true;
         } catch (...) {
             static_cast<void>(
@@ -59,39 +64,24 @@ private:
         }
     }
 
-    /// What a message says of the function to call.
-    struct Callee {
-        explicit Callee(Decoder& in)
-            : place{in.read<std::uint64_t>()},
-              signature{in.read<std::uint64_t>()},
-              state{in.read<std::vector<std::byte>>()} {}
-        void call(Decoder& arguments, Encoder& result) const {
-            find_entry(place, signature).call(state, arguments, result);
-        }
-
-        std::uint64_t place;
-        std::uint64_t signature;
-        std::vector<std::byte> state;
-    };
-
     /// False where the program is gone, or wants no more of this worker.
     bool run_tasks(const Frame& frame, std::span<const std::byte> payload) {
         Decoder in(payload);
-        const Callee callee{in};
+        const auto callable = in.read<CallableName>();
         for (std::uint32_t i = 0; i < frame.count; ++i) {
             Decoder arguments(in.read_bytes(in.read<std::uint64_t>()));
-            if (!run_task(callee, frame.task + i, arguments)) return false;
+            if (!run_task(callable, frame.task + i, arguments)) return false;
         }
         return write_out();
     }
 
-    bool run_task(const Callee& callee, std::uint64_t task, Decoder& arguments) {
+    bool run_task(const CallableName& callable, std::uint64_t task, Decoder& arguments) {
         if (!mark_.begin(task)) return false;  // the program is about to end this worker
         Frame frame{.kind = Frame::Kind::value, .task = task};
         result_.clear();
         std::exception_ptr exception;
         try {
-            callee.call(arguments, result_);
+            call_by_name(callable, arguments, result_);
         } catch (...) {
             exception = std::current_exception();
         }

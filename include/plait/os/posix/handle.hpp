@@ -51,11 +51,12 @@ inline Handle above_standard_streams(NativeHandle owned) noexcept {
 }
 
 /// Another handle of the same. Throws: std::system_error where there is no number left.
-inline Handle duplicate(const Handle& handle) {
-    Handle copy{::fcntl(handle.get(), F_DUPFD_CLOEXEC, 3)};
+inline Handle duplicate(NativeHandle handle) {
+    Handle copy{::fcntl(handle, F_DUPFD_CLOEXEC, 3)};
     if (!copy) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
     return copy;
 }
+inline Handle duplicate(const Handle& handle) { return duplicate(handle.get()); }
 
 /// Owns a handle that this process was started with; what it executes itself shall not have it.
 inline Handle inherited_handle(NativeHandle native) noexcept {
