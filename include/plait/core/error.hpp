@@ -71,6 +71,13 @@ public:
     using Error::Error;
 };
 
+/// The process that held a lock died, and what the lock guards may be half changed: nobody gets it until somebody has
+/// called `recover()`, repaired that, and released it. Whoever is told so holds nothing.
+class PLAIT_VISIBLE OwnerDiedError : public Error {
+public:
+    using Error::Error;
+};
+
 /// A promise went away before it was kept, so the future has neither a value nor an error of its own.
 class PLAIT_VISIBLE BrokenPromiseError : public Error {
 public:
