@@ -3,14 +3,18 @@
 
 #include "support/catch.hpp"
 #include "support/descriptor_limit.hpp"
+#include "support/disturbance.hpp"
 #include "support/process_state.hpp"
 
 #include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <system_error>
@@ -61,6 +65,77 @@ TEST_CASE("memory that cannot be had is an error, and leaves nothing open") {
         CHECK_THROWS_AS(SharedMapping::create(100), std::system_error);
     }
     CHECK((support::open_descriptors() == open));
+}
+
+TEST_CASE("more memory than there is, or than the process may have, is an error and not a death") {
+    CHECK_THROWS_AS(SharedMapping::create(std::size_t{1} << 50), std::system_error);
+    CHECK_THROWS_AS(SharedMapping::create(SIZE_MAX), std::system_error);
+    const int code = support::in_a_child([] {
+        const rlimit limit{4'096, 4'096};
+        ::setrlimit(RLIMIT_FSIZE, &limit);
+        const Handle memory = plait::os::make_anonymous_memory();
+        int refused = 0;
+        try {
+            plait::os::set_memory_size(memory, 4'097);
+        } catch (const std::system_error&) {
+            ++refused;
+        }
+        try {
+            plait::os::allocate_memory(memory, 4'096, 1);
+        } catch (const std::system_error&) {
+            ++refused;
+        }
+        plait::os::allocate_memory(memory, 0, 4'096);
+        return refused;
+    });
+    CHECK(code == 2);
+}
+
+TEST_CASE("memory that grows is mapped part by part, given back, and there again") {
+    const Handle memory = plait::os::make_anonymous_memory();
+    const auto pages = [&] {
+        struct stat status{};
+        ::fstat(memory.get(), &status);
+        return status.st_blocks * 512;
+    };
+    plait::os::set_memory_size(memory, 1'048'576);
+    CHECK(plait::os::memory_size(memory) == 1'048'576);
+    CHECK(pages() == 0);
+    plait::os::allocate_memory(memory, 524'288, 65'536);
+    CHECK(pages() == 65'536);
+    plait::os::MemoryView view{memory, 524'288, 65'536};
+    plait::os::MemoryView same{memory, 524'288, 65'536};
+    CHECK(view.size() == 65'536);
+    view.data()[65'535] = std::byte{7};
+    CHECK(same.data()[65'535] == std::byte{7});
+    if (plait::os::gives_memory_back) {
+        plait::os::release_memory(memory, 524'288, 65'536);
+        CHECK(pages() == 0);
+        plait::os::allocate_memory(memory, 524'288, 65'536);
+        CHECK(same.data()[65'535] == std::byte{});
+    }
+    plait::os::MemoryView moved{std::move(view)};
+    CHECK(view.data() == nullptr);
+    std::byte* const address = moved.release();
+    moved = plait::os::MemoryView::adopt(address, 65'536);
+    CHECK(moved.data() == address);
+    CHECK_THROWS_AS(plait::os::MemoryView(Handle{}, 0, 4'096), std::system_error);
+}
+
+TEST_CASE("shared memory with a name is this user's alone, and opened until the name is removed") {
+    const std::string name = "plait-test-" + std::to_string(::getpid());
+    const auto memory = SharedMapping::create_named(name, 100);
+    CHECK_THROWS_AS(SharedMapping::create_named(name, 100), std::system_error);
+    const auto same = SharedMapping::open(plait::os::open_memory_name(name));
+    CHECK(same.size() == 100);
+    CHECK(SharedMapping::identity_of(same.handle()) == SharedMapping::identity_of(memory.handle()));
+    CHECK(support::is_closed_on_exec(same.handle().get()));
+    struct stat status{};
+    ::fstat(same.handle().get(), &status);
+    CHECK((status.st_mode & 0777) == 0600);
+    plait::os::remove_memory_name(name);
+    CHECK_THROWS_AS(plait::os::open_memory_name(name), std::system_error);
+    CHECK_THROWS_AS(plait::os::remove_memory_name(name), std::system_error);
 }
 
 TEST_CASE("shared memory has no name") {

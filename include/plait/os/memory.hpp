@@ -10,6 +10,15 @@
 //   handle(), data(), size()
 //   drop_handle()                          of who will not send it on
 //   keep_mapped()                          of who still stands in it when its handles are gone
+//   SharedMapping::create_named(name, size), open_memory_name(name) -> Handle, remove_memory_name(name): the same under
+//   a name, for this user alone; one that is taken, or that nobody has, is std::system_error
+//
+// For memory that grows, of which each process sees what it looks at:
+//   make_anonymous_memory()                a handle of none yet
+//   set_memory_size(handle, size)          makes it larger, without using any; memory_size(handle) asks
+//   allocate_memory(handle, offset, size)  has it there from now on, or std::system_error and nothing has changed
+//   release_memory(handle, offset, size)   gives it back until it is allocated again, where the system can: it is zero then
+//   MemoryView(handle, offset, size)       that part of it, as long as the view lives
 
 #if !defined(_WIN32)
 #  include <plait/os/posix/memory.hpp>

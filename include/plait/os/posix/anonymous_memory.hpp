@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 
 namespace plait::inline PLAIT_ABI::os {
@@ -28,5 +29,10 @@ inline Handle make_anonymous_memory() {
         if (errno != EEXIST) throw_system_error("shm_open");
     }
 }
+
+inline constexpr bool gives_memory_back = false;
+
+/// POSIX has no call for that: what was used once stays until its last holder goes, to be used again.
+inline void release_memory(const Handle&, std::uint64_t, std::uint64_t) noexcept {}
 
 }  // namespace plait::inline PLAIT_ABI::os
