@@ -61,8 +61,11 @@ public:
         return os::duplicate(handles_[place]);
     }
 
+    /// Once all is decoded: what was decoded has handles of its own, and a channel has no end while one is open here.
+    void close() const noexcept { handles_.clear(); }
+
 private:
-    std::vector<os::Handle> handles_;
+    mutable std::vector<os::Handle> handles_;
 };
 
 /// Has `handle` sent along.
@@ -81,6 +84,11 @@ inline void put_handle(Encoder& out, os::NativeHandle handle) {
     const Incoming* const incoming = Wire::handles(in);
     if (incoming == nullptr) throw CodecError("cannot decode a handle: these bytes came without any");
     return incoming->get(place);
+}
+
+/// After the last value: closes what came along.
+inline void close_handles(Decoder& in) noexcept {
+    if (const Incoming* const incoming = Wire::handles(in)) incoming->close();
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <source_location>
 #include <string_view>
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
@@ -13,8 +12,7 @@ namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 /// How the compiler spells `NamedType`, for the text of errors, without RTTI. Not the same from one compiler to another.
 template <class NamedType>
 [[nodiscard]] constexpr std::string_view type_name() {
-    // The signature of this very function holds it: "... [with NamedType = int; ...]" or "... [NamedType = int]".
-    std::string_view text = std::source_location::current().function_name();
+    std::string_view text = plait::detail::signature_naming<NamedType>();
     constexpr std::string_view key = "NamedType = ";
     const std::size_t begin = text.find(key);
     if (begin == std::string_view::npos) return "a value";

@@ -10,13 +10,16 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::os {
@@ -83,29 +86,109 @@ inline bool receive_all(const Handle& end, std::span<std::byte> buffer,
 /// As many as Linux lets one message carry.
 inline constexpr std::size_t most_handles = 253;
 
+/// What the socket calls take: parts of memory, and room for handles beside them.
+class SocketMessage {
+public:
+    explicit SocketMessage(std::span<iovec> parts) noexcept {
+        header.msg_iov = parts.data();
+        header.msg_iovlen = static_cast<decltype(header.msg_iovlen)>(parts.size());
+    }
+    SocketMessage(const SocketMessage&) = delete;
+    SocketMessage& operator=(const SocketMessage&) = delete;
+
+    void attach(std::span<const NativeHandle> handles) {
+        if (handles.empty()) return;
+        if (handles.size() > most_handles)
+            throw std::length_error("plait: " + std::to_string(handles.size()) +
+                                    " handles for one message, which takes " + std::to_string(most_handles) +
+                                    ": send them in several");
+        header.msg_control = control_;
+        header.msg_controllen = static_cast<decltype(header.msg_controllen)>(CMSG_SPACE(handles.size_bytes()));
+        std::memset(control_, 0, header.msg_controllen);
+        cmsghdr* const first = CMSG_FIRSTHDR(&header);
+        first->cmsg_level = SOL_SOCKET;
+        first->cmsg_type = SCM_RIGHTS;
+        first->cmsg_len = static_cast<decltype(first->cmsg_len)>(CMSG_LEN(handles.size_bytes()));
+        std::memcpy(CMSG_DATA(first), handles.data(), handles.size_bytes());
+    }
+    void make_room_for_handles() noexcept {
+        header.msg_control = control_;
+        header.msg_controllen = sizeof control_;
+    }
+    /// Appends what came; false where some found no room in this process.
+    bool take_handles(std::vector<Handle>& handles) {
+        bool complete = (header.msg_flags & MSG_CTRUNC) == 0;
+        // All are owned before anything can throw.
+        std::size_t count = 0;
+        std::array<Handle, most_handles> taken;
+        for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
+            if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+            const std::size_t came = (each->cmsg_len - CMSG_LEN(0)) / sizeof(NativeHandle);
+            for (std::size_t i = 0; i < came && count < taken.size(); ++i) {
+                NativeHandle native = Handle::none;
+                std::memcpy(&native, CMSG_DATA(each) + i * sizeof native, sizeof native);
+                taken[count] = above_standard_streams(native);
+                if (taken[count])
+                    ++count;
+                else
+                    complete = false;
+            }
+        }
+        try {
+            handles.reserve(handles.size() + count);
+        } catch (const std::bad_alloc&) {
+            return false;  // the bytes have been received: they are not lost too
+        }
+        for (std::size_t i = 0; i < count; ++i) handles.push_back(std::move(taken[i]));
+        return complete;
+    }
+
+    msghdr header{};
+
+private:
+    // Not filled with zeros: every receive has one.
+    alignas(cmsghdr) char control_[CMSG_SPACE(most_handles * sizeof(NativeHandle))];
+};
+
+/// The parts of one message, one after the other in the stream: what fits now.
+inline constexpr std::size_t most_pieces = 8;
+
+inline Transfer send_some(const Handle& end, std::span<const std::span<const std::byte>> pieces,
+                          std::span<const NativeHandle> handles) {
+    iovec parts[most_pieces];
+    std::size_t count = 0;
+    for (; count < pieces.size() && count < most_pieces; ++count)
+        parts[count] = {const_cast<std::byte*>(pieces[count].data()), pieces[count].size()};
+    SocketMessage message{{parts, count}};
+    message.attach(handles);
+    const auto sent = ::sendmsg(end.get(), &message.header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent < 0 ? failed_transfer("sendmsg") : Transfer{static_cast<std::size_t>(sent), false};
+}
+
+/// Appends to `handles` those that came along with a byte that was received. No byte that handles come with is received
+/// together with a later one of the kind.
+inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer, std::vector<Handle>& handles) {
+    iovec part{buffer.data(), buffer.size()};
+    SocketMessage message{{&part, 1}};
+    message.make_room_for_handles();
+    const auto received = ::recvmsg(end.get(), &message.header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (received < 0) return failed_transfer("recvmsg");
+    if (message.header.msg_controllen != 0) static_cast<void>(message.take_handles(handles));
+    return {static_cast<std::size_t>(received), received == 0 && !buffer.empty()};
+}
+
+/// For this process and whoever else holds this end.
+inline void stop_sending(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_WR); }
+
 /// `bytes` is short enough to go in one piece. False where the other end is gone.
 /// Throws: std::length_error for more than most_handles handles; std::system_error.
 inline bool send_with_handles(const Handle& end, std::span<const std::byte> bytes,
                               std::span<const NativeHandle> handles) {
-    if (handles.size() > most_handles)
-        throw std::length_error("plait: " + std::to_string(handles.size()) + " handles for one message, which takes " +
-                                std::to_string(most_handles) + ": send them in several");
     iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-    alignas(cmsghdr) char control[CMSG_SPACE(most_handles * sizeof(NativeHandle))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (!handles.empty()) {
-        message.msg_control = control;
-        message.msg_controllen = CMSG_SPACE(handles.size_bytes());
-        cmsghdr* const header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(handles.size_bytes());
-        std::memcpy(CMSG_DATA(header), handles.data(), handles.size_bytes());
-    }
+    SocketMessage message{{&part, 1}};
+    message.attach(handles);
     ssize_t sent = 0;
-    do sent = ::sendmsg(end.get(), &message, MSG_NOSIGNAL);
+    do sent = ::sendmsg(end.get(), &message.header, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     if (sent < 0 && errno != EPIPE && errno != ECONNRESET) throw_system_error("sendmsg");
     return sent == static_cast<ssize_t>(bytes.size());
@@ -117,27 +200,13 @@ inline bool receive_with_handles(const Handle& end, std::span<std::byte> buffer,
                                  detail::Deadline deadline = detail::Deadline::never()) {
     if (!wait_readable(end.get(), deadline)) return false;
     iovec part{buffer.data(), buffer.size()};
-    alignas(cmsghdr) char control[CMSG_SPACE(most_handles * sizeof(NativeHandle))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
+    SocketMessage message{{&part, 1}};
+    message.make_room_for_handles();
     ssize_t received = 0;
-    do received = ::recvmsg(end.get(), &message, MSG_CMSG_CLOEXEC);
+    do received = ::recvmsg(end.get(), &message.header, MSG_CMSG_CLOEXEC);
     while (received < 0 && errno == EINTR);
     if (received < 0 && errno != ECONNRESET) throw_system_error("recvmsg");
-    bool complete = (message.msg_flags & MSG_CTRUNC) == 0;
-    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-        const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(NativeHandle);
-        for (std::size_t i = 0; i < count; ++i) {
-            NativeHandle native = Handle::none;
-            std::memcpy(&native, CMSG_DATA(header) + i * sizeof native, sizeof native);
-            handles.push_back(above_standard_streams(native));
-            if (!handles.back()) complete = false;
-        }
-    }
+    const bool complete = received >= 0 && message.take_handles(handles);
     return complete && received == static_cast<ssize_t>(buffer.size());
 }
 
