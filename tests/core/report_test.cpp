@@ -26,6 +26,14 @@ TEST_CASE("any exception is described without knowing its type") {
     CHECK(describe(std::make_exception_ptr(std::string("text"))) == "text");
     CHECK(describe(std::make_exception_ptr(42)) == "an exception that is no std::exception");
     CHECK(describe(nullptr) == "no exception");
+    CHECK(describe(std::make_exception_ptr(static_cast<const char*>(nullptr))).empty());
+}
+
+TEST_CASE("an exception that says nothing is described by nothing") {
+    struct Silent : std::exception {
+        const char* what() const noexcept override { return nullptr; }
+    };
+    CHECK(describe(std::make_exception_ptr(Silent())).empty());
 }
 
 TEST_CASE("the hook is told where and what, and setting it gives back the one before") {

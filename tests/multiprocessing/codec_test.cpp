@@ -3,10 +3,12 @@
 
 #include "support/catch.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -39,6 +41,49 @@ struct Tree {
     int value;
     std::vector<Tree> children;
     bool operator==(const Tree&) const = default;
+};
+
+/// 32 fields, of which some hold structs that hold containers.
+struct Wide {
+    int a0;
+    std::string b0;
+    std::vector<int> c0;
+    std::optional<std::string> d0;
+    Point e0;
+    std::map<std::string, Point> f0;
+    std::vector<Person> g0;
+    std::array<std::uint16_t, 3> h0;
+    int a1;
+    std::string b1;
+    std::vector<int> c1;
+    std::optional<std::string> d1;
+    Point e1;
+    std::map<std::string, Point> f1;
+    std::vector<Person> g1;
+    std::array<std::uint16_t, 3> h1;
+    int a2;
+    std::string b2;
+    std::vector<int> c2;
+    std::optional<std::string> d2;
+    Point e2;
+    std::map<std::string, Point> f2;
+    std::vector<Person> g2;
+    std::array<std::uint16_t, 3> h2;
+    int a3;
+    std::string b3;
+    std::vector<int> c3;
+    std::optional<std::string> d3;
+    Point e3;
+    std::map<std::string, Point> f3;
+    std::vector<Person> g3;
+    std::array<std::uint16_t, 3> h3;
+    bool operator==(const Wide&) const = default;
+};
+struct WideOfWides {
+    std::vector<Wide> several;
+    std::optional<Wide> one;
+    std::map<int, Wide> named;
+    bool operator==(const WideOfWides&) const = default;
 };
 
 class Url {
@@ -113,6 +158,21 @@ TEST_CASE("a struct of structs and containers comes back equal, without a line f
     CHECK(decode<Person>(encode(ada)) == ada);
     const Tree tree{1, {{2, {}}, {3, {{4, {}}, {5, {}}}}}};
     CHECK(decode<Tree>(encode(tree)) == tree);
+}
+
+TEST_CASE("a struct of 32 fields, nested in others and in containers, comes back equal") {
+    Wide wide{};
+    wide.a0 = 1;
+    wide.b1 = "text";
+    wide.c2 = {1, 2, 3};
+    wide.d3 = "there";
+    wide.e0 = {4, 5};
+    wide.f1 = {{"here", {6, 7}}};
+    wide.g2 = {{"Ada", 36, {"English"}, {{"London", {1, 2}}}}, {}};
+    wide.h3 = {8, 9, 10};
+    CHECK(decode<Wide>(encode(wide)) == wide);
+    const WideOfWides wides{{wide, {}, wide}, wide, {{3, wide}}};
+    CHECK(decode<WideOfWides>(encode(wides)) == wides);
 }
 
 TEST_CASE("several values are encoded as their tuple") {

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -89,13 +90,23 @@ Refusal start_with_job(std::span<const std::byte> job) {
     return start_forged(channel.second.get());
 }
 
-mp::JobHeader valid_header() {
-    return {mp::JobHeader::magic_word, mp::JobHeader::this_layout, os::executable_image().identity(),
-            reinterpret_cast<std::uintptr_t>(&mp::child_main<&mp::run_spawned_process>) - os::executable_image().base(),
-            0};
+mp::Place valid_place() {
+    const auto& main = mp::child_main<&mp::run_spawned_process>;
+    return mp::place_of(reinterpret_cast<std::uintptr_t>(&main), sizeof main, "a main");
 }
 
-Refusal start_with_header(const mp::JobHeader& header) { return start_with_job(std::as_bytes(std::span{&header, 1})); }
+mp::JobHeader valid_header() {
+    return {mp::JobHeader::magic_word, mp::JobHeader::this_layout, os::executable_image().identity(),
+            plait::multiprocessing::encode(valid_place()).size(), 0};
+}
+
+Refusal start_with_header(const mp::JobHeader& header, const mp::Place& place = valid_place()) {
+    const auto encoded = plait::multiprocessing::encode(place);
+    std::vector<std::byte> job(sizeof header);
+    std::memcpy(job.data(), &header, sizeof header);
+    job.insert(job.end(), encoded.begin(), encoded.end());
+    return start_with_job(job);
+}
 
 }  // namespace
 
@@ -189,13 +200,17 @@ TEST_CASE("a job that this build did not write is refused") {
         header = valid_header();
         header.payload_size = size;
         check_refused(start_with_header(header), "truncated");
-    }
-    for (const std::uint64_t place : {std::uint64_t{0}, valid_header().place + 1, valid_header().place + 8,
-                                      std::uint64_t{1} << 47, ~std::uint64_t{7}}) {
-        CAPTURE(place);
         header = valid_header();
-        header.place = place;
-        check_refused(start_with_header(header), "names no main");
+        header.place_size += size;
+        check_refused(start_with_header(header), "truncated");
+    }
+    header = valid_header();
+    header.place_size -= 1;
+    check_refused(start_with_header(header), "truncated");
+    for (const std::uint64_t offset : {std::uint64_t{0}, valid_place().offset + 1, valid_place().offset + 8,
+                                       std::uint64_t{1} << 47, ~std::uint64_t{7}}) {
+        CAPTURE(offset);
+        check_refused(start_with_header(valid_header(), {offset, std::nullopt}), "names no main");
     }
 }
 

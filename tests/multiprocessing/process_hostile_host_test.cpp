@@ -3,20 +3,29 @@
 
 #include "support/catch.hpp"
 #include "support/deadline.hpp"
+#include "support/disturbance.hpp"
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
+#include "support/served.hpp"
 
 #include <plait/os/process.hpp>
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <string>
+#include <thread>
 
 // Processes of programs that end, are killed, reap every child or none, and fork by themselves.
 
@@ -32,6 +41,9 @@ namespace {
 void do_nothing() {}
 void run_exit_with(int code) { exit_with(code); }
 void stand_at(const std::string& gate) { pass_gate(gate); }
+void spin(int) {
+    for (volatile int turns = 0;;) turns = turns + 1;
+}
 
 StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
 
@@ -64,32 +76,92 @@ TEST_CASE("a daemon goes with its program, however that ends, and others stay") 
         ::signal(SIGTERM, SIG_DFL);
         Process daemon(ProcessOptions{.daemon = true, .start_method = start_method}, stand_at, daemons_gate.path());
         Process stopped(ProcessOptions{.daemon = true, .start_method = start_method}, stand_at, stopped_gate.path());
+        Process busy(ProcessOptions{.daemon = true, .start_method = start_method}, spin, 0);
         Process other(ProcessOptions{.start_method = start_method}, stand_at, others_gate.path());
         daemon.start();
-        stopped.start();
+        // The end of the thread that started it is no end of the program, and must not be what is waited for.
+        std::thread([&] { stopped.start(); }).join();
+        busy.start();
         other.start();
         const int pids[] = {static_cast<int>(*daemon.pid()), static_cast<int>(*stopped.pid()),
-                            static_cast<int>(*other.pid())};
+                            static_cast<int>(*busy.pid()), static_cast<int>(*other.pid())};
         if (::write(ends[1], pids, sizeof pids) < 0) ::_exit(1);
         for (;;) ::pause();
     });
-    int pids[3] = {};
+    int pids[4] = {};
     const bool told = ::read(ends[0], pids, sizeof pids) == static_cast<ssize_t>(sizeof pids);
     ::close(ends[0]);
     ::close(ends[1]);
     const bool all_stand = daemons_gate.reached() && stopped_gate.reached() && others_gate.reached();
-    // Not every system wakes the stopped one to hear of it.
-    if (all_stand && plait::os::children_die_with_parent) ::kill(pids[1], SIGSTOP);
+    // Only a server, or another process with a watch for it, ends a stopped one.
+    if (all_stand && (plait::os::can_watch_processes() || start_method == StartMethod::forkserver)) {
+        ::kill(pids[1], SIGSTOP);
+        CHECK(within(30s, [&] { return process_state(pids[1]).value().state == 'T'; }));
+    }
     ::kill(program, signal);
     ::waitpid(program, nullptr, 0);
     REQUIRE(told);
     REQUIRE(all_stand);
     const auto begin = std::chrono::steady_clock::now();
-    CHECK(within(30s, [&] { return !is_alive(pids[0]) && !is_alive(pids[1]); }));
+    CHECK(within(30s, [&] { return !is_alive(pids[0]) && !is_alive(pids[1]) && !is_alive(pids[2]); }));
     CHECK(std::chrono::steady_clock::now() - begin < 2s);
-    CHECK(is_alive(pids[2]));
+    CHECK(is_alive(pids[3]));
     others_gate.open();
-    CHECK(within(30s, [&] { return !is_alive(pids[2]); }));
+    CHECK(within(30s, [&] { return !is_alive(pids[3]); }));
+}
+
+TEST_CASE("a daemon goes with its program also where the server was killed before, and where a host's fork lives on") {
+    const bool server_is_killed = GENERATE(true, false);
+    if (!server_is_killed && !plait::os::can_watch_processes()) return;  // the fork holds the only sign of the end
+    Gate gate;
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    const pid_t program = fork_and_run([&] {
+        Process daemon(ProcessOptions{.daemon = true}, stand_at, gate.path());
+        daemon.start();
+        pid_t copy = 0;
+        if (server_is_killed)
+            ::kill(static_cast<pid_t>(*fork_server().pid()), SIGKILL);
+        else if ((copy = ::fork()) == 0)
+            for (;;) ::pause();
+        const int pids[] = {static_cast<int>(*daemon.pid()), copy};
+        if (::write(ends[1], pids, sizeof pids) < 0) ::_exit(1);
+        for (;;) ::pause();
+    });
+    int pids[2] = {};
+    const bool told = ::read(ends[0], pids, sizeof pids) == static_cast<ssize_t>(sizeof pids);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    const bool stands = gate.reached();
+    ::kill(program, SIGKILL);
+    ::waitpid(program, nullptr, 0);
+    const bool ends_too = within(30s, [&] { return told && !is_alive(pids[0]); });
+    if (pids[1] > 0) ::kill(pids[1], SIGKILL);
+    CHECK(stands);
+    CHECK(ends_too);
+}
+
+TEST_CASE("a daemon's own daemons go with it") {
+    const auto start_method = any_start_method();
+    Gate gate;
+    TemporaryFolder folder;
+    Process daemon(
+        ProcessOptions{.daemon = true, .start_method = start_method},
+        [](const std::string& path, const std::string& file, StartMethod method) {
+            Process grandchild(ProcessOptions{.daemon = true, .start_method = method}, stand_at, path);
+            grandchild.start();
+            std::ofstream{file} << *grandchild.pid() << std::flush;
+            grandchild.join();
+        },
+        gate.path(), folder.file("pid"), start_method);
+    daemon.start();
+    REQUIRE(gate.reached());
+    int grandchild = 0;
+    CHECK(within(30s, [&] { return static_cast<bool>(std::ifstream{folder.file("pid")} >> grandchild); }));
+    CHECK(is_alive(grandchild));
+    daemon.kill();
+    daemon.join();
+    CHECK(within(30s, [&] { return !is_alive(grandchild); }));
 }
 
 TEST_CASE("a daemon that is stopped and goes on while it ends has ended by itself") {
@@ -151,7 +223,7 @@ TEST_CASE("a host that ignores SIGCHLD, or reaps every child, loses statuses at 
     {
         Process child(ProcessOptions{.start_method = start_method}, run_exit_with, 3);
         child.start();
-        while (::waitpid(-1, nullptr, 0) < 0) {
+        while (::waitpid(-1, nullptr, 0) < 0 && errno != ECHILD) {
         }
         CHECK(child.join(30s));
         CHECK_FALSE(child.is_alive());
@@ -159,6 +231,48 @@ TEST_CASE("a host that ignores SIGCHLD, or reaps every child, loses statuses at 
         child.terminate();
         child.kill();
     }
+}
+
+TEST_CASE("a host whose thread reaps every child loses statuses at most") {
+    const auto start_method = any_start_method();
+    std::atomic<bool> over{false};
+    std::thread reaper{[&] {
+        while (!over) ::waitpid(-1, nullptr, WNOHANG);
+    }};
+    bool all_ended = true;
+    for (int i = 0; i < 20; ++i) {
+        Process child(ProcessOptions{.start_method = start_method}, run_exit_with, 3);
+        child.start();
+        all_ended = all_ended && child.join(30s) && !child.is_alive() && child.exitcode().value_or(3) == 3;
+    }
+    over = true;
+    reaper.join();
+    CHECK(all_ended);
+}
+
+TEST_CASE("a process's number is not signalled after its end, whoever has it then") {
+    const auto start_method = GENERATE(StartMethod::forkserver, StartMethod::spawn);
+    CHECK(in_a_child([&] {
+              Process child(ProcessOptions{.start_method = start_method}, do_nothing);
+              child.start();
+              child.join();
+              auto number = static_cast<pid_t>(*child.pid());
+              if (!within(30s, [&] { return !process_state(number); })) return 1;
+              clone_args arguments{};
+              arguments.exit_signal = SIGCHLD;
+              arguments.set_tid = reinterpret_cast<std::uintptr_t>(&number);
+              arguments.set_tid_size = 1;
+              const long other = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+              if (other == 0)
+                  for (;;) ::pause();
+              if (other < 0) return 0;  // this user may not choose a number
+              child.terminate();
+              child.kill();
+              const bool untouched = child.join(1s) && ::waitpid(number, nullptr, WNOHANG) == 0 && is_alive(number);
+              ::kill(number, SIGKILL);
+              ::waitpid(number, nullptr, 0);
+              return untouched ? 0 : 2;
+          }) == 0);
 }
 
 TEST_CASE("a child that is not ours keeps its status, and SIGCHLD its handler") {

@@ -7,6 +7,7 @@
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
+#include "support/served.hpp"
 
 #include <plait/multiprocessing/process.hpp>
 
@@ -76,7 +77,7 @@ TEST_CASE("arguments that cannot be encoded fail start, and leave nothing behind
     Process child(take, Stubborn{true});
     CHECK_THROWS_AS(child.start(), CodecError);
     CHECK_FALSE(child.pid());
-    CHECK(children().empty());
+    CHECK(nothing_is_left());
     CHECK_THROWS_AS(child.join(), UsageError);
 }
 
@@ -89,7 +90,12 @@ TEST_CASE("arguments that cannot be decoded are an exception of the process") {
 }
 
 TEST_CASE("a start that fails leaves nothing behind, and can be tried again") {
-    Process child(ProcessOptions{.start_method = any_start_method()}, do_nothing);
+    const auto start_method = any_start_method();
+    Process first(ProcessOptions{.start_method = start_method}, do_nothing);  // a server is there from now on
+    first.start();
+    first.join();
+    first.close();
+    Process child(ProcessOptions{.start_method = start_method}, do_nothing);
     const auto open = open_descriptors();
     for (unsigned more = 0; more < 2; ++more) {
         int error = 0;
@@ -103,7 +109,7 @@ TEST_CASE("a start that fails leaves nothing behind, and can be tried again") {
         }
         CHECK(error == EMFILE);
         CHECK((open_descriptors() == open));
-        CHECK(children().empty());
+        CHECK(nothing_is_left());
     }
     child.start();
     child.join();
@@ -127,7 +133,7 @@ TEST_CASE("a fresh process has the standard streams and its channel, and nothing
     for (int i = 0; i < 50; ++i) opened.push_back(::open("/dev/null", i % 2 == 0 ? O_RDONLY : O_RDONLY | O_CLOEXEC));
     CHECK(count() == before);
     for (const int descriptor : opened) ::close(descriptor);
-    CHECK(before == std::to_string(3 + plait::os::inherited_handles));
+    CHECK(before == std::to_string(3 + plait::os::inherited_handles()));
 }
 
 TEST_CASE("a copy of the program runs none of its exit handlers, and prints nothing twice") {
@@ -154,27 +160,40 @@ TEST_CASE("a copy of the program runs none of its exit handlers, and prints noth
     CHECK(contents(folder.file("exit")).empty());
 }
 
-TEST_CASE("a fresh process runs its own exit handlers") {
+TEST_CASE("a process by spawn runs its own exit handlers, and a server's child, being a fork, none") {
+    const auto start_method = GENERATE(StartMethod::spawn, StartMethod::forkserver);
     TemporaryFolder folder;
     constexpr auto target = [](const std::string& file) {
         static std::string at_exit_file;
         at_exit_file = file;
         std::atexit([] { std::ofstream{at_exit_file} << "handler"; });
     };
-    Process child(target, folder.file("exit"));
+    Process child(ProcessOptions{.start_method = start_method}, target, folder.file("exit"));
     child.start();
     child.join();
-    CHECK(contents(folder.file("exit")) == "handler");
+    CHECK(contents(folder.file("exit")) == (start_method == StartMethod::spawn ? "handler" : ""));
 }
 
 TEST_CASE("many processes, some ended at once, have each their own end") {
+    const auto start_method = any_start_method();
     std::vector<Process> some;
-    for (int i = 0; i < 40; ++i) some.emplace_back(do_nothing);
+    for (int i = 0; i < 100; ++i) some.emplace_back(ProcessOptions{.start_method = start_method}, do_nothing);
     for (auto& child : some) child.start();
     for (std::size_t i = 0; i < some.size(); i += 2) some[i].kill();
     for (std::size_t i = 0; i < some.size(); ++i) {
         some[i].join();
         CHECK((some[i].exitcode() == 0 || (i % 2 == 0 && some[i].exitcode() == -SIGKILL)));
+    }
+}
+
+TEST_CASE("processes that are asked to end as soon as they are started do so, before their main or in it") {
+    const auto start_method = GENERATE(StartMethod::forkserver, StartMethod::spawn);
+    for (int i = 0; i < 100; ++i) {
+        Process child(ProcessOptions{.start_method = start_method}, run_for_ever, 0);
+        child.start();
+        child.terminate();
+        child.join();
+        CHECK(child.exitcode() == -SIGTERM);
     }
 }
 

@@ -6,6 +6,10 @@
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
+#include "support/served.hpp"
+
+#include <plait/multiprocessing/codec/luggage.hpp>
+#include <plait/os/handle.hpp>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -13,13 +17,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -32,6 +39,47 @@ using plait::multiprocessing::ProcessOptions;
 using plait::multiprocessing::StartMethod;
 
 namespace {
+
+/// One end of a pipe, which travels to another process.
+struct PipeEnd {
+    plait::os::Handle handle;
+};
+
+/// Something whose copies are counted.
+struct Counted {
+    std::shared_ptr<int> counter;
+};
+bool refuses_to_go = false;
+
+}  // namespace
+
+template <>
+struct plait::multiprocessing::Codec<PipeEnd> {
+    static constexpr bool carries_handles = true;
+    static void encode(Encoder& out, const PipeEnd& end) { detail::put_handle(out, end.handle.get()); }
+    static PipeEnd decode(Decoder& in) { return {detail::get_handle(in)}; }
+};
+template <>
+struct plait::multiprocessing::Codec<Counted> {
+    static void encode(Encoder& out, const Counted&) {
+        if (refuses_to_go) throw CodecError("it refuses to go");
+        out.write(true);
+    }
+    static Counted decode(Decoder& in) {
+        static_cast<void>(in.read<bool>());
+        return {};
+    }
+};
+
+namespace {
+
+void take(const Counted&) {}
+void write_to(PipeEnd end, const std::string& gate) {
+    const bool written = ::write(end.handle.get(), "x", 1) == 1;
+    end.handle.reset();
+    pass_gate(gate);
+    if (!written) exit_with(9);
+}
 
 void do_nothing() {}
 void stand_at(const std::string& gate) { pass_gate(gate); }
@@ -212,7 +260,7 @@ TEST_CASE("the destructor joins a process, and ends a daemon") {
         daemon.start();
         REQUIRE(gate.reached());
     }
-    CHECK(children().empty());
+    CHECK(nothing_is_left());
 }
 
 TEST_CASE("an exception that unwinds past a process ends it") {
@@ -223,7 +271,7 @@ TEST_CASE("an exception that unwinds past a process ends it") {
         if (gate.reached()) throw std::runtime_error("past it");
     };
     CHECK_THROWS_AS(run(), std::runtime_error);
-    CHECK(children().empty());
+    CHECK(nothing_is_left());
 }
 
 TEST_CASE("processes can be swapped and kept in a vector") {
@@ -248,19 +296,6 @@ TEST_CASE("a process outlives the thread that started it") {
     CHECK(child.exit_status().text == "exited with status 0");
 }
 
-TEST_CASE("a fresh process has the environment that it was given over the program's own") {
-    TemporaryFolder folder;
-    constexpr auto tell = [](const std::string& file) {
-        const char* const value = std::getenv("PLAIT_TEST_GIVEN");
-        const char* const path = std::getenv("PATH");
-        write_file(file, std::string(value != nullptr ? value : "none") + (path != nullptr ? " and the rest" : ""));
-    };
-    Process child(ProcessOptions{.environment = {{"PLAIT_TEST_GIVEN", "yes=so"}}}, tell, folder.file("out"));
-    child.start();
-    child.join();
-    CHECK(contents(folder.file("out")) == "yes=so and the rest");
-}
-
 TEST_CASE("a forked process is a copy of the program, captures and all") {
     TemporaryFolder folder;
     auto moved_in = std::make_unique<std::string>("captured");
@@ -273,4 +308,101 @@ TEST_CASE("a forked process is a copy of the program, captures and all") {
     CHECK(contents(folder.file("out")) == "captured argument");
     Process named = Process::forked(ProcessOptions{.name = "copy"}, [] {});
     CHECK(named.name() == "copy");
+}
+
+TEST_CASE("once a process has started, what it was given is no more held here; a start that fails keeps it") {
+    const auto start_method = any_start_method();
+    const auto counter = std::make_shared<int>();
+    Process child(ProcessOptions{.start_method = start_method}, take, Counted{counter});
+    CHECK(counter.use_count() == 2);
+    if (start_method != StartMethod::fork) {
+        refuses_to_go = true;
+        CHECK_THROWS_AS(child.start(), plait::CodecError);
+        refuses_to_go = false;
+        CHECK(counter.use_count() == 2);
+    }
+    child.start();
+    CHECK(counter.use_count() == 1);
+    child.join();
+    CHECK(child.exitcode() == 0);
+}
+
+TEST_CASE("a handle given to a process is closed here at its start, and there by who has it") {
+    const auto start_method = any_start_method();
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    const plait::os::Handle reader{ends[0]};
+    Gate gate;
+    Process child(ProcessOptions{.start_method = start_method}, write_to, PipeEnd{plait::os::Handle{ends[1]}},
+                  gate.path());
+    child.start();
+    char byte = 0;
+    CHECK(::read(reader.get(), &byte, 1) == 1);
+    // The child has closed what it was given, and lives.
+    REQUIRE(gate.reached());
+    CHECK(::read(reader.get(), &byte, 1) == 0);
+    gate.open();
+    child.join();
+    CHECK(child.exitcode() == 0);
+}
+
+TEST_CASE("every kind of process has the environment that it was given over the program's own") {
+    TemporaryFolder folder;
+    constexpr auto tell = [](const std::string& file) {
+        const char* const value = std::getenv("PLAIT_TEST_GIVEN");
+        const char* const path = std::getenv("PATH");
+        write_file(file, std::string(value != nullptr ? value : "none") + (path != nullptr ? " and the rest" : ""));
+    };
+    Process child(ProcessOptions{.start_method = any_start_method(), .environment = {{"PLAIT_TEST_GIVEN", "yes=so"}}},
+                  tell, folder.file("out"));
+    child.start();
+    child.join();
+    CHECK(contents(folder.file("out")) == "yes=so and the rest");
+    CHECK(std::getenv("PLAIT_TEST_GIVEN") == nullptr);
+    for (const char* const name : {"", "a=b"})
+        CHECK_THROWS_AS(Process(ProcessOptions{.environment = {{name, "value"}}}, do_nothing), std::invalid_argument);
+    CHECK_THROWS_AS(Process(ProcessOptions{.environment = {{"name", std::string("va\0lue", 6)}}}, do_nothing),
+                    std::invalid_argument);
+}
+
+TEST_CASE("an environment too large for a fresh start is an error, and none for a server") {
+    const std::string large(std::size_t{3} << 20, 'x');
+    Process spawned(ProcessOptions{.start_method = StartMethod::spawn, .environment = {{"PLAIT_TEST_LARGE", large}}},
+                    do_nothing);
+    CHECK(caught<std::system_error>([&] { spawned.start(); }).value().code().value() == E2BIG);
+    Process served(
+        ProcessOptions{.start_method = StartMethod::forkserver, .environment = {{"PLAIT_TEST_LARGE", large}}}, [] {
+            if (std::string{std::getenv("PLAIT_TEST_LARGE")}.size() != std::size_t{3} << 20) exit_with(9);
+        });
+    served.start();
+    served.join();
+    CHECK(served.exitcode() == 0);
+}
+
+TEST_CASE("the text of a crash names the signal and what was running") {
+    Process child(ProcessOptions{.start_method = any_start_method()}, plait::multiprocessing::function<&die_by>,
+                  SIGKILL);
+    child.start();
+    child.join();
+    CHECK_THAT(child.exit_status().text, ContainsSubstring("SIGKILL") && ContainsSubstring("die_by"));
+}
+
+TEST_CASE("in a copy of the program the channels of its other processes are closed, and their objects say why") {
+    Gate gate;
+    Process other(ProcessOptions{.start_method = any_start_method()}, stand_at, gate.path());
+    other.start();
+    REQUIRE(gate.reached());
+    const auto in_program = open_descriptors().size();
+    Process copy = Process::forked([&] {
+        // Its own channel came, the other's channel and watch went, and so did the server's.
+        if (open_descriptors().size() >= in_program) exit_with(3);
+        if (!caught<UsageError>([&] { other.join(); })) exit_with(4);
+    });
+    copy.start();
+    copy.join();
+    CHECK(copy.exitcode() == 0);
+    CHECK(other.is_alive());
+    gate.open();
+    other.join();
+    CHECK(other.exitcode() == 0);
 }

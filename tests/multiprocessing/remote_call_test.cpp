@@ -2,10 +2,13 @@
 #include <plait/multiprocessing/remote_call.hpp>
 
 #include "support/catch.hpp"
+#include "support/library.hpp"
+
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -46,7 +49,7 @@ auto call(const F& f, Args&&... args) {
     detail::write_arguments<typename Traits::Travel>(out, std::forward<Args>(args)...);
     Decoder in(out.bytes());
     Encoder result;
-    detail::find_entry(name.place, name.signature).call(name.state, in, result);
+    detail::call_by_name(name, in, result);
     CHECK(in.remaining() == 0);
     if constexpr (!std::is_void_v<typename Traits::Result>)
         return mp::decode<typename Traits::Result>(result.bytes());
@@ -96,13 +99,20 @@ TEST_CASE("what may travel: function pointers, captureless lambdas, objects with
     STATIC_REQUIRE_FALSE(detail::TravellingCallable<int*>);
 }
 
-TEST_CASE("a null pointer and a function of a shared library are refused where they are sent") {
+TEST_CASE("a null pointer and a function made at run time are refused where they are sent") {
     int (*const null)(int) = nullptr;
     CHECK_THROWS_AS(call(null, 1), std::invalid_argument);
-    // Not by its name, which the linker may give a place in the executable.
-    const auto in_library = reinterpret_cast<std::uintptr_t>(std::malloc(1));
-    CHECK_THROWS_AS(detail::place_of(in_library, 1, "a function"), UsageError);
-    std::free(reinterpret_cast<void*>(in_library));
+    void* const made = ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK_THROWS_AS(call(reinterpret_cast<int (*)(int)>(made), 1), UsageError);
+    ::munmap(made, 4096);
+}
+
+TEST_CASE("a function of a library is called there, though its record is the executable's") {
+    const support::LoadedLibrary library(support::library_with_build_id);
+    const detail::CallableName name = detail::name_callable<std::tuple<int>>(library.function());
+    CHECK_FALSE(name.place.library);
+    CHECK(mp::decode<detail::Place>(name.state).library);
+    CHECK(call(library.function(), 5) == 2005);
 }
 
 TEST_CASE("a place that holds no entry record, or one of another signature, is refused before it is used") {
@@ -110,13 +120,14 @@ TEST_CASE("a place that holds no entry record, or one of another signature, is r
     const auto other = [](int x) { return x; };
     const detail::CallableName others = detail::name_callable<std::tuple<int>>(other);
     CHECK(name.signature != others.signature);
-    CHECK_NOTHROW(detail::find_entry(name.place, name.signature));
-    CHECK_THROWS_AS(detail::find_entry(name.place, others.signature), CodecError);
-    CHECK_THROWS_AS(detail::find_entry(others.place, name.signature), CodecError);
-    CHECK_THROWS_AS(detail::find_entry(name.place + 1, name.signature), CodecError);
-    CHECK_THROWS_AS(detail::find_entry(0, name.signature), CodecError);
-    CHECK_THROWS_AS(detail::find_entry(std::uint64_t{1} << 46, name.signature), CodecError);
-    CHECK_THROWS_AS(detail::find_entry(~std::uint64_t{0} - 7, name.signature), CodecError);
+    CHECK_NOTHROW(detail::find_entry(name));
+    CHECK_THROWS_AS(detail::find_entry({name.place, others.signature, {}}), CodecError);
+    CHECK_THROWS_AS(detail::find_entry({others.place, name.signature, {}}), CodecError);
+    for (const std::uint64_t offset :
+         {name.place.offset + 1, std::uint64_t{0}, std::uint64_t{1} << 46, ~std::uint64_t{0} - 7})
+        CHECK_THROWS_AS(detail::find_entry({{offset, std::nullopt}, name.signature, {}}), CodecError);
+    CHECK_THROWS_AS(detail::find_entry({{name.place.offset, detail::Library{{}, "/nowhere.so"}}, name.signature, {}}),
+                    CodecError);
 }
 
 TEST_CASE("a function's place must hold code") {
@@ -124,9 +135,8 @@ TEST_CASE("a function's place must hold code") {
     Encoder state;
     state.write(detail::place_of(reinterpret_cast<std::uintptr_t>(&data), sizeof data, "data"));
     CHECK_THROWS_AS(detail::find_callable<int (*)(int)>(state.bytes()), CodecError);
-    Encoder outside;
-    outside.write(std::uint64_t{1} << 46);
-    CHECK_THROWS_AS(detail::find_callable<int (*)(int)>(outside.bytes()), CodecError);
+    const auto outside = mp::encode(detail::Place{std::uint64_t{1} << 46, std::nullopt});
+    CHECK_THROWS_AS(detail::find_callable<int (*)(int)>(outside), CodecError);
     CHECK_THROWS_AS(detail::find_callable<int (*)(int)>({}), CodecError);
 }
 
@@ -137,6 +147,6 @@ TEST_CASE("every truncation of a call's arguments is an error") {
     for (std::size_t size = 0; size < out.size(); ++size) {
         Decoder in(out.bytes().first(size));
         Encoder result;
-        CHECK_THROWS_AS(detail::find_entry(name.place, name.signature).call(name.state, in, result), CodecError);
+        CHECK_THROWS_AS(detail::call_by_name(name, in, result), CodecError);
     }
 }

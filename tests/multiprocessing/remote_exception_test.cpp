@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <exception>
 #include <filesystem>
+#include <ios>
+#include <memory>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -52,6 +54,16 @@ std::string what_arrives(const Exception& exception) {
     return arrived ? arrived->what() : "another type";
 }
 
+template <class Exception>
+RemoteError remote(Exception exception) {
+    const auto arrived = carried(std::make_exception_ptr(exception));
+    return caught<RemoteError>([&] { std::rethrow_exception(arrived); }).value();
+}
+
+struct Silent : std::exception {
+    const char* what() const noexcept override { return nullptr; }
+};
+
 struct Derived : std::runtime_error {
     Derived(int a, int b) : std::runtime_error(std::to_string(a) + " and " + std::to_string(b)) {}
 };
@@ -74,6 +86,9 @@ TEST_CASE("the standard library's exceptions arrive as their own type, with thei
     CHECK(carry(std::bad_array_new_length()));
     CHECK(carry(std::bad_optional_access()));
     CHECK(carry(std::bad_variant_access()));
+    CHECK(carry(std::bad_typeid()));
+    CHECK(carry(std::bad_exception()));
+    CHECK(carry(std::bad_weak_ptr()));
 }
 
 TEST_CASE("a system_error arrives with its code and its text") {
@@ -92,6 +107,12 @@ TEST_CASE("plait's exceptions arrive with all that they say") {
     CHECK(what_arrives(plait::EndOfStream("text")) == std::string("text"));
     CHECK(what_arrives(plait::BrokenPoolError("text")) == std::string("text"));
     CHECK(what_arrives(plait::PoolTerminatedError("text")) == std::string("text"));
+    CHECK(what_arrives(plait::BrokenPromiseError("text")) == std::string("text"));
+    CHECK(what_arrives(plait::OwnerDiedError("text")) == std::string("text"));
+    CHECK(what_arrives(plait::QueueEmpty("text")) == std::string("text"));
+    CHECK(what_arrives(plait::QueueFull("text")) == std::string("text"));
+    CHECK(what_arrives(plait::QueueShutDown("text")) == std::string("text"));
+    CHECK(what_arrives(plait::BrokenBarrierError("text")) == std::string("text"));
     CHECK(carry(plait::CancelledError("because")).value().message() == "because");
     const auto died = carry(plait::ProcessDied("text", 42, -9)).value();
     CHECK(died.pid() == 42);
@@ -106,10 +127,6 @@ TEST_CASE("plait's exceptions arrive with all that they say") {
 }
 
 TEST_CASE("what is of another type arrives as a RemoteError with its type and its text") {
-    const auto remote = [](auto exception) {
-        const auto arrived = carried(std::make_exception_ptr(exception));
-        return caught<RemoteError>([&] { std::rethrow_exception(arrived); }).value();
-    };
     CHECK_THAT(remote(Derived(1, 2)).type_name(), ContainsSubstring("Derived"));
     CHECK(remote(Derived(1, 2)).text() == "1 and 2");
     CHECK_THAT(remote(Derived(1, 2)).where(), ContainsSubstring(std::to_string(::getpid())));
@@ -118,6 +135,53 @@ TEST_CASE("what is of another type arrives as a RemoteError with its type and it
     CHECK(remote("a literal").text() == "a literal");
     CHECK_THAT(remote(std::filesystem::filesystem_error("text", {})).type_name(),
                ContainsSubstring("filesystem_error"));
+    CHECK_THAT(remote(std::ios_base::failure("text")).type_name(), ContainsSubstring("failure"));
+    CHECK(remote(0).type_name() == "int");
+    CHECK(remote(nullptr).type_name() == "decltype(nullptr)");
+    CHECK(remote(std::string()).text().empty());
+}
+
+TEST_CASE("an exception that says nothing arrives by its type") {
+    CHECK_THAT(remote(Silent()).type_name(), ContainsSubstring("Silent"));
+    CHECK(remote(Silent()).text().empty());
+}
+
+TEST_CASE("an exception that others are nested in arrives with the texts of all") {
+    const auto nested = [] {
+        try {
+            try {
+                try {
+                    throw 42;
+                } catch (...) {
+                    std::throw_with_nested(std::logic_error("middle"));
+                }
+            } catch (...) {
+                std::throw_with_nested(std::runtime_error("outer"));
+            }
+        } catch (...) {
+            return std::current_exception();
+        }
+        return std::exception_ptr();
+    }();
+    const auto arrived = carried(nested);
+    const auto error = caught<RemoteError>([&] { std::rethrow_exception(arrived); }).value();
+    CHECK(error.type_name() == "std::runtime_error");
+    CHECK(error.text() ==
+          "outer; caused by std::logic_error: middle; caused by int: an exception that is no std::exception");
+    // An exception may be nested in itself, more or less.
+    std::exception_ptr chain = std::make_exception_ptr(std::runtime_error("innermost"));
+    for (int i = 0; i < 1000; ++i) {
+        try {
+            try {
+                std::rethrow_exception(chain);
+            } catch (...) {
+                std::throw_with_nested(std::runtime_error("link"));
+            }
+        } catch (...) {
+            chain = std::current_exception();
+        }
+    }
+    CHECK(carried(chain) != nullptr);
 }
 
 TEST_CASE("a system_error of a category of the program's own arrives as a RemoteError") {
@@ -138,6 +202,7 @@ TEST_CASE("a text of megabytes is cut") {
           std::make_exception_ptr(RemoteError(large, large, large)),
           std::make_exception_ptr(plait::CancelledError(large)),
           std::make_exception_ptr(plait::ProcessDied(large, 1, 1)),
+          std::make_exception_ptr(plait::TaskTimeoutError(large, 1, 1)),
           std::make_exception_ptr(std::system_error(1, std::generic_category(), large))}) {
         Encoder out;
         detail::write_exception(out, exception);

@@ -99,6 +99,29 @@ TEST_CASE("a reaper waits for deaths and handles at once, and loses neither") {
     CHECK(parent.status().code == 0);
 }
 
+TEST_CASE("a reaper's child has SIGCHLD as it was before the reaper") {
+    for (const auto handler : {SIG_IGN, SIG_DFL}) {
+        os::Child parent = os::fork_child([&]() -> int {
+            ::signal(SIGCHLD, handler);
+            os::ChildReaper reaper;
+            const pid_t pid = os::fork_process([&] {
+                reaper.undo();
+                struct ::sigaction action{};
+                ::sigaction(SIGCHLD, nullptr, &action);
+                return action.sa_handler == handler ? 3 : 4;
+            });
+            std::optional<os::Reaped> dead;
+            while (!dead) {
+                reaper.wait({}, Deadline{30s});
+                dead = reaper.reap([](std::int64_t) {});
+            }
+            return dead->pid == pid ? static_cast<int>(dead->status.code) : 5;
+        });
+        REQUIRE(parent.wait(Deadline{40s}));
+        CHECK(parent.status().code == 3);
+    }
+}
+
 TEST_CASE("a signal to a process group reaches the leader, its children, and the stopped among them") {
     Gate leaders_gate;
     Gate childs_gate;

@@ -14,7 +14,10 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <span>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -151,4 +154,62 @@ TEST_CASE("a child moves") {
     CHECK(second.pid() == pid);
     CHECK(second.wait(Deadline{30s}));
     CHECK(second.status().code == 2);
+}
+
+namespace {
+
+/// A child as a server's program has it, and the server's end of the news.
+struct Served {
+    explicit Served(const std::string& gate) {
+        pid = plait::os::fork_process([&] {
+            news.first.reset();
+            if (plait::os::can_watch_processes()) news.second.reset();
+            return pass_gate(gate) - 1;
+        });
+        child = plait::os::adopt_served_child(pid, plait::os::watch_process(pid), std::move(news.first));
+    }
+    void reap() {
+        int status = 0;
+        ::waitpid(pid, &status, 0);
+        end.code = plait::os::exit_status_of(status).code;
+    }
+    void tell() {
+        static_cast<void>(plait::os::send_all(news.second, std::as_bytes(std::span{&end, 1})));
+        news.second.reset();
+    }
+
+    plait::os::ChannelEnds news = plait::os::make_channel();
+    plait::os::ServedEnd end;
+    pid_t pid = 0;
+    Child child;
+};
+
+}  // namespace
+
+TEST_CASE("a server's child has ended when the system or its server says so, and the status is the server's word") {
+    Gate gate;
+    Served served{gate.path()};
+    REQUIRE(gate.reached());
+    CHECK_FALSE(served.child.wait(Deadline{20ms}));
+    CHECK_FALSE(served.child.status().known);
+    served.child.send_signal(SIGKILL);
+    served.reap();
+    served.tell();
+    CHECK(served.child.wait(Deadline{30s}));
+    CHECK(served.child.status().known);
+    CHECK(served.child.status().code == -SIGKILL);
+    CHECK(plait::os::wait_readable(served.child.sentinel(), Deadline::at({})));
+    served.child.send_signal(SIGKILL);
+}
+
+TEST_CASE("a server's child has ended also where its server is gone without a word") {
+    Gate gate;
+    Served served{gate.path()};
+    REQUIRE(gate.reached());
+    served.news.second.reset();
+    CHECK_FALSE(served.child.wait(Deadline{20ms}));
+    gate.open();
+    served.reap();
+    CHECK(served.child.wait(Deadline{30s}));
+    CHECK((!served.child.status().known || served.child.status().code == 0));
 }

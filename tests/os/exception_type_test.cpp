@@ -3,6 +3,7 @@
 
 #include "support/catch.hpp"
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -31,6 +32,14 @@ TEST_CASE("an exception's exact type is known where it is caught, whatever it is
     CHECK(thrown(42) == "int");
     CHECK_THAT(thrown(Derived("")), Catch::Matchers::ContainsSubstring("Derived"));
     CHECK(current_exception_type() == nullptr);
+}
+
+TEST_CASE("an exception that others are nested in has the name that the program gave it") {
+    try {
+        std::throw_with_nested(std::runtime_error(""));
+    } catch (...) {
+        CHECK(readable_type(current_exception_type()) == "std::runtime_error");
+    }
 }
 
 TEST_CASE("what is no mangled name is given as it is") {

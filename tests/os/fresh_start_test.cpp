@@ -93,7 +93,7 @@ TEST_CASE("a fresh start inherits nothing else of ours") {
     const auto memory = os::SharedMapping::create(64);
     os::Child other = os::fork_child([] { return 0; });
     std::vector<int> expected;
-    for (int number = 0; number < os::inherited_handles; ++number) expected.push_back(os::first_inherited + number);
+    for (int number = 0; number < os::inherited_handles(); ++number) expected.push_back(os::first_inherited + number);
     for (const Descriptor& descriptor : open_descriptors()) {
         const int number = descriptor.number;
         const bool listed = std::find(expected.begin(), expected.end(), number) != expected.end();

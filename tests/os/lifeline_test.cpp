@@ -34,7 +34,7 @@ struct Family {
             child = ::fork();
             if (child == 0) {
                 channel.first.reset();
-                os::end_with(self, channel.second);
+                os::end_with_parent(self, channel.second);
                 pass_gate(gate.path());
                 ::_exit(0);
             }

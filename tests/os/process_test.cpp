@@ -176,3 +176,76 @@ TEST_CASE("a child that dies with its parent does, and knows when it is too late
     REQUIRE((told && stands));
     CHECK(within(30s, [&] { return !is_alive(child); }));
 }
+
+TEST_CASE("a process that minds its own children has their status") {
+    CHECK(status_of([] {
+              ::signal(SIGCHLD, SIG_IGN);
+              os::mind_own_children();
+              return WEXITSTATUS(std::system("exit 4"));
+          }) == 4 << 8);
+}
+
+TEST_CASE("a terminal's signals are ignored until they are given back what they did before") {
+    CHECK(WTERMSIG(status_of([] {
+              ::signal(SIGHUP, SIG_IGN);
+              ::signal(SIGINT, SIG_DFL);
+              const os::TerminalSignals before = os::ignore_terminal_signals();
+              for (const int number : {SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU}) ::raise(number);
+              before.restore();
+              ::raise(SIGHUP);
+              ::raise(SIGINT);
+              return 0;
+          })) == SIGINT);
+}
+
+TEST_CASE("a process may have as many handles as its hard limit lets it") {
+    CHECK(status_of([] {
+              const rlimit low{20, 100};
+              rlimit limit{};
+              if (::setrlimit(RLIMIT_NOFILE, &low) != 0) return 1;
+              os::allow_many_handles();
+              ::getrlimit(RLIMIT_NOFILE, &limit);
+              return limit.rlim_cur == 100 && limit.rlim_max == 100 ? 0 : 2;
+          }) == 0);
+}
+
+TEST_CASE("a process leads a group of its own, in the root directory") {
+    CHECK(status_of([] {
+              os::lead_own_process_group();
+              os::go_to_root_directory();
+              char here[8] = {};
+              return ::getpgrp() == ::getpid() && ::getcwd(here, sizeof here) != nullptr && here[1] == '\0' ? 0 : 1;
+          }) == 0);
+}
+
+TEST_CASE("a process that is there exists, and one that was reaped does not") {
+    CHECK(os::process_exists(::getpid()));
+    const pid_t child = ::fork();
+    if (child == 0)
+        for (;;) ::pause();
+    CHECK(os::process_exists(child));
+    os::end_child(child);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    CHECK(WTERMSIG(status) == SIGKILL);
+    CHECK_FALSE(os::process_exists(child));
+}
+
+TEST_CASE("a watched process is signalled and reaped by its watch, once") {
+    if (!os::can_watch_processes()) {
+        CHECK_FALSE(os::watch_process(::getpid()));
+        return;
+    }
+    const pid_t child = ::fork();
+    if (child == 0)
+        for (;;) ::pause();
+    const os::Handle watch = os::watch_process(child);
+    CHECK(os::signal_watched(watch.get(), SIGKILL));
+    CHECK(within(30s, [&] { return is_zombie(child); }));
+    const os::ExitStatus status = os::reap_watched(watch.get());
+    CHECK(status.known);
+    CHECK(status.code == -SIGKILL);
+    CHECK_FALSE(os::signal_watched(watch.get(), SIGKILL));
+    const os::ExitStatus again = os::exit_status_of_watched(watch.get());  // not every system keeps it
+    CHECK((!again.known || again.code == -SIGKILL));
+}

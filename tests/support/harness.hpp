@@ -7,6 +7,10 @@ namespace support {
 /// is neither.
 void install_harness();
 
+/// Has `function` called at the end of each case, before the leak check: what a library keeps for the next case goes.
+/// Where it returns false that is a leak, too.
+void at_end_of_case(bool (*function)());
+
 /// Runs the cases that the command line asks for; returns the exit status that their assertions ask for.
 int run_cases(int argc, char** argv);
 

@@ -14,6 +14,10 @@ int main(int argc, char** argv) {
     plait::multiprocessing::freeze_support(argc, argv);
 #endif
     support::install_harness();
+#if !defined(_WIN32) && __has_include(<plait/multiprocessing.hpp>)
+    // It would outlive the case that first needed it; it ends when its children have.
+    support::at_end_of_case([] { return plait::multiprocessing::detail::ForkServer::of_this_program().stop(); });
+#endif
     const int failures = support::run_cases(argc, argv);
     return failures != 0 ? failures : support::harness_verdict();
 }

@@ -27,7 +27,10 @@
 #endif
 
 // Exceptions and the accessors of shared state keep default visibility, so that a library built with hidden visibility
-// throws what its user can catch.
+// throws what its user can catch. (With libc++ that takes one more thing where the library is opened at run time: an
+// executable linked with -rdynamic. Without, its exceptions are caught as the standard ones that they are.) Between an
+// executable and its libraries, state is one where the dynamic linker makes it one: with -rdynamic, or where the library
+// is linked and not opened. Else each has its own, and neither needs the other's.
 #if defined(_WIN32)
 #  define PLAIT_VISIBLE
 #else
@@ -64,6 +67,17 @@ void sync_point() noexcept;
 #else
 inline void sync_point() noexcept {}
 #endif
+
+/// The signature of this very function as the compiler spells it, with `NamedType` in it: "… [with NamedType = int]",
+/// "… [NamedType = int]". Not std::source_location: in a default member initializer clang 19 names the constructor there.
+template <class NamedType>
+constexpr const char* signature_naming() noexcept {
+#if defined(_MSC_VER) && !defined(__clang__)
+    return __FUNCSIG__;
+#else
+    return __PRETTY_FUNCTION__;
+#endif
+}
 
 /// Tells the processor that this thread spins.
 inline void relax_processor() noexcept {

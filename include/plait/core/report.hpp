@@ -18,17 +18,18 @@ namespace detail {
 
 /// The text of any exception, without RTTI: what() where there is one.
 inline std::string describe(const std::exception_ptr& exception) {
+    const auto text_of = [](const char* text) { return std::string(text != nullptr ? text : ""); };
     if (!exception) return "no exception";
     try {
         std::rethrow_exception(exception);
     } catch (const std::exception& error) {
-        return error.what();
+        return text_of(error.what());
     } catch (const CancelledError& error) {
         return error.what();
     } catch (const std::string& text) {
         return text;
     } catch (const char* text) {
-        return text;
+        return text_of(text);
     } catch (...) {
         return "an exception that is no std::exception";
     }

@@ -4,6 +4,8 @@
 #include <plait/core/error.hpp>
 #include <plait/core/report.hpp>
 #include <plait/core/timeout.hpp>
+#include <plait/multiprocessing/detail/main_mark.hpp>
+#include <plait/multiprocessing/process/farewell.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
 #include <plait/os/channel.hpp>
 #include <plait/os/child.hpp>
@@ -14,11 +16,11 @@
 #include <plait/os/thread.hpp>
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <span>
 #include <string>
 #include <utility>
@@ -38,7 +40,7 @@ namespace detail {
 inline constexpr const char* child_argument = "--plait-child";
 inline constexpr int refused_status = 125;
 
-/// What lies at the beginning of a job's memory; the bytes that its `main` decodes follow.
+/// What lies at the beginning of a job's memory; the encoded place of its `main`, and the bytes that this decodes, follow.
 struct JobHeader {
     static constexpr std::uint64_t magic_word = 0x706C'6169'7420'6A6F;  // "plait jo"
     static constexpr std::uint64_t this_layout = std::uint64_t{PLAIT_VERSION} << 8 | sizeof(void*);
@@ -46,7 +48,7 @@ struct JobHeader {
     std::uint64_t magic;
     std::uint64_t layout;
     std::array<std::byte, 16> identity;
-    std::uint64_t place;
+    std::uint64_t place_size;
     std::uint64_t payload_size;
 };
 
@@ -68,21 +70,16 @@ struct ChildMain {
 template <int (*run)(ChildContext& context)>
 inline constexpr ChildMain child_main{ChildMain::magic_word, run};
 
-PLAIT_VISIBLE inline std::atomic<bool>& freeze_support_called() noexcept {
-    static constinit std::atomic<bool> called{false};
-    return called;
-}
-
 struct FreshChild {
     os::Child process;
     os::Handle control;
 };
 
-/// Starts this executable anew, to run `entry` with `payload` and `handles`.
-/// Throws: UsageError where the child would not find its way, before anything is started; std::system_error.
-inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std::byte> payload,
-                                    std::span<const os::NativeHandle> handles, const os::SpawnOptions& options = {}) {
-    if (!freeze_support_called().load(std::memory_order_relaxed))
+inline bool fresh_starts_find_their_way() noexcept { return main_is_marked() && !os::has_raised_privileges(); }
+
+/// Throws: UsageError where a fresh start would not find its way.
+inline void check_fresh_start() {
+    if (!main_is_marked())
         throw UsageError(
             "a fresh start of this program would run its main again instead of the child's function: begin main with "
             "plait::multiprocessing::freeze_support(argc, argv), or use Process::forked or StartMethod::fork");
@@ -90,13 +87,21 @@ inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std:
         throw UsageError(
             "a program with raised privileges (set-uid, file capabilities) does not start itself anew: "
             "drop them first, or use StartMethod::fork");
+}
 
+/// Starts this executable anew, to run `entry` with `payload` and `handles`.
+/// Throws: UsageError where the child would not find its way, before anything is started; std::system_error.
+inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std::byte> payload,
+                                    std::span<const os::NativeHandle> handles, const os::SpawnOptions& options = {}) {
+    check_fresh_start();
+    const auto place =
+        encode(place_of(reinterpret_cast<std::uintptr_t>(&entry), sizeof entry, "a function of this module"));
     const JobHeader header{JobHeader::magic_word, JobHeader::this_layout, os::executable_image().identity(),
-                           place_of(reinterpret_cast<std::uintptr_t>(&entry), sizeof entry, "a child's main"),
-                           payload.size()};
-    const auto job = os::SharedMapping::create(sizeof header + payload.size());
+                           place.size(), payload.size()};
+    const auto job = os::SharedMapping::create(sizeof header + place.size() + payload.size());
     std::memcpy(job.data(), &header, sizeof header);
-    if (!payload.empty()) std::memcpy(job.data() + sizeof header, payload.data(), payload.size());
+    std::memcpy(job.data() + sizeof header, place.data(), place.size());
+    if (!payload.empty()) std::memcpy(job.data() + sizeof header + place.size(), payload.data(), payload.size());
 
     os::ChannelEnds channel = os::make_channel();
     std::vector<os::NativeHandle> sent{job.handle().get()};
@@ -107,7 +112,33 @@ inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std:
     return {os::spawn_self(arguments, channel.second, options), std::move(channel.first)};
 }
 
-/// The whole life of a fresh child: checks, runs its main, gives its exit status. Refusals are CodecErrors.
+struct CheckedJob {
+    const ChildMain* entry;
+    std::span<const std::byte> payload;
+};
+
+/// Throws: CodecError for bytes that no program of this build wrote.
+inline CheckedJob check_job(std::span<const std::byte> job) {
+    JobHeader header;
+    if (job.size() < sizeof header) throw CodecError("its job is too short");
+    std::memcpy(&header, job.data(), sizeof header);
+    if (header.magic != JobHeader::magic_word || header.layout != JobHeader::this_layout)
+        throw CodecError("its job was written by another version of plait");
+    if (header.identity != os::executable_image().identity())
+        throw CodecError("its job was written by another build of this program");
+    const auto content = job.subspan(sizeof header);
+    if (header.place_size > content.size() || header.payload_size > content.size() - header.place_size)
+        throw CodecError("its job is truncated");
+    const auto* const entry = constant_at<ChildMain>(decode<Place>(content.first(header.place_size)));
+    if (entry == nullptr || entry->magic != ChildMain::magic_word)
+        throw CodecError("its job names no main of this program");
+    return {entry, content.subspan(header.place_size, header.payload_size)};
+}
+
+int take_job(ChildContext& context);
+
+/// The whole life of a fresh child: checks, runs its main, gives its exit status. Refusals are exceptions, and told to
+/// the parent once it is known to be one.
 inline int run_fresh_child() {
     ChildContext context;
     context.control = os::inherited_handle(os::first_inherited);
@@ -118,6 +149,15 @@ inline int run_fresh_child() {
         if (end.has_hung_up()) return refused_status;  // its parent was killed meanwhile: nobody wants to read of that
         throw CodecError("its channel was not made by its parent");
     }
+    try {
+        return take_job(context);
+    } catch (...) {
+        if (context.control) Farewell::send(context.control, refused_status, std::current_exception());
+        throw;
+    }
+}
+
+inline int take_job(ChildContext& context) {
     std::byte hello[1];
     // The message was there before this process was: a deadline is only for who fakes it.
     if (!os::receive_with_handles(context.control, hello, context.handles,
@@ -128,22 +168,9 @@ inline int run_fresh_child() {
     auto job = os::SharedMapping::open(std::move(context.handles.front()));
     job.drop_handle();  // children of this child have no use for it
     context.handles.erase(context.handles.begin());
-    JobHeader header;
-    if (job.size() < sizeof header) throw CodecError("its job is too short");
-    std::memcpy(&header, job.data(), sizeof header);
-    if (header.magic != JobHeader::magic_word || header.layout != JobHeader::this_layout)
-        throw CodecError("its job was written by another version of plait");
-    if (header.identity != os::executable_image().identity())
-        throw CodecError("its job was written by another build of this program");
-    if (header.payload_size > job.size() - sizeof header) throw CodecError("its job is truncated");
-    const auto& image = os::executable_image();
-    const std::uintptr_t address = image.base() + header.place;
-    if (address % alignof(ChildMain) != 0 || !image.contains(address, sizeof(ChildMain)) ||
-        reinterpret_cast<const ChildMain*>(address)->magic != ChildMain::magic_word)
-        throw CodecError("its job names no main of this program");
-
-    context.payload = job.bytes().subspan(sizeof header, header.payload_size);
-    return reinterpret_cast<const ChildMain*>(address)->run(context);
+    const CheckedJob checked = check_job(job.bytes());
+    context.payload = checked.payload;
+    return checked.entry->run(context);
 }
 
 }  // namespace detail
@@ -161,16 +188,16 @@ inline int run_fresh_child() {
 inline void freeze_support(int argc, char** argv) {
     if (argc > 0) os::remember_program(argv[0]);
     os::remember_main_thread();
-    detail::freeze_support_called().store(true, std::memory_order_relaxed);
+    detail::mark_main();
     if (argc != 2 || std::strcmp(argv[1], detail::child_argument) != 0) return;
 
     int status = detail::refused_status;
     try {
         os::open_missing_standard_streams();
         // Those behind the channel are held for life, and by this process alone.
-        for (int i = 1; i < os::inherited_handles; ++i)
+        for (int i = 1; i < os::inherited_handles(); ++i)
             static_cast<void>(os::inherited_handle(os::first_inherited + i).release());
-        os::close_handles_from(os::first_inherited + os::inherited_handles);
+        os::close_handles_from(os::first_inherited + os::inherited_handles());
         status = detail::run_fresh_child();
     } catch (...) {
         plait::detail::print_error_line("plait: this process was started as a child and refuses: " +

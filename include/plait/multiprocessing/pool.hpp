@@ -4,13 +4,13 @@
 #include <plait/core/error.hpp>
 #include <plait/core/future.hpp>
 #include <plait/core/timeout.hpp>
+#include <plait/multiprocessing/cpu_count.hpp>
 #include <plait/multiprocessing/pool/engine.hpp>
 #include <plait/multiprocessing/pool/initializer.hpp>
 #include <plait/multiprocessing/pool/result.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
 #include <plait/multiprocessing/start_method.hpp>
 #include <plait/os/process.hpp>
-#include <plait/os/thread.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -28,11 +28,6 @@
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
-
-/// How many processes can run at once here: the processors that this program may use, not those of the machine.
-///
-/// Python: os.process_cpu_count.
-inline unsigned cpu_count() { return os::usable_processors(); }
 
 /// What a Pool may be told when it is made.
 struct PoolOptions {
@@ -181,7 +176,7 @@ inline Pool::~Pool() {
 template <class F, class... Args>
 auto Pool::apply_async(F&& f, Args&&... args) -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
     using Callable = std::decay_t<F>;
-    detail::check_call<Callable, Args...>();
+    detail::check_task<Callable, Args...>();
     using Traits = detail::CallTraits<Callable, Args...>;
     detail::Engine& engine = this->engine();
     auto state = detail::make_state<detail::CallState<typename Traits::Result>>(engine_);
@@ -206,7 +201,7 @@ template <class F, detail::Iterable Items>
 auto Pool::map_async(F&& f, Items&& items, std::size_t chunk_size) {
     using Callable = std::decay_t<F>;
     using Item = detail::ItemOf<Items>;
-    detail::check_call<Callable, Item>();
+    detail::check_task<Callable, Item>();
     using Traits = detail::CallTraits<Callable, Item>;
     const Callable callable(std::forward<F>(f));
     return map_items<typename Traits::Travel, Callable, typename Traits::Result>(

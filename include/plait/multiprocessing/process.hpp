@@ -31,7 +31,8 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 ///
 /// The function is a function pointer, a captureless lambda, or a function object with a Codec; the arguments are
 /// converted to its parameters' types, encoded by `start`, and decoded over there. A lambda with captures runs in a copy
-/// of this program: `Process::forked`.
+/// of this program: `Process::forked`. A child by spawn ends by std::exit, its own exit handlers run; one by fork or
+/// forkserver, as in Python, by _exit once the standard streams are flushed.
 ///
 /// Threads: every member from any thread of the program that made it.
 /// Lifetime: the destructor joins; it terminates a daemon, and any child while an exception unwinds.
@@ -58,10 +59,13 @@ public:
         std::swap(state_, other.state_);
         return *this;
     }
-    ~Process() = default;
+    ~Process() {
+        if (state_ != nullptr) state_->let_go();
+    }
 
     /// Throws: UsageError the second time, or where `freeze_support` was not called; std::system_error where no process
-    /// can be had: nothing is left behind then, and it can be tried again.
+    /// can be had, and what the arguments' Codecs throw: nothing is left behind then, and it can be tried again. Once it
+    /// has started, the target and the arguments are no more held here.
     void start() { state().start(); }
 
     /// Waits for its end. Throws: UsageError before `start`.
@@ -75,12 +79,13 @@ public:
     const std::string& name() { return state().options().name; }
     bool daemon() { return state().options().daemon; }
 
-    /// What it ended with: 0 for a target that returned, 1 for one that threw, minus the signal's number; empty while it
-    /// runs, before `start`, and where the host took the status for itself.
+    /// What it ended with: 0 for a target that returned, 1 for one that threw, 125 for a child that could not be what it
+    /// was to be, minus the signal's number; empty while it runs, before `start`, and where the status is unknown: the
+    /// host took it for itself, or somebody killed the fork server.
     std::optional<std::int64_t> exitcode();
     /// The same with more words: whether it is known, the code, the signal, a text.
     ExitStatus exit_status() { return state().exit_status(); }
-    /// What the target threw, carried home; null while it runs, where it threw nothing, and where
+    /// What the target threw, or why the child refused, carried home; null while it runs, where it threw nothing, and where
     /// the process crashed, which `exitcode` tells.
     std::exception_ptr exception() { return state().exception(); }
 
@@ -95,13 +100,13 @@ public:
     os::NativeHandle sentinel() { return state().sentinel(); }
 
 private:
-    explicit Process(std::unique_ptr<detail::ProcessState> state) noexcept : state_{std::move(state)} {}
+    explicit Process(std::shared_ptr<detail::ProcessState> state) noexcept : state_{std::move(state)} {}
     detail::ProcessState& state() const {
         if (state_ == nullptr) throw UsageError("this Process was moved from: use the object that it was moved to");
         return *state_;
     }
 
-    std::unique_ptr<detail::ProcessState> state_;
+    std::shared_ptr<detail::ProcessState> state_;
 };
 
 template <class F, class... Args>
@@ -117,12 +122,12 @@ Process::Process(ProcessOptions options, F&& target, Args&&... args) {
     auto call = std::make_shared<Call>(Call{std::forward<F>(target), Travel(std::forward<Args>(args)...)});
     detail::ProcessTarget ways;
     ways.encode = [call](Encoder& out) {
-        const detail::CallableName name = detail::name_callable<Travel>(call->callable);
-        out.write(name.place, name.signature, name.state);
+        out.write(detail::name_callable<Travel>(call->callable));
         std::apply([&](const auto&... values) { out.write(values...); }, call->arguments);
     };
     ways.run = [call] { std::apply(call->callable, std::move(call->arguments)); };
-    state_ = std::make_unique<detail::ProcessState>(std::move(options), std::move(ways));
+    ways.what = detail::callable_name<Callable>();
+    state_ = std::make_shared<detail::ProcessState>(std::move(options), std::move(ways));
 }
 
 template <class F, class... Args>
@@ -133,7 +138,8 @@ Process Process::forked(F&& target, Args&&... args) {
         ways.run = [callable = std::decay_t<decltype(callable)>(std::forward<decltype(callable)>(callable)),
                     arguments = std::tuple<std::decay_t<decltype(values)>...>(std::forward<decltype(values)>(
                         values)...)]() mutable { std::apply(std::move(callable), std::move(arguments)); };
-        return Process(std::make_unique<detail::ProcessState>(std::move(chosen), std::move(ways)));
+        ways.what = detail::callable_name<std::decay_t<decltype(callable)>>();
+        return Process(std::make_shared<detail::ProcessState>(std::move(chosen), std::move(ways)));
     };
     if constexpr (std::is_same_v<std::remove_cvref_t<F>, ProcessOptions>) {
         options = std::forward<F>(target);

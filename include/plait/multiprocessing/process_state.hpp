@@ -6,22 +6,29 @@
 #include <plait/core/future_state.hpp>
 #include <plait/core/report.hpp>
 #include <plait/core/timeout.hpp>
+#include <plait/multiprocessing/codec/luggage.hpp>
+#include <plait/multiprocessing/fork_server.hpp>
 #include <plait/multiprocessing/freeze_support.hpp>
+#include <plait/multiprocessing/process/farewell.hpp>
+#include <plait/multiprocessing/process/registry.hpp>
+#include <plait/multiprocessing/process/this_process.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
-#include <plait/multiprocessing/remote_exception.hpp>
 #include <plait/multiprocessing/start_method.hpp>
 #include <plait/os/channel.hpp>
 #include <plait/os/child.hpp>
 #include <plait/os/lifeline.hpp>
 #include <plait/os/process.hpp>
+#include <plait/os/surroundings.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,13 +39,13 @@ struct ProcessOptions {
     std::string name = {};  ///< for people; Process-1, Process-2 and so on where it is empty
     bool daemon = false;    ///< does not outlive this program, however that ends; terminated by the destructor
     std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
-    /// Variables that the child has over this program's own; fresh starts only.
+    /// Variables that the child has over this program's own.
     std::vector<std::pair<std::string, std::string>> environment = {};
 };
 
 /// How a process ended.
 struct ExitStatus {
-    bool known = false;     ///< false while it runs, and where the host reaped the child for itself
+    bool known = false;     ///< false while it runs, and where the host, or a killed server, took it
     std::int64_t code = 0;  ///< the exit code; minus the signal's number
     int signal = 0;         ///< the signal that ended it, or 0
     std::string text = {};  ///< for people
@@ -50,79 +57,42 @@ namespace detail {
 struct ProcessTarget {
     plait::detail::MoveOnlyFunction<void(Encoder& out)> encode;
     plait::detail::MoveOnlyFunction<void()> run;
+    std::string_view what;  ///< for people; of static storage
 };
 
-/// What the child tells before it ends by itself: its exit code, and what the target threw.
-struct Farewell {
-    static void send(const os::Handle& control, int code, const std::exception_ptr& exception) {
-        Encoder out;
-        out.write(code, exception != nullptr);
-        if (exception != nullptr) write_exception(out, exception);
-        os::send_all(control, out.bytes(), plait::detail::Deadline{std::chrono::seconds{5}});
-    }
-    /// From a child that has ended: all it said is there. Nothing where it was killed, or wrote something else.
-    static std::optional<Farewell> receive(const os::Handle& control);
-
-    int code = 0;
-    std::exception_ptr exception;
-};
-
-/// In the child: runs `call`, tells what came of it, and returns the exit code.
-template <class Call>
-int run_target(const os::Handle& control, const std::string& name, bool daemon, std::int64_t parent, Call&& call) {
-    if (daemon) os::end_with(parent, control);
-    int code = 0;
-    std::exception_ptr exception;
-    try {
-        call();
-    } catch (...) {
-        exception = std::current_exception();
-        code = 1;
-        plait::detail::print_error_line("plait: " + name +
-                                        ": an exception left the target: " + plait::detail::describe(exception));
-    }
-    os::flush_standard_streams();
-    Farewell::send(control, code, exception);
-    return code;
-}
-
-/// The main of a process by spawn: its payload is its name, whether it is a daemon, the callable and the arguments.
+/// The main of a process by spawn: its payload is its papers, the callable and the arguments.
 inline int run_spawned_process(ChildContext& context) {
     Decoder in(context.payload);
-    const auto name = in.read<std::string>();
-    const bool daemon = in.read<bool>();
-    return run_target(context.control, name, daemon, context.parent, [&] {
-        const auto place = in.read<std::uint64_t>();
-        const auto signature = in.read<std::uint64_t>();
-        const auto state = in.read<std::vector<std::byte>>();
+    auto papers = in.read<ChildPapers>();
+    if (papers.daemon) os::end_with_parent(context.parent, context.control);
+    return run_target(context.control, std::move(papers), [&] {
+        const Incoming luggage(std::move(context.handles));
+        in.carry(luggage);
+        const auto callable = in.read<CallableName>();
         Encoder result;
-        find_entry(place, signature).call(state, in, result);
+        call_by_name(callable, in, result);
     });
 }
 
-class ProcessState {
+/// What a Process and what tells of it share.
+class ProcessState : public std::enable_shared_from_this<ProcessState> {
 public:
-    ProcessState(ProcessOptions options, ProcessTarget target)
-        : options_{std::move(options)}, target_{std::move(target)} {
-        static constinit std::atomic<unsigned> counter{0};
-        const unsigned number = counter.fetch_add(1, std::memory_order_relaxed) + 1;
-        if (options_.name.empty()) options_.name = "Process-" + std::to_string(number);
-    }
+    ProcessState(ProcessOptions options, ProcessTarget target);
     ProcessState(const ProcessState&) = delete;
     ProcessState& operator=(const ProcessState&) = delete;
-    ~ProcessState();
+    ~ProcessState() = default;
 
     void start();
     bool join(Timeout timeout);
     bool is_alive() {
         const std::scoped_lock lock{mutex_};
         check_open();
-        return started_ && !child_.reap();
+        return started() && !child_.reap();
     }
     std::optional<std::int64_t> pid() {
         const std::scoped_lock lock{mutex_};
         check_open();
-        return started_ ? std::optional<std::int64_t>{child_.pid()} : std::nullopt;
+        return started() ? std::optional<std::int64_t>{child_.pid()} : std::nullopt;
     }
     const ProcessOptions& options() const noexcept { return options_; }
     ExitStatus exit_status();
@@ -136,14 +106,45 @@ public:
         return child_.sentinel();
     }
 
+    /// Its Process goes: waits for it, and ends it first if it is a daemon, or an exception unwinds.
+    void let_go() noexcept;
+    /// Its number if it is a running child of this program.
+    std::optional<std::int64_t> pid_if_alive() {
+        const std::scoped_lock lock{mutex_};
+        if (!started() || closed_ || owner_ != os::process_id() || child_.reap()) return std::nullopt;
+        return child_.pid();
+    }
+    /// In a forked copy of the program: what it holds is the program's.
+    void close_handles() noexcept {
+        child_ = os::Child{};
+        control_.reset();
+    }
+
 private:
-    void start_copy();
-    void start_fresh();
+    enum class Phase { made, starting, started };
+    struct Begun {
+        os::Child child;
+        os::Handle control;
+    };
+
+    Begun start_copy();
+    Begun start_fresh();
+    Begun start_served();
+    [[nodiscard]] std::vector<std::string> environment() const {
+        std::vector<std::string> entries;
+        for (const auto& [variable, value] : options_.environment) entries.push_back(variable + "=" + value);
+        return entries;
+    }
+    [[nodiscard]] ChildPapers papers() const {
+        return {options_.name, numbers_, this_process().papers.name, os::process_id(), options_.daemon};
+    }
+
     void send_signal(int number, const char* what) {
         const std::scoped_lock lock{mutex_};
         check_started(what);
         child_.send_signal(number);
     }
+    [[nodiscard]] bool started() const noexcept { return phase_ == Phase::started; }
     void check_open() const {
         if (closed_) throw UsageError("this Process was closed: read what you need of it before close()");
         if (owner_ != os::process_id())
@@ -151,7 +152,7 @@ private:
     }
     void check_started(const char* what) const {
         check_open();
-        if (!started_) throw UsageError(std::string("Process::") + what + ": it was not started; call start() first");
+        if (!started()) throw UsageError(std::string("Process::") + what + ": it was not started; call start() first");
     }
     /// What an ended child said; read once.
     const Farewell* farewell() {
@@ -160,12 +161,15 @@ private:
         return farewell_ ? &*farewell_ : nullptr;
     }
 
-    std::mutex mutex_;  // guards all below but the options
-    ProcessOptions options_;
-    ProcessTarget target_;
+    const std::string numbers_ = this_process().next_numbers();
+    const ProcessOptions options_;
     const std::int64_t owner_ = os::process_id();
     const int exceptions_at_start_ = std::uncaught_exceptions();
-    bool started_ = false;
+
+    std::mutex mutex_;  // guards all below; the handles change under the registry's too
+    ProcessTarget target_;
+    const std::string_view what_ = target_.what;
+    Phase phase_ = Phase::made;
     bool closed_ = false;
     bool heard_ = false;
     os::Child child_;
@@ -173,72 +177,108 @@ private:
     std::optional<Farewell> farewell_;
 };
 
-inline std::optional<Farewell> Farewell::receive(const os::Handle& control) {
-    std::vector<std::byte> bytes;
-    std::byte part[4096];
-    // Bounded: an honest child says no more, and a child's own child may hold the channel and write for ever.
-    while (bytes.size() < 4 * longest_text) {
-        const os::Transfer received = os::receive_some(control, part);
-        if (received.count == 0) break;
-        bytes.insert(bytes.end(), part, part + received.count);
-    }
-    try {
-        Decoder in(bytes);
-        Farewell farewell;
-        farewell.code = in.read<int>();
-        if (in.read<bool>()) farewell.exception = read_exception(in);
-        return farewell;
-    } catch (const CodecError&) {
-        return std::nullopt;
-    }
+inline ProcessOptions checked(ProcessOptions options, const std::string& numbers) {
+    if (options.name.empty()) options.name = "Process-" + numbers;
+    const auto has_zero = [](const std::string& text) { return text.find('\0') != text.npos; };
+    for (const auto& [variable, value] : options.environment)
+        if (variable.empty() || variable.find('=') != variable.npos || has_zero(variable) || has_zero(value))
+            throw std::invalid_argument(
+                "plait: a name in a process's environment is empty or holds '=' or a zero byte");
+    return options;
 }
 
-inline ProcessState::~ProcessState() {
-    if (!started_ || closed_ || owner_ != os::process_id()) return;
-    try {
-        const bool unwinding = std::uncaught_exceptions() > exceptions_at_start_;
-        if (options_.daemon || unwinding) {
-            child_.send_signal(os::polite_end);
-            if (!child_.wait(plait::detail::Deadline{std::chrono::seconds{2}})) child_.send_signal(os::certain_end);
-        }
-        child_.wait(plait::detail::Deadline::never());
-    } catch (...) {
-        plait::detail::report_unraisable("the destructor of " + options_.name, std::current_exception());
-    }
-}
+inline ProcessState::ProcessState(ProcessOptions options, ProcessTarget target)
+    : options_{checked(std::move(options), numbers_)}, target_{std::move(target)} {}
 
 inline void ProcessState::start() {
-    const std::scoped_lock lock{mutex_};
-    check_open();
-    if (started_) throw UsageError("Process::start: it was started before; make a new Process for another run");
-    // There is no server of forks yet: a fresh start of its own gives the child the same, in a little more time.
-    if (options_.start_method.value_or(get_start_method()) == StartMethod::fork)
-        start_copy();
-    else
-        start_fresh();
-    started_ = true;
+    {
+        const std::scoped_lock lock{mutex_};
+        check_open();
+        if (phase_ != Phase::made)
+            throw UsageError("Process::start: it was started before; make a new Process for another run");
+        phase_ = Phase::starting;
+    }
+    // Not under the mutex: the arguments' Codecs, and their destructors at the end, are the user's.
+    ProcessTarget handed_over;
+    ProcessRegistry& registry = ProcessRegistry::of_this_program();
+    try {
+        registry.add(weak_from_this());
+        Begun begun;
+        switch (options_.start_method.value_or(get_start_method())) {
+            case StartMethod::fork:
+                begun = start_copy();
+                break;
+            case StartMethod::spawn:
+                begun = start_fresh();
+                break;
+            case StartMethod::forkserver:
+                begun = start_served();
+                break;
+        }
+        const std::scoped_lock lock{registry.mutex(), mutex_};
+        child_ = std::move(begun.child);
+        control_ = std::move(begun.control);
+        phase_ = Phase::started;
+        handed_over = std::move(target_);
+    } catch (...) {
+        const std::scoped_lock lock{mutex_};
+        phase_ = Phase::made;
+        throw;
+    }
 }
 
-inline void ProcessState::start_copy() {
+/// The server that kills a daemon which this program makes itself: a stopped one cannot see to its own end.
+inline ForkServer* guard_of(const ProcessOptions& options) {
+    if (!options.daemon || !ForkServer::can_be() || !os::can_watch_processes()) return nullptr;
+    ForkServer& server = ForkServer::of_this_program();
+    server.prepare();
+    return &server;
+}
+
+inline ProcessState::Begun ProcessState::start_copy() {
+    ForkServer* const guard = guard_of(options_);
     os::ChannelEnds channel = os::make_channel();
     const std::int64_t parent = os::process_id();
-    child_ = os::fork_child([&] {
-        channel.first.reset();
-        plait::detail::wait_helper() = nullptr;
-        return run_target(channel.second, options_.name, options_.daemon, parent, target_.run);
-    });
-    control_ = std::move(channel.first);
+    ChildPapers its_papers = papers();
+    ForkServer& server = ForkServer::of_this_program();
+    ProcessRegistry& registry = ProcessRegistry::of_this_program();
+    Begun begun;
+    {
+        const auto server_is_held = server.try_hold();
+        const std::scoped_lock lock{registry.mutex()};
+        begun.child = os::fork_child([&] {
+            channel.first.reset();
+            for (const auto& state : registry.all_locked()) state->close_handles();
+            if (server_is_held) server.forget_in_copy();
+            plait::detail::wait_helper() = nullptr;
+            if (!options_.environment.empty()) os::replace_environment(os::environment_block(environment()));
+            if (options_.daemon) os::end_with_parent(parent, channel.second);
+            return run_target(channel.second, std::move(its_papers), target_.run);
+        });
+    }
+    begun.control = std::move(channel.first);
+    if (guard != nullptr) guard->guard(begun.child);
+    return begun;
 }
 
-inline void ProcessState::start_fresh() {
+inline ProcessState::Begun ProcessState::start_fresh() {
+    check_fresh_start();
+    ForkServer* const guard = guard_of(options_);
+    Outgoing luggage;
     Encoder payload;
-    payload.write(options_.name, options_.daemon);
+    payload.carry(luggage);
+    payload.write(papers());
     target_.encode(payload);
     os::SpawnOptions spawn;
-    for (const auto& [variable, value] : options_.environment) spawn.environment.push_back(variable + "=" + value);
-    FreshChild fresh = start_fresh_child(child_main<&run_spawned_process>, payload.bytes(), {}, spawn);
-    child_ = std::move(fresh.process);
-    control_ = std::move(fresh.control);
+    spawn.environment = environment();
+    FreshChild fresh = start_fresh_child(child_main<&run_spawned_process>, payload.bytes(), luggage.handles(), spawn);
+    if (guard != nullptr) guard->guard(fresh.process);
+    return {std::move(fresh.process), std::move(fresh.control)};
+}
+
+inline ProcessState::Begun ProcessState::start_served() {
+    ServedProcess served = ForkServer::of_this_program().start(papers(), environment(), target_.encode);
+    return {std::move(served.process), std::move(served.control)};
 }
 
 inline bool ProcessState::join(Timeout timeout) {
@@ -252,7 +292,7 @@ inline bool ProcessState::join(Timeout timeout) {
     for (;;) {
         child_.wait_for_news(deadline);  // not under the mutex: others may ask, signal and join meanwhile
         const std::scoped_lock lock{mutex_};
-        if (child_.reap()) return true;
+        if (closed_ || child_.reap()) return true;
         if (deadline.has_passed()) return false;
     }
 }
@@ -260,35 +300,50 @@ inline bool ProcessState::join(Timeout timeout) {
 inline ExitStatus ProcessState::exit_status() {
     const std::scoped_lock lock{mutex_};
     check_open();
-    if (!started_) return {.text = "not started"};
+    if (!started()) return {.text = "not started"};
     if (!child_.reap()) return {.text = "running"};
     os::ExitStatus seen = child_.status();
     if (!seen.known)
         if (const Farewell* const told = farewell()) seen = {true, told->code};
-    if (!seen.known) return {.text = "ended; its status was taken by another part of the program"};
+    if (!seen.known)
+        return {.text = "ended; its status was taken by another part of the program, or went with a server"};
     ExitStatus status{.known = true, .code = seen.code, .signal = seen.code < 0 ? static_cast<int>(-seen.code) : 0};
-    status.text = status.signal != 0 ? "killed by " + os::signal_description(status.signal)
-                                     : "exited with status " + std::to_string(status.code);
+    status.text = status.signal != 0
+                      ? "killed by " + os::signal_description(status.signal) + " while it ran " + std::string(what_)
+                      : "exited with status " + std::to_string(status.code);
     return status;
 }
 
 inline std::exception_ptr ProcessState::exception() {
     const std::scoped_lock lock{mutex_};
     check_open();
-    if (!started_ || !child_.reap()) return nullptr;
+    if (!started() || !child_.reap()) return nullptr;
     const Farewell* const told = farewell();
     return told != nullptr ? told->exception : nullptr;
 }
 
 inline void ProcessState::close() {
-    const std::scoped_lock lock{mutex_};
+    const std::scoped_lock lock{ProcessRegistry::of_this_program().mutex(), mutex_};
     if (closed_) return;
     check_open();
-    if (started_ && !child_.reap())
+    if (started() && !child_.reap())
         throw UsageError("Process::close: it still runs; join() it, or end it with terminate() or kill(), first");
-    child_ = os::Child{};
-    control_.reset();
+    close_handles();
     closed_ = true;
+}
+
+inline void ProcessState::let_go() noexcept {
+    if (owner_ != os::process_id()) return;
+    try {
+        if (!pid_if_alive()) return;
+        if (options_.daemon || std::uncaught_exceptions() > exceptions_at_start_) {
+            terminate();
+            if (!join(std::chrono::seconds{2})) kill();
+        }
+        join(Timeout::never());
+    } catch (...) {
+        plait::detail::report_unraisable("the destructor of " + options_.name, std::current_exception());
+    }
 }
 
 }  // namespace detail

@@ -3,6 +3,8 @@
 
 #include <plait/core/error.hpp>
 #include <plait/multiprocessing/codec.hpp>
+#include <plait/multiprocessing/codec/luggage.hpp>
+#include <plait/multiprocessing/module_place.hpp>
 #include <plait/os/image.hpp>
 
 #include <cstddef>
@@ -18,11 +20,11 @@
 
 // How a call is named so that another start of the same executable finds the same function.
 //
-// For each type of callable the program has a constant, its entry record, that knows how to decode the arguments and
-// make the call. What travels is the record's place in the executable, and what the type does not say: nothing for a
+// For each type of callable a module has a constant, its entry record, that knows how to decode the arguments and make
+// the call. What travels is the record's place (module_place.hpp), and what the type does not say: nothing for a
 // captureless lambda, the place of the function for a function pointer, the encoding of any other function object. The
-// receiver looks at the record before it uses it: it must lie in the executable, begin with the magic word, and have
-// been made for the same signature. That catches mistakes; forgers are kept out by the channel.
+// receiver looks at the record before it uses it: it must lie in its module, begin with the magic word, and have been
+// made for the same signature. That catches mistakes; forgers are kept out by the channel.
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
 
@@ -131,22 +133,12 @@ constexpr std::string_view callable_name() {
     return name;
 }
 
-/// An address in this executable as an offset that means the same in every start of it.
-inline std::uint64_t place_of(std::uintptr_t address, std::size_t size, std::string_view what) {
-    const auto& image = os::executable_image();
-    if (!image.contains(address, size))
-        throw UsageError("cannot send " + std::string(what) +
-                         " to another process: it lies in a shared library, and only functions of the executable can "
-                         "be found again; call it through a function of the executable");
-    return address - image.base();
-}
-
 template <class F>
 F find_callable(std::span<const std::byte> state) {
     if constexpr (FunctionPointer<F>) {
-        Decoder in(state);
-        const auto& image = os::executable_image();
-        const std::uintptr_t address = image.base() + in.read<std::uint64_t>();
+        const auto place = decode<Place>(state);
+        const os::Image& image = module_of(place);
+        const std::uintptr_t address = image.base() + place.offset;
         if (!image.contains_code(address)) throw CodecError("cannot decode a function: its place holds no code");
         return reinterpret_cast<F>(address);
     } else if constexpr (NamedByType<F>) {
@@ -176,6 +168,7 @@ struct Entry<F, std::tuple<T...>> {
     static void call(std::span<const std::byte> state, Decoder& in, Encoder& result) {
         F callable = find_callable<F>(state);
         std::tuple<T...> arguments{in.read<T>()...};  // braces: read in order
+        close_handles(in);
         using Result = std::invoke_result_t<F&, T...>;
         if constexpr (std::is_void_v<Result>)
             std::apply(callable, std::move(arguments));
@@ -186,13 +179,14 @@ struct Entry<F, std::tuple<T...>> {
                                         &call};
 };
 
-/// The name of a callable on its way to another process.
+/// The name of a callable on its way to another process; it has a codec.
 struct CallableName {
-    std::uint64_t place = 0;
+    Place place;
     std::uint64_t signature = 0;
     std::vector<std::byte> state;
 };
 
+/// Throws: UsageError where another process could not find it; what its Codec throws.
 template <class Travel, class F>
 CallableName name_callable(const F& callable) {
     const EntryRecord& record = Entry<F, Travel>::record;
@@ -200,16 +194,18 @@ CallableName name_callable(const F& callable) {
             callable_state(callable)};
 }
 
-/// The record at `place` of this executable, made for `signature`. Throws: CodecError where there is none.
-inline const EntryRecord& find_entry(std::uint64_t place, std::uint64_t signature) {
-    const auto& image = os::executable_image();
-    const std::uintptr_t address = image.base() + place;
-    if (address % alignof(EntryRecord) != 0 || !image.contains(address, sizeof(EntryRecord)))
-        throw CodecError("cannot decode a call: its entry record lies outside of the executable");
-    const auto& record = *reinterpret_cast<const EntryRecord*>(address);
-    if (record.magic != EntryRecord::magic_word || record.signature != signature)
+/// The entry record that `name` tells of. Throws: CodecError where there is none of its signature.
+inline const EntryRecord& find_entry(const CallableName& name) {
+    const auto* const record = constant_at<EntryRecord>(name.place);
+    if (record == nullptr) throw CodecError("cannot decode a call: its entry record lies outside of its module");
+    if (record->magic != EntryRecord::magic_word || record->signature != name.signature)
         throw CodecError("cannot decode a call: there is no entry record of its signature at its place");
-    return record;
+    return *record;
+}
+
+/// Makes the call that `name` tells of: see EntryRecord::call.
+inline void call_by_name(const CallableName& name, Decoder& arguments, Encoder& result) {
+    find_entry(name).call(name.state, arguments, result);
 }
 
 template <class T, class Argument>
@@ -245,6 +241,19 @@ constexpr void check_call() {
                       (CallTraits<F, Args...>::fits &&
                        takes_arguments<Args...>(std::type_identity<typename CallTraits<F, Args...>::Travel>{})),
                   "plait: the arguments do not fit the callable: give one for each parameter, of a type that converts");
+}
+
+/// The same for a pool's task, which is given to whichever worker is idle: mere bytes go there and come back.
+template <class F, class... Args>
+constexpr void check_task() {
+    check_call<F, Args...>();
+    using Traits = CallTraits<F, Args...>;
+    static_assert(!carries_handles<typename Traits::Travel>() && !carries_handles<F>(),
+                  "plait: a lock, queue, connection or its like cannot be an argument of a pool's task: give it to the "
+                  "workers by PoolOptions::initializer, or to a Process at its start");
+    static_assert(!carries_handles<typename Traits::Result>(),
+                  "plait: a lock, queue, connection or its like cannot be the result of a pool's task: make it here, and "
+                  "give it to the workers by PoolOptions::initializer");
 }
 
 }  // namespace detail

@@ -4,230 +4,112 @@
 #include <plait/core/error.hpp>
 #include <plait/core/report.hpp>
 #include <plait/multiprocessing/codec.hpp>
+#include <plait/multiprocessing/remote_exception/rebuildable.hpp>
+#include <plait/multiprocessing/remote_exception/standard.hpp>
 #include <plait/os/exception_type.hpp>
 #include <plait/os/process.hpp>
 
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <exception>
-#include <memory>
-#include <new>
 #include <optional>
-#include <span>
-#include <stdexcept>
 #include <string>
-#include <system_error>
-#include <typeinfo>
-#include <variant>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 // How an exception crosses a process boundary: as its own type where it is exactly one of the standard library's or of
-// plait's that can be made again from what it says, else as a RemoteError with the type's name and text.
+// plait's that can be made again from what it says, or one that `register_exception` was told of; else as a RemoteError
+// with the type's name and text.
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
-/// What is kept of an exception's text: a task may throw megabytes.
-inline constexpr std::size_t longest_text = 64 * 1024;
-
-inline std::string shortened(const std::string& text) { return text.substr(0, longest_text); }
-
-/// How one type is taken apart and made again.
-struct RebuildableException {
-    const char* type;  ///< its mangled name
-    void (*take_apart)(Encoder& out, const std::exception_ptr& exception);
-    std::exception_ptr (*rebuild)(Decoder& in);
+/// An exception on its way.
+struct CarriedException {
+    std::string type;  ///< as a programmer writes it
+    std::string text;
+    std::string where;
+    struct Parts {
+        std::string type;  ///< the mangled name
+        std::uint64_t home = 0;
+        std::vector<std::byte> bytes;
+    };
+    std::optional<Parts> parts;  ///< of what to make it again; empty where nobody knows how
 };
 
-/// The mangled name of `Exception`, got by throwing one: there is no RTTI to ask.
-template <class Exception>
-const char* mangled_name(const Exception& prototype) {
-    try {
-        throw prototype;
-    } catch (...) {
-        return os::current_exception_type();
+/// Calls `function(how, home)` for each way to make exceptions of `type` again, until it returns true.
+template <class Function>
+void find_rebuildable(std::string_view type, Function function) {
+    if (type.empty()) return;
+    for (const RebuildableException& each : standard_exceptions())
+        if (each.type == type && function(each, std::uint64_t{0})) return;
+    // Acquire pairs with the release in add_registered_exception.
+    for (const auto* each = registered_exceptions().load(std::memory_order_acquire); each != nullptr; each = each->next)
+        if (each->how.type == type && function(each->how, each->home)) return;
+}
+
+/// The text of `exception`, and those of the exceptions that are nested in it, the one that caused another behind it.
+inline std::string told_with_causes(std::exception_ptr exception) {
+    std::string text = plait::detail::describe(exception);
+    for (int depth = 0; depth < 16 && text.size() < longest_text; ++depth) {
+        std::exception_ptr cause;
+        try {
+            std::rethrow_exception(exception);
+        } catch (const std::nested_exception& nested) {
+            cause = nested.nested_ptr();
+        } catch (...) {
+            break;
+        }
+        if (cause == nullptr) break;
+        text +=
+            "; caused by " + os::readable_type(mangled_name_of(cause).c_str()) + ": " + plait::detail::describe(cause);
+        exception = cause;
     }
+    return shortened(text);
 }
-
-template <class Exception, class Function>
-void with(const std::exception_ptr& exception, Function function) {
-    try {
-        std::rethrow_exception(exception);
-    } catch (const Exception& error) {
-        function(error);
-    }
-}
-
-/// For types that are what a text makes of them.
-template <class Exception>
-RebuildableException made_of_text() {
-    return {mangled_name(Exception("")),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<Exception>(exception, [&](const Exception& error) { out.write(shortened(error.what())); });
-            },
-            [](Decoder& in) { return std::make_exception_ptr(Exception(in.read<std::string>())); }};
-}
-
-/// For types that say nothing of their own.
-template <class Exception>
-RebuildableException made_of_nothing() {
-    return {mangled_name(Exception()), [](Encoder&, const std::exception_ptr&) {},
-            [](Decoder&) { return std::make_exception_ptr(Exception()); }};
-}
-
-inline RebuildableException rebuildable_system_error() {
-    return {mangled_name(std::system_error(std::error_code{})),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<std::system_error>(exception, [&](const std::system_error& error) {
-                    std::string text = error.what();
-                    const std::string message = ": " + error.code().message();
-                    if (text.ends_with(message)) text.resize(text.size() - message.size());
-                    const bool generic = error.code().category() == std::generic_category();
-                    if (!generic && error.code().category() != std::system_category())
-                        throw CodecError("a system_error of a category that is not the standard library's");
-                    out.write(error.code().value(), generic, shortened(text));
-                });
-            },
-            [](Decoder& in) {
-                const int value = in.read<int>();
-                const bool generic = in.read<bool>();
-                const auto text = in.read<std::string>();
-                return std::make_exception_ptr(
-                    std::system_error(value, generic ? std::generic_category() : std::system_category(), text));
-            }};
-}
-
-inline RebuildableException rebuildable_cancelled_error() {
-    return {mangled_name(CancelledError()),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<CancelledError>(exception,
-                                     [&](const CancelledError& error) { out.write(shortened(error.message())); });
-            },
-            [](Decoder& in) { return std::make_exception_ptr(CancelledError(in.read<std::string>())); }};
-}
-
-inline RebuildableException rebuildable_process_died() {
-    return {mangled_name(ProcessDied("", 0, 0)),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<ProcessDied>(exception, [&](const ProcessDied& error) {
-                    out.write(shortened(error.what()), error.pid(), error.exitcode());
-                });
-            },
-            [](Decoder& in) {
-                const auto text = in.read<std::string>();
-                const auto pid = in.read<std::int64_t>();
-                const auto exitcode = in.read<std::int64_t>();
-                return std::make_exception_ptr(ProcessDied(text, pid, exitcode));
-            }};
-}
-
-inline RebuildableException rebuildable_task_timeout_error() {
-    return {mangled_name(TaskTimeoutError("", 0, 0)),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<TaskTimeoutError>(exception, [&](const TaskTimeoutError& error) {
-                    out.write(shortened(error.what()), error.pid(), error.task());
-                });
-            },
-            [](Decoder& in) {
-                const auto text = in.read<std::string>();
-                const auto pid = in.read<std::int64_t>();
-                const auto task = in.read<std::uint64_t>();
-                return std::make_exception_ptr(TaskTimeoutError(text, pid, task));
-            }};
-}
-
-inline RebuildableException rebuildable_remote_error() {
-    return {mangled_name(RemoteError("", "", "")),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<RemoteError>(exception, [&](const RemoteError& error) {
-                    out.write(shortened(error.type_name()), shortened(error.text()), shortened(error.where()));
-                });
-            },
-            [](Decoder& in) {
-                const auto type = in.read<std::string>();
-                const auto text = in.read<std::string>();
-                const auto where = in.read<std::string>();
-                return std::make_exception_ptr(RemoteError(type, text, where));
-            }};
-}
-
-inline std::span<const RebuildableException> rebuildable_exceptions() {
-    // Never destroyed: a pool may outlive static objects. The place in it is what travels: both ends are one program.
-    static const auto& table = *new std::vector<RebuildableException>{
-        made_of_text<std::runtime_error>(),
-        made_of_text<std::logic_error>(),
-        made_of_text<std::invalid_argument>(),
-        made_of_text<std::domain_error>(),
-        made_of_text<std::length_error>(),
-        made_of_text<std::out_of_range>(),
-        made_of_text<std::range_error>(),
-        made_of_text<std::overflow_error>(),
-        made_of_text<std::underflow_error>(),
-        made_of_nothing<std::exception>(),
-        made_of_nothing<std::bad_alloc>(),
-        made_of_nothing<std::bad_cast>(),
-        made_of_nothing<std::bad_array_new_length>(),
-        made_of_nothing<std::bad_exception>(),
-        made_of_nothing<std::bad_optional_access>(),
-        made_of_nothing<std::bad_variant_access>(),
-        made_of_nothing<std::bad_weak_ptr>(),
-        made_of_text<Error>(),
-        made_of_text<UsageError>(),
-        made_of_text<TimeoutError>(),
-        made_of_text<CodecError>(),
-        made_of_text<EndOfStream>(),
-        made_of_text<BrokenPromiseError>(),
-        made_of_text<BrokenPoolError>(),
-        made_of_text<PoolTerminatedError>(),
-        rebuildable_system_error(),
-        rebuildable_cancelled_error(),
-        rebuildable_process_died(),
-        rebuildable_task_timeout_error(),
-        rebuildable_remote_error(),
-    };
-    return table;
-}
-
-inline constexpr std::uint32_t not_rebuildable = 0xFFFF'FFFF;
 
 /// Writes `exception`, which is not null, so that `read_exception` makes the like of it in another process.
 inline void write_exception(Encoder& out, const std::exception_ptr& exception) {
-    const char* type = nullptr;
-    try {
-        std::rethrow_exception(exception);
-    } catch (...) {
-        type = os::current_exception_type();
-    }
-    const auto table = rebuildable_exceptions();
-    for (std::uint32_t i = 0; type != nullptr && i < table.size(); ++i) {
-        if (std::strcmp(type, table[i].type) != 0) continue;
+    const std::string type = mangled_name_of(exception);
+    CarriedException carried{shortened(os::readable_type(type.empty() ? nullptr : type.c_str()), longest_name),
+                             told_with_causes(exception), "process " + std::to_string(os::process_id()), std::nullopt};
+    find_rebuildable(type, [&](const RebuildableException& how, std::uint64_t home) {
         try {
             Encoder parts;
-            table[i].take_apart(parts, exception);
-            out.write(i);
-            return out.write_bytes(parts.bytes());
+            how.take_apart(parts, exception);
+            if (parts.size() <= 2 * longest_text) carried.parts = {type, home, parts.take()};
+            return true;
         } catch (...) {
-            break;  // it cannot be taken apart after all: tell its name and text
+            // It is of another type of that name, or cannot be taken apart after all: its name and text are told.
+            return false;
         }
-    }
-    std::string text;
-    try {
-        text = shortened(plait::detail::describe(exception));
-    } catch (...) {
-        text = "its what() threw";
-    }
-    out.write(not_rebuildable, os::readable_type(type), text, "process " + std::to_string(os::process_id()));
+    });
+    out.write(carried);
+}
+
+inline std::exception_ptr rebuilt(const CarriedException::Parts& parts) {
+    std::exception_ptr found;
+    find_rebuildable(parts.type, [&](const RebuildableException& how, std::uint64_t home) {
+        if (home != parts.home) return false;
+        try {
+            Decoder in(parts.bytes);
+            auto exception = how.rebuild(in);
+            // Where its constructor threw, that is what is in there.
+            if (in.remaining() == 0 && mangled_name_of(exception) == parts.type) found = std::move(exception);
+        } catch (...) {
+            // This process cannot make it: a RemoteError tells of it.
+        }
+        return true;
+    });
+    return found;
 }
 
 /// Throws: CodecError where the bytes are no exception.
 inline std::exception_ptr read_exception(Decoder& in) {
-    const auto place = in.read<std::uint32_t>();
-    const auto table = rebuildable_exceptions();
-    if (place < table.size()) return table[place].rebuild(in);
-    if (place != not_rebuildable) throw CodecError("cannot decode an exception: it is of no known kind");
-    const auto type = in.read<std::string>();
-    const auto text = in.read<std::string>();
-    const auto where = in.read<std::string>();
-    return std::make_exception_ptr(RemoteError(type, text, where));
+    const auto carried = in.read<CarriedException>();
+    if (carried.parts)
+        if (auto exception = rebuilt(*carried.parts)) return exception;
+    return std::make_exception_ptr(RemoteError(carried.type, carried.text, carried.where));
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

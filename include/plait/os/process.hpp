@@ -13,10 +13,21 @@
 //   lead_process_group()                 so that a terminal's signals pass it by
 //   take_no_notice_of_interrupt()        SIGINT does nothing here, and what it did before in what this process executes
 //   end_when_asked()                     SIGTERM ends it, whatever handler a copy of the program came with
+//   mind_own_children()                  SIGCHLD as it is by default: a copy of a program that ignores it could wait for none
 //   has_raised_privileges()
 //   SignalMask, BlockSignals             the calling thread's; BlockSignals blocks all for a scope
 //   signal_description(number)           "SIGSEGV (segmentation fault)"
-//   watch_process(pid) -> Handle         readable when that process is gone; none where the system has no such thing
+//   ignore_terminal_signals() -> TerminalSignals   which can be given back their dispositions by restore()
+//   go_to_root_directory()
+//   lead_own_process_group()             the same, but stays in one that cannot be named here, of a foreign namespace
+//   allow_many_handles()                 as many as the hard limit lets it have
+//   end_child(pid)                       kills an unreaped child of this process
+//   process_exists(pid)                  whether there is one of that number, a zombie perhaps
+//   watch_process(pid) -> Handle         a watch: readable when that process is gone; none where there can be none
+//   can_watch_processes()                whether the system, as it is now, has such a thing
+//   signal_watched(watch, number)        false where that process is gone
+//   exit_status_of_watched(watch)        of one that is gone, where the system still knows it
+//   reap_watched(watch) -> ExitStatus    the same of a child of this process that is gone, which is reaped
 //   die_with_parent(pid) -> bool         from now on this process is killed when its parent `pid` ends; false where it is
 //                                        gone already, and `children_die_with_parent` says whether it does so. Only for
 //                                        children of single-threaded parents.

@@ -221,7 +221,7 @@ TEST_CASE("a worker inherits standard streams and what it needs of the pool, and
         Pool pool(PoolOptions{.processes = 1, .start_method = start_method});
         before = pool.apply(count_descriptors, 0);
     }
-    CHECK(before == 3 + plait::os::inherited_handles);
+    CHECK(before == 3 + plait::os::inherited_handles());
     std::vector<int> opened;
     for (int i = 0; i < 50; ++i) opened.push_back(::open("/dev/null", i % 2 == 0 ? O_RDONLY : O_RDONLY | O_CLOEXEC));
     {

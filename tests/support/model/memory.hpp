@@ -38,7 +38,7 @@ using Clock = std::array<std::uint16_t, max_threads>;
 
 /// A set of seq_cst operations, by their numbers.
 using Sequentials = std::uint64_t;
-inline constexpr std::size_t max_sequentials = 64;
+inline constexpr std::size_t max_sequentials = 128;
 
 /// What a thread knows: for each location the oldest write that it may still read, and what happened before.
 struct View {

@@ -115,9 +115,8 @@ inline void Engine::dispatch() {
 }
 
 inline void Engine::give(CrewMember& member, Batch batch) {
-    const CallableName& callable = batch.call->callable;
     Encoder message;
-    message.write(callable.place, callable.signature, callable.state);
+    message.write(batch.call->callable);
     message.write_bytes(std::span{batch.arguments}.subspan(batch.begin_of(batch.next)));
     const Frame frame{.kind = Frame::Kind::tasks,
                       .count = static_cast<std::uint32_t>(batch.left()),

@@ -128,6 +128,7 @@ private:
         const std::int64_t maker = os::process_id();
         return os::fork_process([&] {
             reaper_.undo();
+            os::mind_own_children();
             control_.reset();
             watched_program_.reset();
             slots_.drop_handle();

@@ -142,7 +142,7 @@ template <class F, class Tuple>
 struct StarTraits;
 template <class F, template <class...> class Tuple, class... Args>
 struct StarTraits<F, Tuple<Args...>> : CallTraits<F, const Args&...> {
-    static constexpr void check() { check_call<F, const Args&...>(); }
+    static constexpr void check() { check_task<F, const Args&...>(); }
 };
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -20,11 +21,11 @@ namespace plait::inline PLAIT_ABI::os {
 inline constexpr int polite_end = SIGTERM;
 inline constexpr int certain_end = SIGKILL;
 
-inline void end_with(std::int64_t parent, const Handle& channel) {
+/// Ends this process at the news of `watched`, at the end of `channel`, and when `parent`, if given, is no longer its
+/// parent.
+inline void end_with(Handle watched, const Handle& channel, std::optional<std::int64_t> parent) {
     const auto end_this_process = [] { ::kill(::getpid(), SIGKILL); };
-    wake_with_parent();
-    Handle watched = watch_process(parent);
-    if (parent_process_id() != parent) end_this_process();  // asked after the watch began: no gap between
+    if (parent && parent_process_id() != *parent) end_this_process();  // asked after the watch began: no gap between
     const BlockSignals blocked;
     // A handle of its own: the other may be closed before this process has ended, and its number be another's then.
     Handle end{::fcntl(channel.get(), F_DUPFD_CLOEXEC, 3)};
@@ -35,10 +36,19 @@ inline void end_with(std::int64_t parent, const Handle& channel) {
         const auto soon = [&] {
             return watched ? detail::Deadline::never() : detail::Deadline{std::chrono::milliseconds{200}};
         };
-        while (!poll(items, soon()) && parent_process_id() == parent) {
+        while (!poll(items, soon()) && (!parent || parent_process_id() == *parent)) {
         }
         end_this_process();
     }).detach();
+}
+
+inline void end_with_parent(std::int64_t parent, const Handle& channel) {
+    wake_with_parent();
+    end_with(watch_process(parent), channel, parent);
+}
+
+inline void end_with_program(const Handle& watched, const Handle& channel) {
+    end_with(watched ? Handle{::fcntl(watched.get(), F_DUPFD_CLOEXEC, 3)} : Handle{}, channel, std::nullopt);
 }
 
 }  // namespace plait::inline PLAIT_ABI::os

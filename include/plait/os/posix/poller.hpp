@@ -42,7 +42,10 @@ inline bool poll(std::span<PollItem> items, detail::Deadline deadline) {
         }
         const int count = ::poll(items.data(), static_cast<nfds_t>(items.size()), milliseconds);
         if (count > 0) return true;
-        if (count < 0 && errno != EINTR) throw_system_error("poll");
+        if (count < 0 && errno != EINTR) {
+            if (errno != ENOMEM && errno != EAGAIN) throw_system_error("poll");
+            ::poll(nullptr, 0, 1);  // the kernel is short of memory for a moment: no reason to give up a wait
+        }
         if (!deadline.is_never() && deadline.has_passed()) return false;
     }
 }

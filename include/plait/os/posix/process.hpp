@@ -9,14 +9,31 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
 namespace plait::inline PLAIT_ABI::os {
+
+/// How a process ended; the code as Python tells it: negative for a signal.
+struct ExitStatus {
+    bool known = false;
+    std::int64_t code = 0;
+};
+
+inline ExitStatus exit_status_of(int wait_status) noexcept {
+    if (WIFSIGNALED(wait_status)) return {true, -std::int64_t{WTERMSIG(wait_status)}};
+    return {true, WEXITSTATUS(wait_status)};
+}
 
 inline std::int64_t process_id() noexcept { return ::getpid(); }
 inline std::int64_t parent_process_id() noexcept { return ::getppid(); }
@@ -58,6 +75,46 @@ inline void close_listed_handles_from(NativeHandle first) noexcept {
 
 inline void lead_process_group() noexcept { ::setpgid(0, 0); }
 
+inline void lead_own_process_group() noexcept {
+    if (::getpgrp() != 0) lead_process_group();
+}
+
+inline void allow_many_handles() noexcept {
+    struct ::rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+inline bool process_exists(std::int64_t pid) noexcept {
+    return ::kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH;
+}
+
+inline void end_child(std::int64_t pid) noexcept { ::kill(static_cast<pid_t>(pid), SIGKILL); }
+
+inline void go_to_root_directory() noexcept {
+    if (::chdir("/") != 0) return;  // then it stays where it was, which harms nobody
+}
+
+/// What the signals of a terminal did before they were ignored.
+class TerminalSignals {
+public:
+    TerminalSignals() noexcept {
+        struct ::sigaction ignore{};
+        ignore.sa_handler = SIG_IGN;
+        ::sigemptyset(&ignore.sa_mask);
+        for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &ignore, &before_[i]);
+    }
+    void restore() const noexcept {
+        for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &before_[i], nullptr);
+    }
+
+private:
+    static constexpr std::array<int, 6> numbers{SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU};
+    std::array<struct ::sigaction, 6> before_{};
+};
+inline TerminalSignals ignore_terminal_signals() noexcept { return {}; }
+
 inline void take_no_notice_of_interrupt() noexcept {
     // A handler and not SIG_IGN, which what this process executes would inherit; one that is there already it shall.
     struct ::sigaction action{};
@@ -71,12 +128,19 @@ inline void take_no_notice_of_interrupt() noexcept {
 
 inline void end_when_asked() noexcept { ::signal(SIGTERM, SIG_DFL); }
 
+inline void mind_own_children() noexcept { ::signal(SIGCHLD, SIG_DFL); }
+
 struct SignalMask {
     sigset_t native;
 
     static SignalMask current() noexcept {
         SignalMask mask;
         ::pthread_sigmask(SIG_SETMASK, nullptr, &mask.native);
+        return mask;
+    }
+    static SignalMask none() noexcept {
+        SignalMask mask;
+        ::sigemptyset(&mask.native);
         return mask;
     }
     void apply() const noexcept { ::pthread_sigmask(SIG_SETMASK, &native, nullptr); }

@@ -12,6 +12,10 @@ namespace plait::inline PLAIT_ABI::os {
 inline bool has_raised_privileges() noexcept { return ::getuid() != ::geteuid() || ::getgid() != ::getegid(); }
 
 inline Handle watch_process(std::int64_t) noexcept { return Handle{}; }
+inline constexpr bool can_watch_processes() noexcept { return false; }
+inline bool signal_watched(NativeHandle, int) noexcept { return false; }
+inline ExitStatus exit_status_of_watched(NativeHandle) noexcept { return {}; }
+inline ExitStatus reap_watched(NativeHandle) noexcept { return {}; }
 
 inline constexpr bool children_die_with_parent = false;
 
