@@ -39,7 +39,10 @@
 #endif
 
 // Exceptions and the accessors of shared state keep default visibility, so that a library built with hidden visibility
-// throws what its user can catch.
+// throws what its user can catch. (With libc++ that takes one more thing where the library is opened at run time: an
+// executable linked with -rdynamic. Without, its exceptions are caught as the standard ones that they are.) Between an
+// executable and its libraries, state is one where the dynamic linker makes it one: with -rdynamic, or where the library
+// is linked and not opened. Else each has its own, and neither needs the other's.
 #if defined(_WIN32)
 #  define PLAIT_VISIBLE
 #else
@@ -77,6 +80,17 @@ void sync_point() noexcept;
 inline void sync_point() noexcept {}
 #endif
 
+/// The signature of this very function as the compiler spells it, with `NamedType` in it: "… [with NamedType = int]",
+/// "… [NamedType = int]". Not std::source_location: in a default member initializer clang 19 names the constructor there.
+template <class NamedType>
+constexpr const char* signature_naming() noexcept {
+#if defined(_MSC_VER) && !defined(__clang__)
+    return __FUNCSIG__;
+#else
+    return __PRETTY_FUNCTION__;
+#endif
+}
+
 /// Tells the processor that this thread spins.
 inline void relax_processor() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -105,6 +119,7 @@ inline void relax_processor() noexcept {
 #include <cstring>
 #include <deque>
 #include <exception>
+#include <initializer_list>
 #include <iterator>
 #include <limits>
 #include <map>
@@ -114,7 +129,6 @@ inline void relax_processor() noexcept {
 #include <optional>
 #include <ostream>
 #include <ratio>
-#include <source_location>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -727,6 +741,13 @@ public:
     using Error::Error;
 };
 
+/// The process that held a lock died, and what the lock guards may be half changed: nobody gets it until somebody has
+/// called `recover()`, repaired that, and released it. Whoever is told so holds nothing.
+class PLAIT_VISIBLE OwnerDiedError : public Error {
+public:
+    using Error::Error;
+};
+
 /// A promise went away before it was kept, so the future has neither a value nor an error of its own.
 class PLAIT_VISIBLE BrokenPromiseError : public Error {
 public:
@@ -824,17 +845,18 @@ namespace detail {
 
 /// The text of any exception, without RTTI: what() where there is one.
 inline std::string describe(const std::exception_ptr& exception) {
+    const auto text_of = [](const char* text) { return std::string(text != nullptr ? text : ""); };
     if (!exception) return "no exception";
     try {
         std::rethrow_exception(exception);
     } catch (const std::exception& error) {
-        return error.what();
+        return text_of(error.what());
     } catch (const CancelledError& error) {
         return error.what();
     } catch (const std::string& text) {
         return text;
     } catch (const char* text) {
-        return text;
+        return text_of(text);
     } catch (...) {
         return "an exception that is no std::exception";
     }
@@ -6150,8 +6172,7 @@ namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 /// How the compiler spells `NamedType`, for the text of errors, without RTTI. Not the same from one compiler to another.
 template <class NamedType>
 [[nodiscard]] constexpr std::string_view type_name() {
-    // The signature of this very function holds it: "... [with NamedType = int; ...]" or "... [NamedType = int]".
-    std::string_view text = std::source_location::current().function_name();
+    std::string_view text = plait::detail::signature_naming<NamedType>();
     constexpr std::string_view key = "NamedType = ";
     const std::size_t begin = text.find(key);
     if (begin == std::string_view::npos) return "a value";
@@ -6164,6 +6185,13 @@ template <class NamedType>
         if (depth > 0 && (c == '>' || c == ')' || c == ']' || c == '}')) --depth;
     }
     return text;
+}
+
+/// Of a type's name, say: the same in every start of one program.
+constexpr std::uint64_t hash_of(std::string_view text) {
+    std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3;
+    return hash;
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
@@ -6207,6 +6235,8 @@ private:
 };
 
 struct Wire;  // what the coders, and nobody else, may do with an Encoder and a Decoder
+class Outgoing;
+class Incoming;
 
 }  // namespace detail
 
@@ -6244,6 +6274,9 @@ public:
     /// Hands over what was written, without a copy, and is empty then.
     [[nodiscard]] std::vector<std::byte> take();
 
+    /// Where the handles of what is written go, that travel beside the bytes.
+    void carry(detail::Outgoing& handles) noexcept { handles_ = &handles; }
+
 private:
     friend struct detail::Wire;
 
@@ -6261,6 +6294,7 @@ private:
     // cheaper than growing a vector by four bytes.
     std::vector<std::byte> buffer_;
     std::size_t used_ = 0;
+    detail::Outgoing* handles_ = nullptr;
     unsigned depth_ = 0;
 };
 
@@ -6287,6 +6321,9 @@ public:
 
     [[nodiscard]] std::size_t remaining() const noexcept { return static_cast<std::size_t>(end_ - next_); }
 
+    /// The handles that came beside the bytes.
+    void carry(const detail::Incoming& handles) noexcept { handles_ = &handles; }
+
 private:
     friend struct detail::Wire;
 
@@ -6303,6 +6340,7 @@ private:
 
     const std::byte* next_;
     const std::byte* end_;
+    const detail::Incoming* handles_ = nullptr;
     unsigned depth_ = 0;
 };
 
@@ -6363,6 +6401,9 @@ struct Wire {
         }
         return static_cast<std::size_t>(count);
     }
+
+    static Outgoing* handles(Encoder& out) noexcept { return out.handles_; }
+    static const Incoming* handles(Decoder& in) noexcept { return in.handles_; }
 
     template <class T>
     [[nodiscard]] static Nesting nest(Encoder& out) {
@@ -6647,6 +6688,41 @@ consteval std::size_t minimum_size() {
         return 0;
     } else {
         return sizeof(std::uint64_t);
+    }
+}
+
+template <class T>
+concept CarriesHandles = HasCodec<T> && requires { requires Codec<T>::carries_handles; };
+
+/// Whether a `T`, or what it holds, is more than bytes: a lock, a queue, a connection. Such a value goes where handles of
+/// the operating system can go along: into a process at its start, and through a Connection. `Outer` as in `goes`.
+template <class T, class... Outer>
+consteval bool carries_handles();
+
+template <class... Outer, class... Parts>
+consteval bool any_carries_handles(TypeList<Parts...>) {
+    return (carries_handles<Parts, Outer...>() || ...);
+}
+
+template <class T, class... Outer>
+consteval bool carries_handles() {
+    constexpr Shape s = shape<T>;
+    if constexpr ((std::is_same_v<T, Outer> || ...)) {
+        return false;
+    } else if constexpr (s == Shape::user) {
+        return CarriesHandles<T>;
+    } else if constexpr (s == Shape::owner) {
+        return carries_handles<std::remove_cv_t<typename T::element_type>, T, Outer...>();
+    } else if constexpr (s == Shape::associative && requires { typename T::mapped_type; }) {
+        return carries_handles<typename T::key_type, T, Outer...>() ||
+               carries_handles<typename T::mapped_type, T, Outer...>();
+    } else if constexpr (s == Shape::array || s == Shape::borrowed || s == Shape::optional || s == Shape::associative ||
+                         s == Shape::sequence || s == Shape::forward_list) {
+        return carries_handles<std::remove_cv_t<typename T::value_type>, T, Outer...>();
+    } else if constexpr (s == Shape::tuple || s == Shape::aggregate || s == Shape::variant) {
+        return any_carries_handles<T, Outer...>(PartsOf<T>{});
+    } else {
+        return false;
     }
 }
 
@@ -7425,17 +7501,2067 @@ T Decoder::read() {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 
+// --- plait/multiprocessing/detail/shareable.hpp ----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+template <class T>
+struct IsAtomic : std::false_type {};
+template <class T>
+struct IsAtomic<std::atomic<T>> : std::bool_constant<std::atomic<T>::is_always_lock_free> {};
+
+/// Stops the compiler with a sentence for a type whose objects cannot lie in memory that several processes see.
+template <class T>
+constexpr void check_shareable() {
+    static_assert(!std::is_pointer_v<T> && !std::is_member_pointer_v<T> && !std::is_reference_v<T>,
+                  "plait: a pointer cannot be shared between processes, where its address means nothing: share the value");
+    static_assert(std::is_trivially_copyable_v<T> || IsAtomic<T>::value,
+                  "plait: only a trivially copyable type, or a lock-free std::atomic, can be shared as a Value or Array: "
+                  "what owns memory, as std::string does, has it in one process; send it through a Queue");
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/os/futex.hpp ----------------------------------------------------------------------------------------------
+
+// Contract: sleeping on a 32-bit word that may lie in memory shared by several processes.
+//   futex_wait(word, expected, deadline) -> FutexResult    sleeps if the word is `expected`, until a wake or the deadline
+//   futex_wake(word, count) -> std::size_t                 wakes so many sleepers; how many, where the system tells
+// A wake is a hint. It may go to a process that is killed before it acts on it, `woken` may be for no reason (a signal,
+// say), and without a system call for it a sleeper looks at the word every two milliseconds and nobody is counted. A
+// sleeper that is killed is in nobody's way.
+
+namespace plait::inline PLAIT_ABI::os {
+
+enum class FutexResult : std::uint8_t { woken, changed, timed_out };
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/back_off.hpp -------------------------------------------------------------------------------------
+
+#include <sched.h>
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace plait::inline PLAIT_ABI::os::detail {
+
+using namespace plait::detail;
+
+/// Pauses between two looks at what another process will change: short ones first, then up to two milliseconds.
+class BackOff {
+public:
+    static constexpr std::chrono::nanoseconds longest = std::chrono::milliseconds{2};
+
+    /// Pauses once, no longer than until `deadline`.
+    void pause(Deadline deadline) noexcept {
+        if (yields_ < 16) {
+            ++yields_;
+            ::sched_yield();
+            return;
+        }
+        const auto time = (std::min)(next_, deadline.left().duration());
+        next_ = (std::min)(next_ * 2, longest);
+        timespec sleep{};
+        sleep.tv_nsec = static_cast<long>(time.count());
+        ::nanosleep(&sleep, nullptr);  // a signal cuts it short, and there is a look the sooner
+    }
+
+private:
+    int yields_ = 0;
+    std::chrono::nanoseconds next_ = std::chrono::microseconds{50};
+};
+
+}  // namespace plait::inline PLAIT_ABI::os::detail
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/futex.hpp ----------------------------------------------------------------------------------------
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI::os {
+
+static_assert(sizeof(std::atomic<std::uint32_t>) == 4 && std::atomic<std::uint32_t>::is_always_lock_free);
+
+inline FutexResult futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                              plait::detail::Deadline deadline) noexcept {
+    // What SYS_futex reads on 32-bit systems too, whatever their C library takes a timespec to be.
+    struct {
+        long seconds;
+        long nanoseconds;
+    } left{};
+    if (!deadline.is_never()) {
+        // An hour is as good as longer: who wakes looks again.
+        const auto time = (std::min)(deadline.left().duration(), std::chrono::nanoseconds{std::chrono::hours{1}});
+        if (time.count() == 0) return FutexResult::timed_out;
+        left = {static_cast<long>(time.count() / 1'000'000'000), static_cast<long>(time.count() % 1'000'000'000)};
+    }
+    // Not FUTEX_PRIVATE: other processes have the word elsewhere. The time is measured by the monotonic clock.
+    const long result =
+        ::syscall(SYS_futex, &word, FUTEX_WAIT, expected, deadline.is_never() ? nullptr : &left, nullptr, 0);
+    if (result == 0 || errno == EINTR) return FutexResult::woken;
+    return errno == ETIMEDOUT ? FutexResult::timed_out : FutexResult::changed;
+}
+
+inline std::size_t futex_wake(const std::atomic<std::uint32_t>& word, std::size_t count) noexcept {
+    const int most = static_cast<int>((std::min)(count, std::size_t{INT_MAX}));
+    const long woken = ::syscall(SYS_futex, &word, FUTEX_WAKE, most, nullptr, nullptr, 0);
+    return woken < 0 ? 0 : static_cast<std::size_t>(woken);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/futex.hpp ----------------------------------------------------------------------------------------
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline FutexResult futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                              plait::detail::Deadline deadline) noexcept {
+    // Relaxed: what the word says is for the caller to read, with the order that it needs.
+    if (word.load(std::memory_order_relaxed) != expected) return FutexResult::changed;
+    detail::BackOff back_off;
+    while (!deadline.has_passed()) {
+        back_off.pause(deadline);
+        if (word.load(std::memory_order_relaxed) != expected) return FutexResult::woken;
+    }
+    return FutexResult::timed_out;
+}
+
+/// Sleepers see for themselves that the word has changed.
+inline std::size_t futex_wake(const std::atomic<std::uint32_t>&, std::size_t) noexcept { return 0; }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#endif
+
+// --- plait/multiprocessing/detail/shared_wait.hpp --------------------------------------------------------------------
+
+// Sleeping until another process has changed a shared word. A wake is a hint: it may go to a process that is killed
+// before it acts on it. So every sleeper looks at its word again a few times a second, and nothing is correct only
+// because of a number of wakes, or of sleepers.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+using namespace plait::detail;
+
+/// The longest that somebody sleeps without looking.
+inline constexpr std::chrono::milliseconds longest_sleep{100};
+
+/// `deadline`, or the time for the next look where that comes sooner.
+[[nodiscard]] inline Deadline next_look(Deadline deadline) {
+    return (std::min)(deadline, Deadline{Timeout{longest_sleep}});
+}
+
+/// How many processes' threads sleep at one place, for tests and diagnosis: those killed there stay counted.
+class Sleepers {
+public:
+    [[nodiscard]] std::size_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
+
+    /// Sleeps once while `word` is `seen`: until a wake, the deadline or the next look.
+    void sleep(const std::atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline) noexcept {
+        count_.fetch_add(1, std::memory_order_relaxed);
+        sync_point();
+        os::futex_wait(word, seen, next_look(deadline));
+        sync_point();
+        count_.fetch_sub(1, std::memory_order_relaxed);
+    }
+
+private:
+    std::atomic<std::uint32_t> count_{0};
+};
+
+/// Wakes who sleeps on `word`.
+inline void wake(const std::atomic<std::uint32_t>& word, std::size_t count = SIZE_MAX) noexcept {
+    sync_point();
+    os::futex_wake(word, count);
+    sync_point();
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/os/system_error.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// A failed call of the operating system as an exception: `call` names it and, where that helps, what it was for.
+[[noreturn]] inline void throw_system_error(const std::string& call, int error = errno) {
+    throw std::system_error(error, std::system_category(), call);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+// --- plait/os/mutex.hpp ----------------------------------------------------------------------------------------------
+
+// Contract: `Mutex` lies in memory that several processes share. It is made once, in its place, and never destroyed; one
+// thread of one process owns it, and its owner's death is told to the next.
+//   lock(deadline) -> MutexResult     already_mine instead of waiting for oneself
+//   try_lock() -> MutexResult         the same without waiting
+//   unlock() -> bool                  false, changing nothing, where the calling thread does not own it
+//   locked()                          whether somebody owns it, or died with it and nobody has taken it since: a hint
+//   owned()                           whether the calling thread does; a forked child does not own what its parent owns
+//   owned_by_this_process()           whether one of its threads does
+// owner_died: it is the caller's now, as by `acquired`, but its last owner ended, by a signal or by itself, or as a mere
+// thread, while it owned it. To die as its owner right after that is no different: the next is told again.
+
+namespace plait::inline PLAIT_ABI::os {
+
+enum class MutexResult : std::uint8_t { acquired, owner_died, timed_out, already_mine };
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+// musl has robust mutexes, but no wait for one by the steady clock.
+#if !defined(_WIN32)
+#  if defined(__linux__) && defined(__GLIBC__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/mutex.hpp ----------------------------------------------------------------------------------------
+
+#include <pthread.h>
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI::os {
+
+namespace detail {
+
+PLAIT_VISIBLE inline std::uint64_t& cached_owner_key() noexcept {
+    static constinit thread_local std::uint64_t key = 0;
+    return key;
+}
+
+inline std::uint64_t make_owner_key() noexcept {
+    const std::uint64_t key = static_cast<std::uint64_t>(current_process_id()) << 32 | native_thread_id();
+    try {
+        static const bool asked = (call_in_forked_children([] { cached_owner_key() = 0; }), true);
+        if (asked) cached_owner_key() = key;
+    } catch (...) {  // no memory for that: then it is made anew each time
+    }
+    return key;
+}
+
+/// A number that no other live thread of any process has: the process's number, and in the lower half the thread's.
+/// Costs no system call but for the first time, and the first time after a fork.
+inline std::uint64_t owner_key() noexcept {
+    const std::uint64_t key = cached_owner_key();
+    return key != 0 ? key : make_owner_key();
+}
+
+}  // namespace detail
+
+class Mutex {
+public:
+    Mutex() {
+        pthread_mutexattr_t attributes;
+        int error = ::pthread_mutexattr_init(&attributes);
+        if (error == 0) error = ::pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+        if (error == 0) error = ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+        if (error == 0) error = ::pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+        if (error == 0) error = ::pthread_mutex_init(&native_, &attributes);
+        ::pthread_mutexattr_destroy(&attributes);
+        if (error != 0) throw_system_error("pthread_mutex_init of a robust mutex", error);
+    }
+    Mutex(const Mutex&) = delete;
+    Mutex& operator=(const Mutex&) = delete;
+
+    MutexResult lock(plait::detail::Deadline deadline) noexcept {
+        const MutexResult result = try_lock();
+        return result == MutexResult::timed_out ? lock_slowly(deadline) : result;
+    }
+    MutexResult try_lock() noexcept {
+        plait::detail::sync_point();
+        return settle(::pthread_mutex_trylock(&native_));
+    }
+    bool unlock() noexcept {
+        if (!owned()) return false;
+        plait::detail::sync_point();
+        owner_.store(0, std::memory_order_relaxed);
+        plait::detail::sync_point();
+        ::pthread_mutex_unlock(&native_);
+        plait::detail::sync_point();
+        return true;
+    }
+
+    [[nodiscard]] bool locked() const noexcept { return owner_.load(std::memory_order_relaxed) != 0; }
+    [[nodiscard]] bool owned() const noexcept { return owner_.load(std::memory_order_relaxed) == detail::owner_key(); }
+    [[nodiscard]] bool owned_by_this_process() const noexcept {
+        return owner_.load(std::memory_order_relaxed) >> 32 == detail::owner_key() >> 32;
+    }
+
+private:
+    MutexResult settle(int error) noexcept {
+        plait::detail::sync_point();
+        if (error == EBUSY || error == ETIMEDOUT) return MutexResult::timed_out;
+        if (error == EDEADLK) return MutexResult::already_mine;
+        // At once, for who dies as the owner is told of all the same.
+        if (error == EOWNERDEAD) ::pthread_mutex_consistent(&native_);
+        owner_.store(detail::owner_key(), std::memory_order_relaxed);
+        plait::detail::sync_point();
+        return error == EOWNERDEAD ? MutexResult::owner_died : MutexResult::acquired;
+    }
+    MutexResult lock_slowly(plait::detail::Deadline deadline) noexcept {
+        using std::chrono::nanoseconds;
+        for (;;) {
+            // Not all at once: the wake of an unlock goes to one sleeper, and may be lost with it.
+            const auto slice = (std::min)(deadline.left().duration(), nanoseconds{std::chrono::milliseconds{100}});
+            timespec until{};
+            ::clock_gettime(CLOCK_MONOTONIC, &until);
+            const std::int64_t end = until.tv_nsec + slice.count();
+            until.tv_sec += static_cast<time_t>(end / 1'000'000'000);
+            until.tv_nsec = static_cast<long>(end % 1'000'000'000);
+            const MutexResult result = settle(::pthread_mutex_clocklock(&native_, CLOCK_MONOTONIC, &until));
+            if (result != MutexResult::timed_out || deadline.has_passed()) return result;
+        }
+    }
+
+    pthread_mutex_t native_;
+    // The key of the owner, who alone writes it: 0 when free. Of one who died it stays until the next overwrites it. Only
+    // for those who ask: who may have the mutex is decided by native_.
+    std::atomic<std::uint64_t> owner_{0};
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/mutex.hpp ----------------------------------------------------------------------------------------
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+
+namespace plait::inline PLAIT_ABI::os {
+
+// No robust mutex is assumed: a word holds the owner, and who waits for it looks, between two pauses, whether the owner's
+// process lives. What that cannot tell: a process that ended and that its parent has not reaped yet counts as alive, and
+// so does one whose number another process has got since.
+class Mutex {
+public:
+    Mutex() noexcept = default;
+    Mutex(const Mutex&) = delete;
+    Mutex& operator=(const Mutex&) = delete;
+
+    MutexResult lock(plait::detail::Deadline deadline) noexcept {
+        MutexResult result = try_lock();
+        for (detail::BackOff back_off; result == MutexResult::timed_out && !deadline.has_passed(); result = try_lock())
+            back_off.pause(deadline);
+        return result;
+    }
+    MutexResult try_lock() noexcept;
+    bool unlock() noexcept;
+
+    [[nodiscard]] bool locked() const noexcept { return owner_.load(std::memory_order_relaxed) != 0; }
+    [[nodiscard]] bool owned() const noexcept { return owner_.load(std::memory_order_relaxed) == Self::key(); }
+    [[nodiscard]] bool owned_by_this_process() const noexcept {
+        return process_of(owner_.load(std::memory_order_relaxed)) == ::getpid();
+    }
+
+private:
+    /// The calling thread: its key, and the mutexes that it owns, for the case that it ends with them.
+    struct Self {
+        ~Self() {
+            if (process != ::getpid()) return;
+            for (Mutex* mutex = first_owned; mutex != nullptr; mutex = mutex->next_owned_)
+                mutex->owner_.store(ended, std::memory_order_release);
+        }
+
+        static Self& instance() noexcept {
+            thread_local Self self;
+            const pid_t now = ::getpid();
+            if (self.process != now) {  // a forked child owns none of what its parent owned
+                self.process = now;
+                self.first_owned = nullptr;
+            }
+            return self;
+        }
+        /// A number that no other live thread of any process has, whichever module asks: the process's, and below it
+        /// pthread_self, which is an address.
+        static std::uint64_t key() noexcept {
+            const pthread_t thread = ::pthread_self();
+            static_assert(sizeof thread <= sizeof(std::uint64_t));
+            std::uint64_t number = 0;
+            std::memcpy(&number, &thread, sizeof thread);
+            return static_cast<std::uint64_t>(::getpid()) << process_shift |
+                   ((number >> 4) & ((std::uint64_t{1} << process_shift) - 1));
+        }
+
+        pid_t process = 0;
+        Mutex* first_owned = nullptr;
+    };
+
+    static constexpr unsigned process_shift =
+        42;  // for numbers of processes up to 22 bits, which is Linux's most, and 46-bit addresses
+    static constexpr pid_t process_of(std::uint64_t word) noexcept { return static_cast<pid_t>(word >> process_shift); }
+    static bool is_dead(std::uint64_t word) noexcept {
+        if (word == ended) return true;
+        const int error = errno;
+        const bool gone = ::kill(process_of(word), 0) != 0 && errno == ESRCH;
+        errno = error;
+        return gone;
+    }
+
+    static constexpr std::uint64_t ended = 1;
+
+    // 0 when free, else the owner's key, or `ended`: the owner was a thread that ended. Who finds it free, ended, or of a
+    // dead process, writes its own key; the owner writes 0, or, in its end, `ended`.
+    std::atomic<std::uint64_t> owner_{0};
+    // The owner's next one: means something to the owner alone.
+    Mutex* next_owned_ = nullptr;
+};
+
+inline MutexResult Mutex::try_lock() noexcept {
+    const std::uint64_t key = Self::key();
+    plait::detail::sync_point();
+    std::uint64_t word = owner_.load(std::memory_order_relaxed);
+    for (;;) {
+        if (word == key) return MutexResult::already_mine;
+        const bool died = word != 0 && is_dead(word);
+        if (word != 0 && !died) return MutexResult::timed_out;
+        plait::detail::sync_point();
+        // Acquire pairs with the release in `unlock` and at a thread's end.
+        if (!owner_.compare_exchange_weak(word, key, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+        plait::detail::sync_point();
+        Self& self = Self::instance();
+        next_owned_ = self.first_owned;
+        self.first_owned = this;
+        return died ? MutexResult::owner_died : MutexResult::acquired;
+    }
+}
+
+inline bool Mutex::unlock() noexcept {
+    if (!owned()) return false;
+    plait::detail::sync_point();
+    Mutex** place = &Self::instance().first_owned;
+    while (*place != nullptr && *place != this) place = &(*place)->next_owned_;
+    if (*place != nullptr) *place = next_owned_;
+    plait::detail::sync_point();
+    owner_.store(0, std::memory_order_release);
+    plait::detail::sync_point();
+    return true;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#endif
+
+// --- plait/multiprocessing/detail/lock_state.hpp ---------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// A Lock in shared memory.
+///
+/// Whose owner died is decided by the system, and remembered here until somebody calls `recover`. To die is harmless at
+/// every step: who sees owner_died owns the mutex from then on, so its own death, before or after it has written that
+/// down, makes the system say so once more; and lost_ is cleared by an owner alone, whose death is told likewise. The one
+/// thing that cannot be told is a death between a section's end and the unlock, or between the lock and a section's
+/// begin: it counts as one in the section.
+class LockState {
+public:
+    /// Whether the caller owns it now. Throws: OwnerDiedError, UsageError where it did already.
+    bool acquire(Deadline deadline) {
+        os::MutexResult result = mutex_.try_lock();
+        if (result == os::MutexResult::timed_out) result = lock_slowly(deadline);
+        return settle(result);
+    }
+    bool try_acquire() { return settle(mutex_.try_lock()); }
+    /// Throws: UsageError where the caller does not own it.
+    void release() {
+        if (!mutex_.unlock()) excuse();
+    }
+    /// Acquires it, and makes it usable again. Whether an owner had died.
+    bool recover() {
+        const os::MutexResult result = lock_slowly(Deadline::never());
+        if (result == os::MutexResult::already_mine) throw_already_owned();
+        if (lost_in_wait().lock == this) lost_in_wait() = {};
+        again_ = 0;
+        sync_point();
+        const bool was_lost = lost_.exchange(0, std::memory_order_relaxed) != 0;
+        sync_point();
+        return was_lost || result == os::MutexResult::owner_died;
+    }
+
+    // For an RLock: the owner takes it again and again.
+    bool acquire_again() {
+        if (!mutex_.owned()) return false;
+        if (again_ == UINT32_MAX) throw UsageError("an RLock cannot be held more than 4294967296 times: release it");
+        ++again_;
+        return true;
+    }
+    void release_once() {
+        if (!mutex_.owned() || again_ == 0)
+            release();
+        else
+            --again_;
+    }
+
+    // For a Condition, which gives it up for a wait.
+    std::uint32_t release_all() {
+        const std::uint32_t again = again_;
+        again_ = 0;
+        release();
+        return again;
+    }
+    void restore(std::uint32_t again) {
+        try {
+            acquire(Deadline::never());
+        } catch (const OwnerDiedError&) {
+            lost_in_wait() = {this, std::uint64_t{again} + 1};
+            throw;
+        }
+        again_ = again;
+    }
+    /// Whether its last owner died; for who does not own it. Looks where nobody has noticed yet, and leaves a lock that is
+    /// free alone.
+    bool is_lost() noexcept {
+        if (mutex_.locked()) {
+            const os::MutexResult result = mutex_.try_lock();
+            if (result == os::MutexResult::owner_died) remember_loss();
+            if (result != os::MutexResult::timed_out) mutex_.unlock();
+        }
+        return lost_.load(std::memory_order_relaxed) != 0;
+    }
+
+    [[nodiscard]] bool locked() const noexcept { return mutex_.locked(); }
+    [[nodiscard]] bool owned() const noexcept { return mutex_.owned(); }
+    [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
+
+    /// The last handle in this process goes. Returns whether the memory may: a mutex that another thread holds may not,
+    /// or the system could not tell of the deaths of that thread's other ones.
+    bool abandon() noexcept {
+        if (!mutex_.owned()) return !mutex_.owned_by_this_process();
+        remember_loss();
+        mutex_.unlock();
+        return true;
+    }
+
+private:
+    os::MutexResult lock_slowly(Deadline deadline) noexcept {
+        waiting_.fetch_add(1, std::memory_order_relaxed);
+        const os::MutexResult result = mutex_.lock(deadline);
+        waiting_.fetch_sub(1, std::memory_order_relaxed);
+        return result;
+    }
+    bool settle(os::MutexResult result) {
+        if (result == os::MutexResult::timed_out) return false;
+        if (result == os::MutexResult::already_mine) throw_already_owned();
+        if (result == os::MutexResult::owner_died) remember_loss();
+        if (lost_.load(std::memory_order_relaxed) == 0) return true;
+        mutex_.unlock();
+        throw_lost();
+    }
+    void remember_loss() noexcept {
+        sync_point();
+        lost_.store(1, std::memory_order_relaxed);
+        sync_point();
+    }
+
+    /// A wait that throws OwnerDiedError has lost the lock that the guards around it are about to release. They are excused,
+    /// for what would leave their destructors would end the program.
+    struct LostInWait {
+        const LockState* lock = nullptr;
+        std::uint64_t releases = 0;
+    };
+    PLAIT_VISIBLE static LostInWait& lost_in_wait() noexcept {
+        static constinit thread_local LostInWait lost;
+        return lost;
+    }
+    void excuse() const {
+        LostInWait& lost = lost_in_wait();
+        if (lost.lock != this || lost.releases == 0)
+            throw UsageError("release of a lock that this thread does not hold: only the thread that acquired it may");
+        --lost.releases;
+    }
+
+    [[noreturn]] static void throw_lost() {
+        throw OwnerDiedError(
+            "the owner of this lock ended without releasing it, so what it guards may be half changed: call recover(), "
+            "which acquires it, repair that, and release");
+    }
+    [[noreturn]] static void throw_already_owned() {
+        throw UsageError("a second acquire by the thread that holds the lock would wait for itself: use an RLock");
+    }
+
+    os::Mutex mutex_;
+    // 1 from the death of an owner until `recover`, else 0. Written by the mutex's owner alone.
+    std::atomic<std::uint32_t> lost_{0};
+    std::atomic<std::uint32_t> waiting_{0};  // a hint: who is killed while it waits stays counted
+    // How often an RLock's owner has acquired it beyond the first time: 0 when it is free. For the owner alone.
+    std::uint32_t again_ = 0;
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/os/handle.hpp ---------------------------------------------------------------------------------------------
+
+// Contract: `Handle`, the owner of one object of the kernel. Move-only; `get`, `release`, `reset`, and `operator bool`
+// for "owns one". Closing changes no error code. `NativeHandle` is the system's own type, `Handle::none` no object.
+// duplicate(handle) is another handle of the same object.
+// inherited_handle(native) owns one that this process was started with, and keeps it from what this process starts.
+
+#if defined(_WIN32)
+#  error "plait: processes are not built on Windows yet; include plait/threading.hpp and plait/asyncio.hpp instead"
+#else
+
+// --- plait/os/posix/handle.hpp ---------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+using NativeHandle = int;
+
+class Handle {
+public:
+    static constexpr NativeHandle none = -1;
+
+    Handle() noexcept = default;
+    explicit Handle(NativeHandle owned) noexcept : native_{owned} {}
+    Handle(Handle&& other) noexcept : native_{other.release()} {}
+    Handle& operator=(Handle&& other) noexcept {
+        if (this != &other) reset(other.release());
+        return *this;
+    }
+    ~Handle() { reset(); }
+
+    explicit operator bool() const noexcept { return native_ != none; }
+    [[nodiscard]] NativeHandle get() const noexcept { return native_; }
+    [[nodiscard]] NativeHandle release() noexcept { return std::exchange(native_, none); }
+    void reset(NativeHandle owned = none) noexcept {
+        const int error = errno;
+        // Not again on EINTR: Linux has freed the number by then, and another thread may have it.
+        if (native_ != none) ::close(native_);
+        errno = error;
+        native_ = owned;
+    }
+
+private:
+    NativeHandle native_ = none;
+};
+
+/// Owns what a call returned; numbers 0 to 2 are moved up, for a program that closed its standard streams gets those,
+/// and would print into our channel.
+inline Handle above_standard_streams(NativeHandle owned) noexcept {
+    Handle handle{owned};
+    if (owned < 0 || owned > 2) return handle;
+    return Handle{::fcntl(owned, F_DUPFD_CLOEXEC, 3)};
+}
+
+/// Another handle of the same. Throws: std::system_error where there is no number left.
+inline Handle duplicate(NativeHandle handle) {
+    Handle copy{::fcntl(handle, F_DUPFD_CLOEXEC, 3)};
+    if (!copy) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    return copy;
+}
+inline Handle duplicate(const Handle& handle) { return duplicate(handle.get()); }
+
+/// Owns a handle that this process was started with; what it executes itself shall not have it.
+inline Handle inherited_handle(NativeHandle native) noexcept {
+    ::fcntl(native, F_SETFD, FD_CLOEXEC);
+    return Handle{native};
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/os/poller.hpp ---------------------------------------------------------------------------------------------
+
+// Contract:
+//   PollItem{handle, events, ready}   what to watch one handle for, and what was seen: `readable`, `writable`, `hung_up`
+//   poll(items, deadline) -> bool     waits until one is ready or the deadline passes; signals do not end it
+//   Waker                             `wake()` from any thread makes `handle()` readable until `clear()`; never blocks
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/poller.hpp ---------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <span>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr short readable = POLLIN;
+inline constexpr short writable = POLLOUT;
+/// The other end is gone; told without being asked for. What it sent before may still be readable.
+inline constexpr short hung_up = POLLHUP | POLLERR | POLLNVAL;
+
+/// A pollfd under names of our own.
+struct PollItem : pollfd {
+    PollItem(NativeHandle handle, short wanted) noexcept : pollfd{handle, wanted, 0} {}
+
+    [[nodiscard]] bool is_ready() const noexcept { return revents != 0; }
+    [[nodiscard]] bool is_readable() const noexcept { return (revents & (POLLIN | hung_up)) != 0; }
+    [[nodiscard]] bool is_writable() const noexcept { return (revents & POLLOUT) != 0; }
+    /// The other end was closed; of something that has one.
+    [[nodiscard]] bool has_hung_up() const noexcept { return (revents & POLLHUP) != 0; }
+};
+
+inline bool poll(std::span<PollItem> items, detail::Deadline deadline) {
+    for (;;) {
+        int milliseconds = -1;
+        if (!deadline.is_never()) {
+            // Rounded up, so that the deadline has passed when poll says so.
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left().duration());
+            milliseconds = static_cast<int>((std::min)(left.count(), std::chrono::milliseconds::rep{3'600'000}));
+        }
+        const int count = ::poll(items.data(), static_cast<nfds_t>(items.size()), milliseconds);
+        if (count > 0) return true;
+        if (count < 0 && errno != EINTR) {
+            if (errno != ENOMEM && errno != EAGAIN) throw_system_error("poll");
+            ::poll(nullptr, 0, 1);  // the kernel is short of memory for a moment: no reason to give up a wait
+        }
+        if (!deadline.is_never() && deadline.has_passed()) return false;
+    }
+}
+
+inline bool wait_readable(NativeHandle handle, detail::Deadline deadline) {
+    PollItem item{handle, readable};
+    return poll({&item, 1}, deadline);
+}
+
+class Waker {
+public:
+    Waker() {
+        int ends[2];
+        if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_system_error("pipe2");
+        read_ = above_standard_streams(ends[0]);
+        write_ = above_standard_streams(ends[1]);
+        if (!read_ || !write_) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    }
+
+    [[nodiscard]] NativeHandle handle() const noexcept { return read_.get(); }
+    void wake() noexcept {
+        const char byte = 0;
+        // A full pipe is as readable as one byte more would make it.
+        while (::write(write_.get(), &byte, 1) < 0 && errno == EINTR) {
+        }
+    }
+    void clear() noexcept {
+        char bytes[64];
+        for (;;) {
+            const auto count = ::read(read_.get(), bytes, sizeof bytes);
+            if (count == static_cast<ssize_t>(sizeof bytes) || (count < 0 && errno == EINTR)) continue;
+            return;
+        }
+    }
+
+private:
+    Handle read_;
+    Handle write_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/os/channel.hpp --------------------------------------------------------------------------------------------
+
+// Contract: a channel is a two-way stream of bytes between two processes, without a name that a third could open.
+//   make_channel() -> {first, second}              two ends, inherited by nobody unless told
+//   send_some(end, bytes) -> Transfer              what fits now; never blocks, never raises SIGPIPE
+//   receive_some(end, buffer) -> Transfer          what is there now; never blocks
+//   send_all / receive_all(end, …, deadline)       the whole, blocking; false when the other end went or time is over
+//   send_with_handles / receive_with_handles       a short message that carries handles along, up to most_handles
+//   peer_is(end, pid)                              whether that process, of this user, made the channel
+// Transfer{count, closed}: how many bytes went, and whether the other end is gone.
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/channel.hpp --------------------------------------------------------------------------------------
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+struct Transfer {
+    std::size_t count = 0;
+    bool closed = false;
+};
+
+struct ChannelEnds {
+    Handle first;
+    Handle second;
+};
+
+inline ChannelEnds make_channel() {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw_system_error("socketpair");
+    ChannelEnds channel{above_standard_streams(ends[0]), above_standard_streams(ends[1])};
+    if (!channel.first || !channel.second) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    return channel;
+}
+
+/// What a failed transfer means: nothing now, or the other end gone; other errors are thrown.
+inline Transfer failed_transfer(const char* call) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {};
+    if (errno == EPIPE || errno == ECONNRESET) return {0, true};
+    throw_system_error(call);
+}
+
+inline Transfer send_some(const Handle& end, std::span<const std::byte> bytes) {
+    const auto sent = ::send(end.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent < 0 ? failed_transfer("send") : Transfer{static_cast<std::size_t>(sent), false};
+}
+
+inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer) {
+    const auto received = ::recv(end.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (received < 0) return failed_transfer("recv");
+    return {static_cast<std::size_t>(received), received == 0 && !buffer.empty()};
+}
+
+inline bool send_all(const Handle& end, std::span<const std::byte> bytes,
+                     detail::Deadline deadline = detail::Deadline::never()) {
+    while (!bytes.empty()) {
+        const Transfer sent = send_some(end, bytes);
+        if (sent.closed) return false;
+        bytes = bytes.subspan(sent.count);
+        PollItem item{end.get(), writable};
+        if (!bytes.empty() && !poll({&item, 1}, deadline)) return false;
+    }
+    return true;
+}
+
+inline bool receive_all(const Handle& end, std::span<std::byte> buffer,
+                        detail::Deadline deadline = detail::Deadline::never()) {
+    while (!buffer.empty()) {
+        if (!wait_readable(end.get(), deadline)) return false;
+        const Transfer received = receive_some(end, buffer);
+        if (received.closed) return false;
+        buffer = buffer.subspan(received.count);
+    }
+    return true;
+}
+
+/// As many as Linux lets one message carry.
+inline constexpr std::size_t most_handles = 253;
+
+/// What the socket calls take: parts of memory, and room for handles beside them.
+class SocketMessage {
+public:
+    explicit SocketMessage(std::span<iovec> parts) noexcept {
+        header.msg_iov = parts.data();
+        header.msg_iovlen = static_cast<decltype(header.msg_iovlen)>(parts.size());
+    }
+    SocketMessage(const SocketMessage&) = delete;
+    SocketMessage& operator=(const SocketMessage&) = delete;
+
+    void attach(std::span<const NativeHandle> handles) {
+        if (handles.empty()) return;
+        if (handles.size() > most_handles)
+            throw std::length_error("plait: " + std::to_string(handles.size()) +
+                                    " handles for one message, which takes " + std::to_string(most_handles) +
+                                    ": send them in several");
+        header.msg_control = control_;
+        header.msg_controllen = static_cast<decltype(header.msg_controllen)>(CMSG_SPACE(handles.size_bytes()));
+        std::memset(control_, 0, header.msg_controllen);
+        cmsghdr* const first = CMSG_FIRSTHDR(&header);
+        first->cmsg_level = SOL_SOCKET;
+        first->cmsg_type = SCM_RIGHTS;
+        first->cmsg_len = static_cast<decltype(first->cmsg_len)>(CMSG_LEN(handles.size_bytes()));
+        std::memcpy(CMSG_DATA(first), handles.data(), handles.size_bytes());
+    }
+    void make_room_for_handles() noexcept {
+        header.msg_control = control_;
+        header.msg_controllen = sizeof control_;
+    }
+    /// Appends what came; false where some found no room in this process.
+    bool take_handles(std::vector<Handle>& handles) {
+        bool complete = (header.msg_flags & MSG_CTRUNC) == 0;
+        // All are owned before anything can throw.
+        std::size_t count = 0;
+        std::array<Handle, most_handles> taken;
+        for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
+            if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+            const std::size_t came = (each->cmsg_len - CMSG_LEN(0)) / sizeof(NativeHandle);
+            for (std::size_t i = 0; i < came && count < taken.size(); ++i) {
+                NativeHandle native = Handle::none;
+                std::memcpy(&native, CMSG_DATA(each) + i * sizeof native, sizeof native);
+                taken[count] = above_standard_streams(native);
+                if (taken[count])
+                    ++count;
+                else
+                    complete = false;
+            }
+        }
+        try {
+            handles.reserve(handles.size() + count);
+        } catch (const std::bad_alloc&) {
+            return false;  // the bytes have been received: they are not lost too
+        }
+        for (std::size_t i = 0; i < count; ++i) handles.push_back(std::move(taken[i]));
+        return complete;
+    }
+
+    msghdr header{};
+
+private:
+    // Not filled with zeros: every receive has one.
+    alignas(cmsghdr) char control_[CMSG_SPACE(most_handles * sizeof(NativeHandle))];
+};
+
+/// The parts of one message, one after the other in the stream: what fits now.
+inline constexpr std::size_t most_pieces = 8;
+
+inline Transfer send_some(const Handle& end, std::span<const std::span<const std::byte>> pieces,
+                          std::span<const NativeHandle> handles) {
+    iovec parts[most_pieces];
+    std::size_t count = 0;
+    for (; count < pieces.size() && count < most_pieces; ++count)
+        parts[count] = {const_cast<std::byte*>(pieces[count].data()), pieces[count].size()};
+    SocketMessage message{{parts, count}};
+    message.attach(handles);
+    const auto sent = ::sendmsg(end.get(), &message.header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent < 0 ? failed_transfer("sendmsg") : Transfer{static_cast<std::size_t>(sent), false};
+}
+
+/// Appends to `handles` those that came along with a byte that was received. No byte that handles come with is received
+/// together with a later one of the kind.
+inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer, std::vector<Handle>& handles) {
+    iovec part{buffer.data(), buffer.size()};
+    SocketMessage message{{&part, 1}};
+    message.make_room_for_handles();
+    const auto received = ::recvmsg(end.get(), &message.header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (received < 0) return failed_transfer("recvmsg");
+    if (message.header.msg_controllen != 0) static_cast<void>(message.take_handles(handles));
+    return {static_cast<std::size_t>(received), received == 0 && !buffer.empty()};
+}
+
+/// For this process and whoever else holds this end.
+inline void stop_sending(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_WR); }
+
+/// `bytes` is short enough to go in one piece. False where the other end is gone.
+/// Throws: std::length_error for more than most_handles handles; std::system_error.
+inline bool send_with_handles(const Handle& end, std::span<const std::byte> bytes,
+                              std::span<const NativeHandle> handles) {
+    iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    SocketMessage message{{&part, 1}};
+    message.attach(handles);
+    ssize_t sent = 0;
+    do sent = ::sendmsg(end.get(), &message.header, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0 && errno != EPIPE && errno != ECONNRESET) throw_system_error("sendmsg");
+    return sent == static_cast<ssize_t>(bytes.size());
+}
+
+/// Fills `buffer` from one message, and `handles` with what came along. False where the other end is gone, nothing came
+/// by the deadline, or the message is not `buffer.size()` bytes long.
+inline bool receive_with_handles(const Handle& end, std::span<std::byte> buffer, std::vector<Handle>& handles,
+                                 detail::Deadline deadline = detail::Deadline::never()) {
+    if (!wait_readable(end.get(), deadline)) return false;
+    iovec part{buffer.data(), buffer.size()};
+    SocketMessage message{{&part, 1}};
+    message.make_room_for_handles();
+    ssize_t received = 0;
+    do received = ::recvmsg(end.get(), &message.header, MSG_CMSG_CLOEXEC);
+    while (received < 0 && errno == EINTR);
+    if (received < 0 && errno != ECONNRESET) throw_system_error("recvmsg");
+    const bool complete = received >= 0 && message.take_handles(handles);
+    return complete && received == static_cast<ssize_t>(buffer.size());
+}
+
+inline bool peer_is(const Handle& end, std::int64_t pid) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    return ::getsockopt(end.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && size == sizeof peer &&
+           peer.uid == ::geteuid() && peer.pid == static_cast<pid_t>(pid);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/multiprocessing/codec/luggage.hpp -------------------------------------------------------------------------
+
+// Handles of the operating system that travel beside the bytes: how a lock, a queue or a connection crosses.
+//
+// The bytes hold a handle's place in the list of those that go along; the channel takes the list. Where nothing could
+// take it, encoding such a value is a CodecError; `carries_handles` (shape.hpp) says it at compile time.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// The handles that the written values want to have sent along; they stay their owners'.
+class Outgoing {
+public:
+    [[nodiscard]] std::span<const os::NativeHandle> handles() const noexcept { return handles_; }
+
+    /// The place of `handle`; what is there already travels once.
+    std::uint32_t place_of(os::NativeHandle handle) {
+        const auto found = std::find(handles_.begin(), handles_.end(), handle);
+        if (found != handles_.end()) return static_cast<std::uint32_t>(found - handles_.begin());
+        if (handles_.size() == os::most_handles)
+            throw CodecError("cannot encode more than " + std::to_string(os::most_handles) +
+                             " locks, queues, connections and their like in one message: send it in parts");
+        handles_.push_back(handle);
+        return static_cast<std::uint32_t>(handles_.size() - 1);
+    }
+
+private:
+    std::vector<os::NativeHandle> handles_;
+};
+
+/// The handles that came along; those that nobody takes are closed.
+class Incoming {
+public:
+    Incoming() = default;
+    explicit Incoming(std::vector<os::Handle> handles) noexcept : handles_{std::move(handles)} {}
+
+    [[nodiscard]] std::vector<os::NativeHandle> natives() const {
+        std::vector<os::NativeHandle> natives;
+        for (const os::Handle& handle : handles_) natives.push_back(handle.get());
+        return natives;
+    }
+
+    [[nodiscard]] os::Handle get(std::uint32_t place) const {
+        if (place >= handles_.size())
+            throw CodecError("cannot decode a handle: number " + std::to_string(place) + " of " +
+                             std::to_string(handles_.size()) + " that came along");
+        return os::duplicate(handles_[place]);
+    }
+
+    /// Once all is decoded: what was decoded has handles of its own, and a channel has no end while one is open here.
+    void close() const noexcept { handles_.clear(); }
+
+private:
+    mutable std::vector<os::Handle> handles_;
+};
+
+/// Has `handle` sent along.
+inline void put_handle(Encoder& out, os::NativeHandle handle) {
+    Outgoing* const outgoing = Wire::handles(out);
+    if (outgoing == nullptr)
+        throw CodecError(
+            "cannot encode a lock, queue, connection or its like as mere bytes: it goes to a process at its start, as "
+            "an argument, or through a Connection");
+    Wire::put_bits(out, outgoing->place_of(handle));
+}
+
+/// What `put_handle` sent: a handle of its own for who asks.
+[[nodiscard]] inline os::Handle get_handle(Decoder& in) {
+    const auto place = Wire::get_bits<std::uint32_t>(in);
+    const Incoming* const incoming = Wire::handles(in);
+    if (incoming == nullptr) throw CodecError("cannot decode a handle: these bytes came without any");
+    return incoming->get(place);
+}
+
+/// After the last value: closes what came along.
+inline void close_handles(Decoder& in) noexcept {
+    if (const Incoming* const incoming = Wire::handles(in)) incoming->close();
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/os/memory.hpp ---------------------------------------------------------------------------------------------
+
+// Contract: `SharedMapping`, memory that several processes see, without a name; the kernel frees it with its last holder.
+//   SharedMapping::create(size)            zeroed; all of it is there at once, or std::system_error
+//   SharedMapping::open(handle)            the same memory, by the handle that another process sent
+//   SharedMapping::identity_of(handle)     the object behind it: equal for handles of one object, and only for these
+//   handle(), data(), size()
+//   drop_handle()                          of who will not send it on
+//   keep_mapped()                          of who still stands in it when its handles are gone
+//   SharedMapping::create_named(name, size), open_memory_name(name) -> Handle, remove_memory_name(name): the same under
+//   a name, for this user alone; one that is taken, or that nobody has, is std::system_error
+//
+// For memory that grows, of which each process sees what it looks at:
+//   make_anonymous_memory()                a handle of none yet
+//   set_memory_size(handle, size)          makes it larger, without using any; memory_size(handle) asks
+//   allocate_memory(handle, offset, size)  has it there from now on, or std::system_error and nothing has changed
+//   release_memory(handle, offset, size)   gives it back until it is allocated again, where the system can: it is zero then
+//   MemoryView(handle, offset, size)       that part of it, as long as the view lives
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/memory.hpp ---------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// A file of memory without a name, close-on-exec and empty.
+Handle make_anonymous_memory();
+
+/// Where a limit of the process forbids a file of that size, asking for one would end the program by a signal.
+inline void check_size_limit(std::uint64_t size, const char* call) {
+    struct ::rlimit limit{};
+    if (size > static_cast<std::uint64_t>((std::numeric_limits<off_t>::max)()) ||
+        (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && size > limit.rlim_cur))
+        throw_system_error(call, EFBIG);
+}
+
+inline void set_memory_size(const Handle& handle, std::uint64_t size) {
+    check_size_limit(size, "ftruncate of shared memory");
+    int result = 0;
+    do result = ::ftruncate(handle.get(), static_cast<off_t>(size));
+    while (result != 0 && errno == EINTR);
+    if (result != 0) throw_system_error("ftruncate of shared memory");
+}
+
+inline std::uint64_t memory_size(const Handle& handle) {
+    struct ::stat status{};
+    if (::fstat(handle.get(), &status) != 0) throw_system_error("fstat of shared memory");
+    return static_cast<std::uint64_t>(status.st_size);
+}
+
+inline void allocate_memory(const Handle& handle, std::uint64_t offset, std::uint64_t size) {
+    check_size_limit(offset + size, "posix_fallocate of shared memory");
+    // Asked for more than there is, a system that keeps no account of such memory kills processes until nobody is left.
+    const long pages = ::sysconf(_SC_PHYS_PAGES);
+    if (pages > 0 && offset + size > static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)))
+        throw_system_error("posix_fallocate of shared memory", ENOMEM);
+    int error = 0;
+    do error = ::posix_fallocate(handle.get(), static_cast<off_t>(offset), static_cast<off_t>(size));
+    while (error == EINTR);
+    if (error != 0) throw_system_error("posix_fallocate of shared memory", error);
+}
+
+/// Memory that is mapped; a part of what `handle` names, which may go meanwhile.
+class MemoryView {
+public:
+    MemoryView() noexcept = default;
+    MemoryView(const Handle& handle, std::uint64_t offset, std::size_t size) : size_{size} {
+        void* const address =
+            ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, handle.get(), static_cast<off_t>(offset));
+        if (address == MAP_FAILED) throw_system_error("mmap of shared memory");
+        data_ = address;
+    }
+    MemoryView(MemoryView&& other) noexcept
+        : data_{std::exchange(other.data_, nullptr)}, size_{std::exchange(other.size_, 0)} {}
+    MemoryView& operator=(MemoryView&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    ~MemoryView() {
+        if (data_ != nullptr) ::munmap(data_, size_);
+    }
+
+    [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(data_); }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// Leaves it mapped for who has the address: to be given back by `adopt`.
+    std::byte* release() noexcept { return static_cast<std::byte*>(std::exchange(data_, nullptr)); }
+    static MemoryView adopt(std::byte* address, std::size_t size) noexcept {
+        MemoryView view;
+        view.data_ = address;
+        view.size_ = size;
+        return view;
+    }
+
+private:
+    void* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+inline Handle open_memory_name(const std::string& name) {
+    Handle handle = above_standard_streams(::shm_open(("/" + name).c_str(), O_RDWR | O_CLOEXEC, 0));
+    if (!handle) throw_system_error("shm_open of " + name);
+    return handle;
+}
+
+inline void remove_memory_name(const std::string& name) {
+    if (::shm_unlink(("/" + name).c_str()) != 0) throw_system_error("shm_unlink of " + name);
+}
+
+class SharedMapping {
+public:
+    SharedMapping() noexcept = default;
+
+    static SharedMapping create(std::size_t size) { return create_in(make_anonymous_memory(), size); }
+    static SharedMapping open(Handle handle) {
+        const std::uint64_t size = memory_size(handle);
+        if (size > (std::numeric_limits<std::size_t>::max)()) throw_system_error("mmap of shared memory", ENOMEM);
+        return SharedMapping{std::move(handle), static_cast<std::size_t>(size)};
+    }
+
+    static SharedMapping create_named(const std::string& name, std::size_t size) {
+        Handle handle = above_standard_streams(
+            ::shm_open(("/" + name).c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR));
+        if (!handle) throw_system_error("shm_open of " + name);
+        try {
+            return create_in(std::move(handle), size);
+        } catch (...) {
+            ::shm_unlink(("/" + name).c_str());
+            throw;
+        }
+    }
+    /// What tells the object from every other that there is now, by whatever handle.
+    using Identity = std::array<std::uint64_t, 2>;
+    static Identity identity_of(const Handle& handle) {
+        struct ::stat status{};
+        if (::fstat(handle.get(), &status) != 0) throw_system_error("fstat of shared memory");
+        return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)};
+    }
+
+    [[nodiscard]] const Handle& handle() const noexcept { return handle_; }
+    /// Lets go of the handle; the memory stays as long as this does.
+    void drop_handle() noexcept { handle_.reset(); }
+    /// Has the memory stay mapped as long as the process lives.
+    void keep_mapped() noexcept { static_cast<void>(view_.release()); }
+    [[nodiscard]] std::byte* data() const noexcept { return view_.data(); }
+    [[nodiscard]] std::size_t size() const noexcept { return view_.size(); }
+    [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data(), size()}; }
+
+private:
+    SharedMapping(Handle handle, std::size_t size) : handle_{std::move(handle)}, view_{handle_, 0, size} {}
+    static SharedMapping create_in(Handle handle, std::size_t size) {
+        // Allocated now: a full memory is an error here, and not a SIGBUS at the first touch.
+        allocate_memory(handle, 0, size);
+        return SharedMapping{std::move(handle), size};
+    }
+
+    Handle handle_;
+    MemoryView view_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/anonymous_memory.hpp -----------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline Handle make_anonymous_memory() {
+    Handle handle = above_standard_streams(::memfd_create("plait", MFD_CLOEXEC));
+    if (!handle) throw_system_error("memfd_create");
+    return handle;
+}
+
+/// Whether release_memory does more than nothing.
+inline constexpr bool gives_memory_back = true;
+
+inline void release_memory(const Handle& handle, std::uint64_t offset, std::uint64_t size) noexcept {
+    const int error = errno;
+    while (::fallocate(handle.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                       static_cast<off_t>(size)) != 0 &&
+           errno == EINTR) {
+    }
+    errno = error;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/anonymous_memory.hpp -----------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline Handle make_anonymous_memory() {
+    static constinit std::atomic<unsigned> counter{0};
+    for (;;) {
+        // The name lives for the two calls only, opens nothing that is there already, and is this user's alone.
+        char name[64];
+        std::snprintf(name, sizeof name, "/plait-%ld-%u", static_cast<long>(::getpid()),
+                      counter.fetch_add(1, std::memory_order_relaxed));
+        Handle handle = above_standard_streams(::shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+        if (handle) {
+            ::shm_unlink(name);
+            return handle;
+        }
+        if (errno != EEXIST) throw_system_error("shm_open");
+    }
+}
+
+inline constexpr bool gives_memory_back = false;
+
+/// POSIX has no call for that: what was used once stays until its last holder goes, to be used again.
+inline void release_memory(const Handle&, std::uint64_t, std::uint64_t) noexcept {}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#endif
+
+// --- plait/multiprocessing/shared_object.hpp -------------------------------------------------------------------------
+
+// What several processes share: a state in memory of its own kernel object, and the handles that name it.
+//
+// A process maps an object once, however often its handle arrives: two mappings would be two sets of addresses for one
+// lock, and the end of one while the other is held would look like a death. The kernel frees the memory with the last
+// handle of the last process.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// A state in shared memory and, in front of it, what it is: a handle that arrives is checked against that.
+template <class State>
+struct Kinded {
+    static_assert(std::is_standard_layout_v<State>, "it is found again by its place, in another process");
+
+    // The layout of plait's own states is the version's; a pointer's size tells 32 bits from 64.
+    static constexpr std::uint64_t kind_of_state =
+        hash_of(type_name<State>()) ^ (std::uint64_t{PLAIT_VERSION} << 16) ^ (sizeof(State) << 8) ^ sizeof(void*);
+
+    template <class... Args>
+    explicit Kinded(Args&&... args) : state(std::forward<Args>(args)...) {}
+
+    State* operator->() noexcept { return &state; }
+    State& operator*() noexcept { return state; }
+
+    std::uint64_t kind = kind_of_state;
+    State state;
+};
+
+/// What a state does when its last handle in this process goes; returns whether its memory may be unmapped.
+template <class State>
+bool abandon_state(std::byte* address) noexcept {
+    if constexpr (requires(State& state) { state.abandon(); })
+        return reinterpret_cast<Kinded<State>*>(address)->state.abandon();
+    else
+        return static_cast<void>(address), true;
+}
+
+/// One kernel object in this process.
+class SharedObject {
+public:
+    using Abandon = bool (*)(std::byte* address) noexcept;
+
+    explicit SharedObject(os::SharedMapping mapping)
+        : mapping_{std::move(mapping)}, identity_{os::SharedMapping::identity_of(mapping_.handle())} {}
+    SharedObject(const SharedObject&) = delete;
+    SharedObject& operator=(const SharedObject&) = delete;
+    ~SharedObject();
+
+    static std::shared_ptr<SharedObject> create(std::size_t size);
+    /// The one of this process for the object behind `handle`.
+    static std::shared_ptr<SharedObject> open(os::Handle handle);
+
+    [[nodiscard]] const os::Handle& handle() const noexcept { return mapping_.handle(); }
+    [[nodiscard]] std::span<std::byte> bytes() const noexcept { return mapping_.bytes(); }
+    /// Has `abandon` called for what lies at `offset`, once, however often it is said.
+    void abandon_at(std::size_t offset, Abandon abandon);
+
+private:
+    friend class SharedObjects;
+    struct Part {
+        std::size_t offset;
+        Abandon abandon;
+    };
+
+    os::SharedMapping mapping_;
+    os::SharedMapping::Identity identity_;
+    std::vector<Part> parts_;  // guarded by the mutex of SharedObjects, which a fork leaves whole
+    std::weak_ptr<SharedObject> self_;
+    SharedObject* next_ = nullptr;  // of its list in SharedObjects
+};
+
+/// Those of this process, by identity.
+class SharedObjects {
+public:
+    static SharedObjects& instance() {
+        static SharedObjects& objects = *new SharedObjects;  // never destroyed: objects may go after static ones
+        return objects;
+    }
+
+    std::shared_ptr<SharedObject> add(os::SharedMapping mapping) {
+        auto object = std::make_shared<SharedObject>(std::move(mapping));
+        const std::scoped_lock lock{mutex_};
+        link(object);
+        return object;
+    }
+    std::shared_ptr<SharedObject> find_or_add(os::Handle handle) {
+        const auto identity = os::SharedMapping::identity_of(handle);
+        const std::scoped_lock lock{mutex_};
+        for (SharedObject* object = list_of(identity); object != nullptr; object = object->next_) {
+            if (object->identity_ != identity) continue;
+            // One that is on its way out is none any more.
+            if (auto living = object->self_.lock()) return living;
+        }
+        auto object = std::make_shared<SharedObject>(os::SharedMapping::open(std::move(handle)));
+        link(object);
+        return object;
+    }
+    void add_part(SharedObject& object, SharedObject::Part part) {
+        const std::scoped_lock lock{mutex_};
+        for (const SharedObject::Part& known : object.parts_)
+            if (known.offset == part.offset) return;
+        object.parts_.push_back(part);
+    }
+    void remove(SharedObject& object) noexcept {
+        const std::scoped_lock lock{mutex_};
+        SharedObject** place = &list_of(object.identity_);
+        while (*place != nullptr && *place != &object) place = &(*place)->next_;
+        if (*place != nullptr) *place = object.next_;
+    }
+
+private:
+    SharedObjects() {
+        // A fork waits for the mutex, so that the child finds the lists whole.
+        os::call_around_forks([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                              [] { instance().mutex_.unlock(); });
+    }
+
+    void link(const std::shared_ptr<SharedObject>& object) noexcept {
+        object->self_ = object;
+        SharedObject*& first = list_of(object->identity_);
+        object->next_ = std::exchange(first, object.get());
+    }
+    SharedObject*& list_of(const os::SharedMapping::Identity& identity) noexcept {
+        return lists_[(identity[0] ^ identity[1]) % lists_.size()];
+    }
+
+    std::mutex mutex_;
+    std::array<SharedObject*, 256> lists_{};
+};
+
+/// A handle of a `State` in shared memory; copies name the same one, and so does what arrives in another process.
+///
+/// The state is standard layout, holds no pointers, starts in zeroed memory, and is never destroyed: who still uses it
+/// cannot be known. Its optional `bool abandon() noexcept` is called when its last handle in this process goes; while it
+/// returns false the memory stays mapped.
+template <class State>
+class Shared {
+public:
+    Shared() noexcept = default;
+
+    /// Throws: std::system_error where there is no memory or no descriptor; what the constructor throws.
+    template <class... Args>
+    static Shared create(Args&&... args) {
+        return create_sized(0, std::forward<Args>(args)...);
+    }
+    /// The same with `extra` zeroed bytes behind the state.
+    template <class... Args>
+    static Shared create_sized(std::size_t extra, Args&&... args) {
+        Shared shared;
+        shared.object_ = SharedObject::create(sizeof(Kinded<State>) + extra);
+        std::byte* const data = shared.object_->bytes().data();
+        shared.kinded_ = ::new (static_cast<void*>(data)) Kinded<State>(std::forward<Args>(args)...);
+        shared.object_->abandon_at(0, &abandon_state<State>);
+        return shared;
+    }
+
+    explicit operator bool() const noexcept { return kinded_ != nullptr; }
+    State* operator->() const noexcept { return &kinded_->state; }
+    State& operator*() const noexcept { return kinded_->state; }
+    /// What lies behind the state, of one that was made with `create_sized`.
+    [[nodiscard]] std::span<std::byte> extra() const noexcept {
+        return object_->bytes().subspan(offset() + sizeof(Kinded<State>));
+    }
+    friend bool operator==(const Shared& a, const Shared& b) noexcept { return a.kinded_ == b.kinded_; }
+
+    /// A handle of a part of the state, which keeps the whole.
+    template <class Member>
+    Shared<Member> part(Kinded<Member> State::* member) const {
+        Shared<Member> result;
+        result.object_ = object_;
+        result.kinded_ = &(kinded_->state.*member);
+        object_->abandon_at(result.offset(), &abandon_state<Member>);
+        return result;
+    }
+
+    [[nodiscard]] const os::Handle& handle() const noexcept { return object_->handle(); }
+
+private:
+    template <class>
+    friend class Shared;
+    template <class Other>
+    friend void put_shared(Encoder& out, const Shared<Other>& shared);
+    template <class Other>
+    friend Shared<Other> get_shared(Decoder& in);
+
+    [[nodiscard]] std::size_t offset() const noexcept {
+        return static_cast<std::size_t>(reinterpret_cast<std::byte*>(kinded_) - object_->bytes().data());
+    }
+
+    std::shared_ptr<SharedObject> object_;
+    Kinded<State>* kinded_ = nullptr;
+};
+
+/// Sends the handle along. Throws: UsageError for one that was moved from.
+template <class State>
+void put_shared(Encoder& out, const Shared<State>& shared) {
+    if (!shared) throw UsageError("this object was moved from: send the one that it was moved to");
+    put_handle(out, shared.handle().get());
+    out.write(std::uint64_t{shared.offset()});
+}
+
+/// Throws: CodecError where what came is no `State`.
+template <class State>
+Shared<State> get_shared(Decoder& in) {
+    auto object = SharedObject::open(get_handle(in));
+    const auto offset = in.read<std::uint64_t>();
+    const auto bytes = object->bytes();
+    if (offset % alignof(Kinded<State>) != 0 || bytes.size() < sizeof(Kinded<State>) ||
+        offset > bytes.size() - sizeof(Kinded<State>))
+        decode_error<State>("its place lies outside of the shared memory that came along");
+    auto* const kinded = reinterpret_cast<Kinded<State>*>(bytes.data() + offset);
+    if (kinded->kind != Kinded<State>::kind_of_state)
+        decode_error<State>("the shared memory that came along holds something else, or another version's");
+    Shared<State> shared;
+    object->abandon_at(static_cast<std::size_t>(offset), &abandon_state<State>);
+    shared.object_ = std::move(object);
+    shared.kinded_ = kinded;
+    return shared;
+}
+
+inline std::shared_ptr<SharedObject> SharedObject::create(std::size_t size) {
+    return SharedObjects::instance().add(os::SharedMapping::create(size));
+}
+
+inline std::shared_ptr<SharedObject> SharedObject::open(os::Handle handle) {
+    return SharedObjects::instance().find_or_add(std::move(handle));
+}
+
+inline void SharedObject::abandon_at(std::size_t offset, Abandon abandon) {
+    SharedObjects::instance().add_part(*this, {offset, abandon});
+}
+
+inline SharedObject::~SharedObject() {
+    SharedObjects::instance().remove(*this);
+    bool may_unmap = true;
+    for (const Part& part : parts_) may_unmap = part.abandon(bytes().data() + part.offset) && may_unmap;
+    // Somebody in this process still stands in it (holds a lock in it, say): the memory outlives the handles.
+    if (!may_unmap) mapping_.keep_mapped();
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/detail/shared_handle.hpp ------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// The Codec of a class whose one member is `Shared<State> state_`, and that can be made from one.
+template <class Object>
+struct SharedHandleCodec {
+    static constexpr bool carries_handles = true;
+
+    static void encode(Encoder& out, const Object& object) { put_shared(out, object.state_); }
+    static Object decode(Decoder& in) { return Object{get_shared<typename Object::State>(in)}; }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/rlock.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+/// Told from a Lock's where it arrives.
+class RLockState : public LockState {};
+}  // namespace detail
+
+/// A Lock that its owner may acquire again: it is free once it has been released as often as it was acquired.
+///
+/// Python: multiprocessing.RLock. For functions that lock and call each other; where no such call is meant, a Lock finds
+/// the mistake.
+///
+///     void deposit(mp::RLock lock, Account& account, int amount) {
+///         const std::scoped_lock guard{lock};
+///         account.add(amount);
+///     }
+///     void transfer(mp::RLock lock, Account& from, Account& to, int amount) {
+///         const std::scoped_lock guard{lock};
+///         deposit(lock, from, -amount);
+///         deposit(lock, to, amount);
+///     }
+///
+/// Handles, deaths, order and threads: as of Lock.
+class RLock {
+public:
+    RLock() : state_{detail::Shared<State>::create()} {}
+    // No moves: a handle always names a lock.
+    RLock(const RLock&) = default;
+    RLock& operator=(const RLock&) = default;
+
+    /// Throws: OwnerDiedError.
+    void acquire() const {
+        if (!state_->acquire_again()) static_cast<void>(state_->acquire(detail::Deadline::never()));
+    }
+    /// Waits for `timeout` at most; returns whether this thread holds it once more. Throws: OwnerDiedError.
+    [[nodiscard]] bool acquire(Timeout timeout) const {
+        return state_->acquire_again() ||
+               (timeout.is_zero() ? state_->try_acquire() : state_->acquire(detail::Deadline{timeout}));
+    }
+    [[nodiscard]] bool try_acquire() const { return state_->acquire_again() || state_->try_acquire(); }
+    /// Throws: UsageError, changing nothing, where it is not this thread's.
+    void release() const { state_->release_once(); }
+    /// As of Lock; where it is this thread's already, once more.
+    bool recover() const { return !state_->acquire_again() && state_->recover(); }
+
+    /// Whether any thread holds it now, or died with it and nobody has noticed yet.
+    bool locked() const noexcept { return state_->locked(); }
+    /// Whether the calling thread holds it.
+    [[nodiscard]] bool owned() const noexcept { return state_->owned(); }
+    /// How many wait until they get it: a hint, for those killed meanwhile stay counted.
+    std::size_t waiting() const noexcept { return state_->waiting(); }
+    /// Whether they are the same lock.
+    friend bool operator==(const RLock& a, const RLock& b) noexcept { return a.state_ == b.state_; }
+
+    // The standard's names.
+    void lock() const { acquire(); }
+    bool try_lock() const { return try_acquire(); }
+    template <class Rep, class Period>
+    bool try_lock_for(std::chrono::duration<Rep, Period> timeout) const {
+        return acquire(Timeout{timeout});
+    }
+    template <class Clock, class Duration>
+    bool try_lock_until(const std::chrono::time_point<Clock, Duration>& at) const {
+        return detail::attempt_until(at, [this](Timeout timeout) { return acquire(timeout); });
+    }
+    void unlock() const { release(); }
+
+private:
+    friend class Condition;
+    template <class>
+    friend class Value;
+    template <class>
+    friend class Array;
+    friend struct detail::SharedHandleCodec<RLock>;
+    using State = detail::RLockState;
+
+    explicit RLock(detail::Shared<State> state) noexcept : state_{std::move(state)} {}
+
+    detail::Shared<State> state_;
+};
+
+template <>
+struct Codec<RLock> : detail::SharedHandleCodec<RLock> {};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/array.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+
+/// The elements come behind it. (Of two alignments g++ 12 would take the last.)
+template <class T>
+struct alignas((std::max)(alignof(T), alignof(std::max_align_t))) ArrayState {
+    explicit ArrayState(std::uint64_t number) : size{number} {}
+
+    Kinded<RLockState> lock;
+    std::uint64_t size;  // never changes
+};
+
+}  // namespace detail
+
+/// A row of values that several processes see at the same time, and a lock for it; its length stays.
+///
+/// Python: multiprocessing.Array. For one value use Value, for mere bytes SharedMemory.
+///
+///     void square(Array<double> numbers, std::size_t from, std::size_t to) {
+///         for (std::size_t i = from; i < to; ++i) numbers[i] *= numbers[i];
+///     }
+///     Array<double> numbers(100);
+///     Process first(square, numbers, 0, 50), second(square, numbers, 50, 100);   // no two at one element: no lock
+///
+/// What a `T` may be, handles, death, threads: as of Value.
+template <class T>
+class Array {
+public:
+    using value_type = T;
+
+    /// Zeros. Throws: std::invalid_argument for none; std::system_error where there is no memory, or no descriptor.
+    explicit Array(std::size_t size) : Array{create(size)} {
+        // Bytes of zero are values of most types; not of one with a constructor of its own.
+        if constexpr (!std::is_trivially_default_constructible_v<T>)
+            for (T& element : *this) ::new (static_cast<void*>(std::addressof(element))) T();
+    }
+    /// Copies of the elements of a range whose size can be told.
+    template <class Range>
+        requires requires(const Range& range) {
+            std::size(range);
+            T(*std::begin(range));
+        }
+    explicit Array(const Range& range) : Array{create(static_cast<std::size_t>(std::size(range)))} {
+        T* to = data();
+        for (const auto& element : range) ::new (static_cast<void*>(to++)) T(element);
+    }
+    Array(std::initializer_list<T> elements) : Array{std::span<const T>{elements.begin(), elements.size()}} {}
+    // No moves: a handle always names an array.
+    Array(const Array&) = default;
+    Array& operator=(const Array&) = default;
+
+    [[nodiscard]] std::size_t size() const noexcept { return elements_.size(); }
+    [[nodiscard]] T* data() const noexcept { return elements_.data(); }
+    [[nodiscard]] std::span<T> span() const noexcept { return elements_; }
+    [[nodiscard]] T* begin() const noexcept { return data(); }
+    [[nodiscard]] T* end() const noexcept { return data() + size(); }
+    /// Undefined past the end, as of a vector.
+    T& operator[](std::size_t index) const noexcept { return elements_[index]; }
+    /// Throws: std::out_of_range.
+    [[nodiscard]] T& at(std::size_t index) const {
+        if (index >= size())
+            throw std::out_of_range("plait::multiprocessing::Array::at: element " + std::to_string(index) + " of " +
+                                    std::to_string(size()));
+        return elements_[index];
+    }
+    /// The lock that goes with it wherever it goes. Nobody is made to use it.
+    [[nodiscard]] const RLock& get_lock() const noexcept { return lock_; }
+
+    /// Whether they are the same array, not whether its elements are equal.
+    friend bool operator==(const Array& a, const Array& b) noexcept { return a.state_ == b.state_; }
+
+private:
+    friend struct Codec<Array>;
+    using State = detail::Shared<detail::ArrayState<T>>;
+
+    explicit Array(State state) : state_{std::move(state)}, lock_{state_.part(&detail::ArrayState<T>::lock)} {
+        const std::span<std::byte> extra = state_.extra();
+        const std::uint64_t size = state_->size;
+        if (size > extra.size() / sizeof(T)) detail::decode_error<Array>("it is longer than its memory");
+        elements_ = {reinterpret_cast<T*>(extra.data()), static_cast<std::size_t>(size)};
+    }
+    static State create(std::size_t size) {
+        detail::check_shareable<T>();
+        if (size == 0) throw std::invalid_argument("plait::multiprocessing::Array of no elements");
+        if (size > (std::numeric_limits<std::size_t>::max)() / 2 / sizeof(T)) throw std::bad_alloc();
+        return State::create_sized(size * sizeof(T), std::uint64_t{size});
+    }
+
+    State state_;
+    RLock lock_;
+    std::span<T> elements_;
+};
+
+template <class T>
+struct Codec<Array<T>> {
+    static constexpr bool carries_handles = true;
+
+    static void encode(Encoder& out, const Array<T>& array) { detail::put_shared(out, array.state_); }
+    static Array<T> decode(Decoder& in) { return Array<T>{detail::get_shared<detail::ArrayState<T>>(in)}; }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/detail/barrier_state.hpp ------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// A Barrier in shared memory.
+///
+/// Each step is one exchange of one word, so a process may die between any two of them; who died after it arrived has
+/// arrived. But for the action: while it runs, its process owns a mutex, and when that turns out to be free, those who
+/// wait break the round.
+class BarrierState {
+public:
+    static constexpr std::ptrdiff_t max_parties = (std::ptrdiff_t{1} << 24) - 1;
+
+    /// Behind it lie `action_size` bytes: the name of the action, or none.
+    BarrierState(std::ptrdiff_t parties, Timeout timeout, std::size_t action_size)
+        : parties_{checked(parties)}, timeout_{timeout.duration()}, action_size_{action_size} {}
+
+    /// Waits until all have arrived; returns how many had before. The last calls `action()`, where there is one.
+    template <class Action>
+    std::size_t wait(Timeout timeout, Action action);
+    void abort() noexcept;
+    void reset() noexcept;
+
+    [[nodiscard]] std::size_t parties() const noexcept { return parties_; }
+    [[nodiscard]] Timeout timeout() const noexcept { return Timeout{timeout_}; }
+    [[nodiscard]] std::size_t action_size() const noexcept { return action_size_; }
+    [[nodiscard]] std::size_t n_waiting() const noexcept {
+        const std::uint64_t word = word_.load(std::memory_order_relaxed);
+        return is_whole(word) ? arrived(word) : 0;
+    }
+    [[nodiscard]] bool broken() const noexcept { return !is_whole(word_.load(std::memory_order_acquire)); }
+    [[nodiscard]] std::size_t waiting() const noexcept { return sleepers_.count(); }
+
+private:
+    // What word_ holds, from below: how many have arrived in this round (`parties_`: all, and the action runs);
+    // sleepers_bit: somebody may sleep; broken_bit: the round broke, and nobody can arrive until `reset`, which begins the
+    // next; and the number of the round. Who arrived in a round waits until its number has changed, or it is broken.
+    static constexpr std::uint64_t sleepers_bit = std::uint64_t{1} << 24;
+    static constexpr std::uint64_t broken_bit = sleepers_bit << 1;
+    static constexpr std::uint64_t one_round = sleepers_bit << 2;
+
+    static constexpr std::size_t arrived(std::uint64_t word) noexcept {
+        return static_cast<std::size_t>(word & (sleepers_bit - 1));
+    }
+    static constexpr std::uint64_t round(std::uint64_t word) noexcept { return word / one_round; }
+    static constexpr std::uint64_t next_round(std::uint64_t word) noexcept { return (round(word) + 1) * one_round; }
+    static constexpr bool is_whole(std::uint64_t word) noexcept { return (word & broken_bit) == 0; }
+    static constexpr std::size_t checked(std::ptrdiff_t parties) {
+        if (parties < 1 || parties > max_parties)
+            throw std::invalid_argument("plait::multiprocessing::Barrier: the number of parties is 1 to max_parties");
+        return static_cast<std::size_t>(parties);
+    }
+    [[nodiscard]] bool is_acting(std::uint64_t word) const noexcept {
+        return is_whole(word) && arrived(word) == parties_;
+    }
+
+    /// Writes `to` where the word is `from`; else gives false, and the word in `from`.
+    bool exchange(std::uint64_t& from, std::uint64_t to) noexcept {
+        sync_point();
+        // Acquire and release pair with themselves, and with the loads: who arrives last sees what all the others did, and
+        // they see what it did.
+        const bool exchanged =
+            word_.compare_exchange_strong(from, to, std::memory_order_acq_rel, std::memory_order_acquire);
+        sync_point();
+        return exchanged;
+    }
+    /// The same for what somebody may sleep until.
+    bool exchange_and_wake(std::uint64_t& from, std::uint64_t to) noexcept {
+        const bool somebody_sleeps = (from & sleepers_bit) != 0;
+        if (!exchange(from, to & ~sleepers_bit)) return false;
+        if (somebody_sleeps) {
+            signal_.fetch_add(1, std::memory_order_release);  // pairs with the acquire in sleep_while
+            wake(signal_);
+        }
+        return true;
+    }
+    template <class Condition>
+    void sleep_while(Condition condition, Deadline deadline) noexcept;
+
+    void wait_for_others(std::uint64_t in_round, Timeout timeout);
+    template <class Action>
+    void pass_with_action(std::uint64_t word, Action action);
+    void look_after_action() noexcept;
+    [[nodiscard]] bool did_break(std::uint64_t in_round) const noexcept;
+
+    [[noreturn]] static void throw_broken() {
+        throw BrokenBarrierError(
+            "the barrier is broken: a wait took too long, the action threw or its process died, or somebody called "
+            "abort "
+            "or reset");
+    }
+
+    std::atomic<std::uint64_t> word_{0};
+    // Changes when a round is decided: what sleepers sleep on, for the word is too long for that.
+    std::atomic<std::uint32_t> signal_{0};
+    Sleepers sleepers_;
+    const std::size_t parties_;
+    const std::chrono::nanoseconds timeout_;  // for a wait that is given none
+    const std::size_t action_size_;
+    os::Mutex acting_;  // whose owner alone takes a round to where the action runs
+    // Which rounds broke and were followed by another, each in the place that its number gives: for waiters who have not
+    // looked since. To be misled one would have to miss a hundred breaks and resets.
+    std::array<std::atomic<std::uint64_t>, 128> broken_rounds_{};
+};
+
+template <class Action>
+std::size_t BarrierState::wait(Timeout timeout, Action action) {
+    const bool has_action = action_size_ != 0;
+    if (has_action && acting_.owned())
+        throw UsageError("a wait in the barrier's own action would wait for itself: wait after it");
+    const Deadline deadline{timeout};
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    for (;;) {
+        if (!is_whole(word)) throw_broken();
+        const std::size_t index = arrived(word);
+        if (index == parties_) {
+            // It decides its round, and the next begins.
+            sleep_while([=](std::uint64_t now) { return now == word || now == (word | sleepers_bit); },
+                        Deadline::never());
+            look_after_action();
+            word = word_.load(std::memory_order_acquire);
+        } else if (index + 1 < parties_) {
+            if (!exchange(word, word + 1)) continue;
+            wait_for_others(round(word), timeout);
+            return index;
+        } else if (!has_action) {
+            if (exchange_and_wake(word, next_round(word))) return index;
+        } else if (acting_.lock(next_look(deadline)) != os::MutexResult::timed_out) {
+            if (exchange(word, word + 1)) {
+                pass_with_action(word + 1, action);
+                return index;
+            }
+            acting_.unlock();
+        } else {  // the action of a round that was reset still runs
+            if (deadline.has_passed() && exchange_and_wake(word, word | broken_bit)) throw_broken();
+            word = word_.load(std::memory_order_acquire);
+        }
+    }
+}
+
+/// Sleeps once, while `condition(word)`.
+template <class Condition>
+void BarrierState::sleep_while(Condition condition, Deadline deadline) noexcept {
+    const std::uint32_t seen = signal_.load(std::memory_order_acquire);
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    do
+        if (!condition(word)) return;
+    while ((word & sleepers_bit) == 0 && !exchange(word, word | sleepers_bit));
+    // What is decided from here on changes the signal.
+    sleepers_.sleep(signal_, seen, deadline);
+}
+
+inline void BarrierState::wait_for_others(std::uint64_t in_round, Timeout timeout) {
+    const auto is_waiting = [=](std::uint64_t word) { return round(word) == in_round && is_whole(word); };
+    const auto is_decided = [&] { return !is_waiting(word_.load(std::memory_order_acquire)); };
+    const Deadline deadline{timeout};
+    if (!spin_until<32>(is_decided) && !yield_until(is_decided))
+        while (!is_decided()) {
+            std::uint64_t word = word_.load(std::memory_order_acquire);
+            if (is_acting(word)) {  // too late to give up: the action decides, or its end
+                sleep_while(is_waiting, Deadline::never());
+                look_after_action();
+            } else if (deadline.has_passed()) {
+                if (is_waiting(word) && exchange_and_wake(word, word | broken_bit)) throw_broken();
+            } else {
+                sleep_while(is_waiting, deadline);
+            }
+        }
+    if (did_break(in_round)) throw_broken();
+}
+
+/// For the owner of acting_, which it gives up.
+template <class Action>
+void BarrierState::pass_with_action(std::uint64_t word, Action action) {
+    const std::uint64_t in_round = round(word);
+    const auto decide = [&](auto next) noexcept {
+        bool decided = false;
+        // Others may have set a bit, or put an end to the round, meanwhile.
+        while (!decided && round(word) == in_round && is_whole(word)) decided = exchange_and_wake(word, next(word));
+        acting_.unlock();
+        return decided;
+    };
+    try {
+        sync_point();
+        action();
+        sync_point();
+    } catch (...) {
+        decide([](std::uint64_t now) { return now | broken_bit; });
+        throw;
+    }
+    if (!decide([](std::uint64_t now) { return next_round(now); })) throw_broken();
+}
+
+/// Breaks a round whose action runs in a process that is dead: nobody takes a round there without the mutex.
+inline void BarrierState::look_after_action() noexcept {
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    if (!is_acting(word) || acting_.try_lock() == os::MutexResult::timed_out) return;
+    word = word_.load(std::memory_order_acquire);
+    while (is_acting(word))
+        if (exchange_and_wake(word, word | broken_bit)) break;
+    acting_.unlock();
+}
+
+/// Of a round that is decided.
+inline bool BarrierState::did_break(std::uint64_t in_round) const noexcept {
+    const std::uint64_t word = word_.load(std::memory_order_acquire);
+    return round(word) == in_round ||
+           broken_rounds_[in_round % broken_rounds_.size()].load(std::memory_order_acquire) == in_round + 1;
+}
+
+inline void BarrierState::abort() noexcept {
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    while (is_whole(word))
+        if (exchange_and_wake(word, word | broken_bit)) return;
+}
+
+inline void BarrierState::reset() noexcept {
+    std::uint64_t word = word_.load(std::memory_order_acquire);
+    const std::uint64_t in_round = round(word);
+    while (round(word) == in_round) {
+        if (is_whole(word)) {
+            if (arrived(word) == 0) return;
+            if (exchange_and_wake(word, word | broken_bit)) word = word_.load(std::memory_order_acquire);
+        } else {
+            // Before the next round begins. That this one broke is settled, whoever begins it.
+            broken_rounds_[in_round % broken_rounds_.size()].store(in_round + 1, std::memory_order_release);
+            if (exchange_and_wake(word, next_round(word))) return;
+        }
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
 // --- plait/os/image.hpp ----------------------------------------------------------------------------------------------
 
-// Contract: `executable_image()`, the program's executable as it lies in memory.
-//   base                          where it was loaded; another start of the same file may load it elsewhere
-//   contains(address, size)       whether that lies in one of its segments
-//   contains_code(address)        whether that lies in an executable one
-//   identity                      16 bytes that differ between any two builds
+// Contract: the images of this program, its executable and its shared libraries as they lie in memory.
+//   Image
+//     base                        where it was loaded; another start of the same file may load it elsewhere
+//     contains(address, size)     whether that lies in one of its segments
+//     contains_code(address)      whether that lies in an executable one
+//     identity                    16 bytes that differ between any two builds
+//     path                        a library's file; empty for the executable
+//   executable_image()            -> const Image&
+//   image_at(address)             -> const Image*           the one that holds that address, or null
+//   loaded_image(identity)        -> const Image*           the one of that identity, or null
+//   identity_of_file(path)        -> optional<identity>     of the library that lies there now, if one does
+//   open_library(path)            -> std::string            loads it for good; empty, or why that cannot be
+//   find_in_executable(words)     -> const void*            what begins with these words and then its own address, or null
+//   keep_in_image(constant)                                 no linker takes it for unused
+// An Image is told once and never changes; it holds as long as what it tells of stays loaded.
 
 #if !defined(_WIN32)
 
 // --- plait/os/posix/image.hpp ----------------------------------------------------------------------------------------
+
+// --- plait/os/posix/image_identity.hpp -------------------------------------------------------------------------------
 
 #include <elf.h>
 #include <link.h>
@@ -7445,111 +9571,413 @@ T Decoder::read() {
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
+#include <span>
+#include <vector>
+
+// What tells two builds apart: the linker's own mark where it leaves one (a build-id), else a hash of what no run of the
+// program changes. Both are the same in memory and in the file.
 
 namespace plait::inline PLAIT_ABI::os {
 
-class ExecutableImage {
-public:
-    [[nodiscard]] std::uintptr_t base() const noexcept { return info_.dlpi_addr; }
-    [[nodiscard]] bool contains(std::uintptr_t address, std::size_t size) const noexcept {
-        return in_segment(address, size, 0);
-    }
-    [[nodiscard]] bool contains_code(std::uintptr_t address) const noexcept { return in_segment(address, 1, PF_X); }
-    [[nodiscard]] const std::array<std::byte, 16>& identity() const noexcept { return identity_; }
+using ImageIdentity = std::array<std::byte, 16>;
 
-    /// The one of this process.
-    static const ExecutableImage& current() {
-        static const ExecutableImage image;
-        return image;
+namespace detail {
+
+using namespace plait::detail;
+
+/// The build-id among the notes in `bytes`, whose parts begin at multiples of `alignment`. False where there is none.
+inline bool find_build_id(std::span<const std::byte> bytes, std::size_t alignment, ImageIdentity& identity) noexcept {
+    // Passes `size` bytes, which are there, and their padding, of which the last may be missing.
+    std::size_t at = 0;
+    const auto pass = [&](std::size_t size) {
+        at += size;
+        at = (std::min)((at + alignment - 1) / alignment * alignment, bytes.size());
+    };
+    ElfW(Nhdr) note;
+    while (bytes.size() - at >= sizeof note) {
+        std::memcpy(&note, bytes.data() + at, sizeof note);
+        const std::byte* const name = bytes.data() + at + sizeof note;
+        if (note.n_namesz > bytes.size() - at - sizeof note) return false;
+        pass(sizeof note + note.n_namesz);
+        if (note.n_descsz > bytes.size() - at) return false;
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_descsz != 0 && note.n_namesz == 4 &&
+            std::memcmp(name, "GNU", 4) == 0) {
+            std::memcpy(identity.data(), bytes.data() + at, (std::min<std::size_t>)(note.n_descsz, identity.size()));
+            return true;
+        }
+        pass(note.n_descsz);
     }
+    return false;
+}
+
+/// FNV-1a, eight bytes a step; the shift lets every bit reach every other. AddressSanitizer keeps out: between constants
+/// are bytes that it lets nobody read.
+__attribute__((no_sanitize("address"))) inline std::uint64_t hash_more(std::uint64_t hash,
+                                                                       std::span<const std::byte> bytes) noexcept {
+    const std::byte* at = bytes.data();
+    const std::byte* const end = at + bytes.size();
+    while (at != end) {
+        std::uint64_t word = 0;
+        for (unsigned shift = 0; shift < 64 && at != end; shift += 8)
+            word |= std::uint64_t{static_cast<unsigned char>(*at++)} << shift;
+        hash = (hash ^ word) * 0x100000001B3;
+        hash ^= hash >> 32;
+    }
+    return hash;
+}
+
+/// `content(segment)` gives what of a segment stands in the file: empty where that cannot be had.
+template <class Content>
+ImageIdentity identity_of(std::span<const ElfW(Phdr)> segments, Content content) {
+    ImageIdentity identity{};
+    for (const ElfW(Phdr) & segment : segments) {
+        if (segment.p_type != PT_NOTE) continue;
+        const auto bytes = content(segment);
+        if (find_build_id(bytes, segment.p_align == 8 ? 8 : 4, identity)) return identity;
+    }
+    std::uint64_t hash = 0xCBF29CE484222325;
+    std::uint64_t length = 0;
+    for (const ElfW(Phdr) & segment : segments) {
+        if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0 || (segment.p_flags & PF_R) == 0) continue;
+        const auto bytes = content(segment);
+        hash = hash_more(hash, bytes);
+        length += bytes.size();
+    }
+    std::memcpy(identity.data(), &hash, sizeof hash);
+    std::memcpy(identity.data() + sizeof hash, &length, sizeof length);
+    return identity;
+}
+
+/// `read(offset, size)` gives an optional vector of bytes. Nothing where the file is no library of this architecture.
+template <class Read>
+std::optional<ImageIdentity> identity_of_file(Read read) {
+    ElfW(Ehdr) header;
+    const auto start = read(0, sizeof header);
+    if (!start) return std::nullopt;
+    std::memcpy(&header, start->data(), sizeof header);
+    constexpr unsigned char word_size = sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32;
+    if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != word_size ||
+        header.e_phentsize != sizeof(ElfW(Phdr)))
+        return std::nullopt;
+    std::vector<ElfW(Phdr)> segments(header.e_phnum);
+    const auto table = read(header.e_phoff, segments.size() * sizeof(ElfW(Phdr)));
+    if (!table || table->empty()) return std::nullopt;
+    std::memcpy(segments.data(), table->data(), table->size());
+    return identity_of(std::span<const ElfW(Phdr)>{segments}, [&](const ElfW(Phdr) & segment) {
+        return read(segment.p_offset, static_cast<std::size_t>(segment.p_filesz)).value_or(std::vector<std::byte>{});
+    });
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::os
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+namespace detail {
+
+using namespace plait::detail;
+
+// Weak: a static program has none, and is linked without a word about it.
+static decltype(::dlsym) weak_dlsym __attribute__((weakref("dlsym")));
+
+/// Calls `function(const dl_phdr_info&)` for each image, the executable first, until it returns true. It must not throw:
+/// the loader's lock is held.
+template <class Function>
+bool find_image(Function function) noexcept {
+    return ::dl_iterate_phdr([](dl_phdr_info* info, std::size_t,
+                                void* called) { return (*static_cast<Function*>(called))(*info) ? 1 : 0; },
+                             &function) != 0;
+}
+
+}  // namespace detail
+
+class Image {
+public:
+    [[nodiscard]] std::uintptr_t base() const noexcept { return base_; }
+    [[nodiscard]] bool contains(std::uintptr_t address, std::size_t size) const noexcept {
+        return lies_in(base_, segments_, address, size, 0);
+    }
+    [[nodiscard]] bool contains_code(std::uintptr_t address) const noexcept {
+        return lies_in(base_, segments_, address, 1, PF_X);
+    }
+    [[nodiscard]] const ImageIdentity& identity() const noexcept { return identity_; }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
 private:
-    ExecutableImage() {
-        // The first module that is told is the executable.
-        ::dl_iterate_phdr(
-            [](dl_phdr_info* info, std::size_t, void* self) {
-                static_cast<ExecutableImage*>(self)->info_ = *info;
-                return 1;
-            },
-            this);
-        if (!read_build_id()) hash_segments();
+    friend const Image& executable_image();
+    friend const Image* image_at(std::uintptr_t address);
+    friend const Image* loaded_image(const ImageIdentity& identity);
+    friend const void* find_in_executable(std::array<std::uint64_t, 2> words) noexcept;
+
+    explicit Image(const dl_phdr_info& info)
+        : base_{info.dlpi_addr},
+          segments_{info.dlpi_phdr, info.dlpi_phnum},
+          unloads_{info.dlpi_subs},
+          identity_{identity_in_memory(base_, segments_)},
+          path_{info.dlpi_name} {
+        // Opened by a relative path: it means the same for as long as the working directory does.
+        if (path_.empty() || path_.starts_with('/')) return;
+        if (char* const absolute = ::realpath(info.dlpi_name, nullptr)) {
+            path_ = absolute;
+            std::free(absolute);
+        }
     }
 
-    template <class Function>
-    void for_each_segment(std::uint32_t type, Function function) const {
-        for (std::size_t i = 0; i < info_.dlpi_phnum; ++i)
-            if (info_.dlpi_phdr[i].p_type == type) function(info_.dlpi_phdr[i]);
+    static bool lies_in(std::uintptr_t base, std::span<const ElfW(Phdr)> segments, std::uintptr_t address,
+                        std::size_t size, std::uint32_t flags) noexcept {
+        for (const ElfW(Phdr) & segment : segments) {
+            const std::uintptr_t begin = base + segment.p_vaddr;
+            if (segment.p_type == PT_LOAD && (segment.p_flags & flags) == flags && address >= begin &&
+                size <= segment.p_memsz && address - begin <= segment.p_memsz - size)
+                return true;
+        }
+        return false;
     }
-
-    [[nodiscard]] bool in_segment(std::uintptr_t address, std::size_t size, std::uint32_t flags) const noexcept {
-        bool found = false;
-        for_each_segment(PT_LOAD, [&](const ElfW(Phdr) & segment) {
-            const std::uintptr_t begin = info_.dlpi_addr + segment.p_vaddr;
-            if ((segment.p_flags & flags) == flags && address >= begin && size <= segment.p_memsz &&
-                address - begin <= segment.p_memsz - size)
-                found = true;
+    static ImageIdentity identity_in_memory(std::uintptr_t base, std::span<const ElfW(Phdr)> segments) noexcept {
+        return detail::identity_of(segments, [&](const ElfW(Phdr) & segment) {
+            const std::uintptr_t begin = base + segment.p_vaddr;
+            // Notes may stand in the file alone.
+            if (!lies_in(base, segments, begin, segment.p_filesz, PF_R)) return std::span<const std::byte>{};
+            return std::span{reinterpret_cast<const std::byte*>(begin), static_cast<std::size_t>(segment.p_filesz)};
         });
-        return found;
     }
 
-    /// The linker's own mark of the build, where it leaves one.
-    bool read_build_id() noexcept {
-        bool found = false;
-        for_each_segment(PT_NOTE, [&](const ElfW(Phdr) & segment) {
-            const auto* at = reinterpret_cast<const std::byte*>(info_.dlpi_addr + segment.p_vaddr);
-            const std::byte* const end = at + segment.p_memsz;
-            while (static_cast<std::size_t>(end - at) >= sizeof(ElfW(Nhdr))) {
-                ElfW(Nhdr) note;
-                std::memcpy(&note, at, sizeof note);
-                const std::byte* const name = at + sizeof note;
-                const std::byte* const text = name + (note.n_namesz + 3U) / 4U * 4U;
-                if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(name, "GNU", 4) == 0) {
-                    std::memcpy(identity_.data(), text, (std::min<std::size_t>)(note.n_descsz, identity_.size()));
-                    found = true;
-                }
-                at = text + (note.n_descsz + 3U) / 4U * 4U;
-            }
-        });
-        return found;
-    }
+    /// The one that is kept for what `info` tells: hashing a large library takes its time.
+    static const Image* kept(const dl_phdr_info& info);
 
-    void hash_segments() noexcept {
-        // FNV-1a, eight bytes a step, over what no run of the program changes.
-        std::uint64_t hash = 0xCBF29CE484222325;
-        std::uint64_t length = 0;
-        for_each_segment(PT_LOAD, [&](const ElfW(Phdr) & segment) {
-            if ((segment.p_flags & PF_W) != 0 || (segment.p_flags & PF_R) == 0) return;
-            const auto* const bytes = reinterpret_cast<const std::byte*>(info_.dlpi_addr + segment.p_vaddr);
-            for (std::size_t at = 0; at + sizeof hash <= segment.p_filesz; at += sizeof hash) {
-                std::uint64_t word = 0;
-                std::memcpy(&word, bytes + at, sizeof word);
-                hash = (hash ^ word) * 0x100000001B3;
-            }
-            length += segment.p_filesz;
-        });
-        std::memcpy(identity_.data(), &hash, sizeof hash);
-        std::memcpy(identity_.data() + sizeof hash, &length, sizeof length);
-    }
-
-    dl_phdr_info info_{};
-    std::array<std::byte, 16> identity_{};
+    std::uintptr_t base_;
+    std::span<const ElfW(Phdr)> segments_;
+    unsigned long long unloads_;  // how many were unloaded before: another library may then lie in its place
+    ImageIdentity identity_;
+    std::string path_;
+    const Image* next_ = nullptr;
 };
 
-inline const ExecutableImage& executable_image() { return ExecutableImage::current(); }
+inline const Image& executable_image() {
+    static const Image& image = *[] {
+        dl_phdr_info executable{};
+        detail::find_image([&](const dl_phdr_info& info) {
+            executable = info;
+            return true;
+        });
+        executable.dlpi_name = "";     // some loaders tell a name here too
+        return new Image(executable);  // never destroyed: threads may outlive static objects
+    }();
+    return image;
+}
+
+namespace detail {
+
+/// All that were ever asked for, the newest first. They are never freed, so that walking needs no lock.
+PLAIT_VISIBLE inline std::atomic<const Image*>& kept_images() noexcept {
+    static constinit std::atomic<const Image*> first{nullptr};
+    return first;
+}
+
+}  // namespace detail
+
+inline const Image* Image::kept(const dl_phdr_info& info) {
+    std::atomic<const Image*>& first = detail::kept_images();
+    // Acquire pairs with the release below: what a pointer leads to was written before.
+    for (const Image* image = first.load(std::memory_order_acquire); image != nullptr; image = image->next_)
+        if (image->base_ == info.dlpi_addr && image->segments_.data() == info.dlpi_phdr &&
+            image->unloads_ == info.dlpi_subs)
+            return image;
+    auto* const image = new Image(info);
+    image->next_ = first.load(std::memory_order_acquire);
+    while (!first.compare_exchange_weak(image->next_, image, std::memory_order_release, std::memory_order_acquire)) {
+    }
+    return image;
+}
+
+inline const Image* image_at(std::uintptr_t address) {
+    if (executable_image().contains(address, 1)) return &executable_image();
+    dl_phdr_info found{};
+    const bool any = detail::find_image([&](const dl_phdr_info& info) {
+        if (!Image::lies_in(info.dlpi_addr, {info.dlpi_phdr, info.dlpi_phnum}, address, 1, 0)) return false;
+        found = info;
+        return true;
+    });
+    return any ? Image::kept(found) : nullptr;
+}
+
+inline const Image* loaded_image(const ImageIdentity& identity) {
+    if (executable_image().identity() == identity) return &executable_image();
+    unsigned long long unloads = 0;
+    detail::find_image([&](const dl_phdr_info& info) {
+        unloads = info.dlpi_subs;
+        return true;
+    });
+    // Acquire pairs with the release in `kept`.
+    for (const Image* image = detail::kept_images().load(std::memory_order_acquire); image != nullptr;
+         image = image->next_)
+        if (image->unloads_ == unloads && image->identity_ == identity) return image;
+    dl_phdr_info found{};
+    const bool any = detail::find_image([&](const dl_phdr_info& info) {
+        if (Image::identity_in_memory(info.dlpi_addr, {info.dlpi_phdr, info.dlpi_phnum}) != identity) return false;
+        found = info;
+        return true;
+    });
+    return any ? Image::kept(found) : nullptr;
+}
+
+// What other threads write meanwhile, and what no instrumented code may read, is looked at too: that harms nothing.
+__attribute__((no_sanitize("address"), no_sanitize("thread"))) inline const void* find_in_executable(
+    std::array<std::uint64_t, 2> words) noexcept {
+    const Image& image = executable_image();
+    for (const ElfW(Phdr) & segment : image.segments_) {
+        if (segment.p_type != PT_LOAD || (segment.p_flags & PF_R) == 0) continue;
+        const std::uintptr_t end = image.base_ + segment.p_vaddr + segment.p_filesz;
+        std::uintptr_t at =
+            (image.base_ + segment.p_vaddr + alignof(std::uint64_t) - 1) & ~(alignof(std::uint64_t) - 1);
+        for (; at < end && end - at >= sizeof words + sizeof(void*); at += sizeof(std::uint64_t)) {
+            const auto* const word = reinterpret_cast<const volatile std::uint64_t*>(at);
+            if (word[0] == words[0] && word[1] == words[1] &&
+                *reinterpret_cast<const volatile std::uintptr_t*>(at + sizeof words) == at)
+                return reinterpret_cast<const void*>(at);
+        }
+    }
+    return nullptr;
+}
+
+inline void keep_in_image(const void* constant) noexcept { asm volatile("" : : "r"(constant)); }
+
+inline std::optional<ImageIdentity> identity_of_file(const std::string& path) {
+    // What these name is another file in another process.
+    if (!path.starts_with('/') || path.starts_with("/proc/self/") || path.starts_with("/dev/fd/")) return std::nullopt;
+    const Handle file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    struct stat status{};
+    if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+    return detail::identity_of_file(
+        [&](std::uint64_t offset, std::size_t size) -> std::optional<std::vector<std::byte>> {
+            const auto length = static_cast<std::uint64_t>(status.st_size);
+            if (offset > length || size > length - offset) return std::nullopt;
+            std::vector<std::byte> bytes(size);
+            for (std::size_t read = 0; read < size;) {
+                const ssize_t count =
+                    ::pread(file.get(), bytes.data() + read, size - read, static_cast<off_t>(offset + read));
+                if (count < 0 && errno == EINTR) continue;
+                if (count <= 0) return std::nullopt;  // it has become shorter meanwhile
+                read += static_cast<std::size_t>(count);
+            }
+            return bytes;
+        });
+}
+
+inline std::string open_library(const std::string& path) {
+    // Asked for by name: the linker warns of static programs that mention dlopen, wherever they do.
+    const auto find = [](const char* name) {
+        return detail::weak_dlsym != nullptr ? detail::weak_dlsym(RTLD_DEFAULT, name) : nullptr;
+    };
+    const auto open = reinterpret_cast<decltype(&::dlopen)>(find("dlopen"));
+    const auto error = reinterpret_cast<decltype(&::dlerror)>(find("dlerror"));
+    if (open == nullptr || error == nullptr) return "this program is linked statically and opens no libraries";
+    if (open(path.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr) return {};
+    const char* const text = error();
+    return text != nullptr ? text : "the dynamic linker does not say why";
+}
 
 }  // namespace plait::inline PLAIT_ABI::os
 
 #endif
 
+// --- plait/multiprocessing/module_place.hpp --------------------------------------------------------------------------
+
+// Where a function or a constant of this program lies, in words that mean the same in another start of it: the module,
+// and the offset there. The executable needs no name, for both are starts of the same build, which is checked before
+// anything else is. A library is named by its file and its build; the receiver takes the one that it has loaded, or
+// loads the file, if that is still the same build.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+struct Library {
+    std::array<std::byte, 16> identity{};
+    std::string path;
+};
+
+struct Place {
+    std::uint64_t offset = 0;
+    std::optional<Library> library;  ///< empty: the executable
+};
+
+/// `what` stands in the error's text.
+/// Throws: UsageError where another process could not find it: it lies in no module, or in one whose file is gone.
+inline Place place_of(std::uintptr_t address, std::size_t size, std::string_view what) {
+    const os::Image* const image = os::image_at(address);
+    if (image == nullptr || !image->contains(address, size))
+        throw UsageError("cannot send " + std::string(what) +
+                         " to another process: it lies neither in the executable nor in a shared library, where "
+                         "another process could find it (was it compiled at run time?); use StartMethod::fork or "
+                         "Process::forked");
+    if (image == &os::executable_image()) return {address - image->base(), std::nullopt};
+    // The file as it is now: it was loaded long ago, perhaps.
+    const auto identity = os::identity_of_file(image->path());
+    if (identity != image->identity())
+        throw UsageError("cannot send " + std::string(what) + " to another process: it lies in the shared library " +
+                         image->path() + ", whose file was " + (identity ? "replaced" : "moved or deleted") +
+                         " since, so that another process could not load it");
+    return {address - image->base(), Library{image->identity(), image->path()}};
+}
+
+/// The module of a place that came from elsewhere; loads it, for good, where this process has not.
+/// Throws: CodecError where it cannot be had.
+inline const os::Image& module_of(const Place& place) {
+    if (!place.library) return os::executable_image();
+    const Library& library = *place.library;
+    if (const os::Image* const loaded = os::loaded_image(library.identity)) return *loaded;
+    const std::string name = "the shared library " + library.path;
+    // Before it is loaded: that runs its initialisers.
+    const auto identity = os::identity_of_file(library.path);
+    if (!identity) throw CodecError("cannot decode a call into " + name + ": there is no such library now");
+    if (identity != library.identity) throw CodecError("cannot decode a call into " + name + ": its file was replaced");
+    if (const std::string reason = os::open_library(library.path); !reason.empty())
+        throw CodecError("cannot decode a call into " + name + ": it cannot be loaded: " + reason);
+    const os::Image* const loaded = os::loaded_image(library.identity);
+    if (loaded == nullptr) throw CodecError("cannot decode a call into " + name + ": another build of it is loaded");
+    return *loaded;
+}
+
+/// The constant `T` that lies at `place`, or null where none can.
+template <class T>
+const T* constant_at(const Place& place) {
+    const os::Image& image = module_of(place);
+    const std::uintptr_t address = image.base() + place.offset;
+    if (address % alignof(T) != 0 || !image.contains(address, sizeof(T))) return nullptr;
+    return reinterpret_cast<const T*>(address);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
 // --- plait/multiprocessing/remote_call.hpp ---------------------------------------------------------------------------
 
 // How a call is named so that another start of the same executable finds the same function.
 //
-// For each type of callable the program has a constant, its entry record, that knows how to decode the arguments and
-// make the call. What travels is the record's place in the executable, and what the type does not say: nothing for a
+// For each type of callable a module has a constant, its entry record, that knows how to decode the arguments and make
+// the call. What travels is the record's place (module_place.hpp), and what the type does not say: nothing for a
 // captureless lambda, the place of the function for a function pointer, the encoding of any other function object. The
-// receiver looks at the record before it uses it: it must lie in the executable, begin with the magic word, and have
-// been made for the same signature. That catches mistakes; forgers are kept out by the channel.
+// receiver looks at the record before it uses it: it must lie in its module, begin with the magic word, and have been
+// made for the same signature. That catches mistakes; forgers are kept out by the channel.
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
 
@@ -7658,28 +10086,12 @@ constexpr std::string_view callable_name() {
     return name;
 }
 
-constexpr std::uint64_t hash_of(std::string_view text) {
-    std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3;
-    return hash;
-}
-
-/// An address in this executable as an offset that means the same in every start of it.
-inline std::uint64_t place_of(std::uintptr_t address, std::size_t size, std::string_view what) {
-    const auto& image = os::executable_image();
-    if (!image.contains(address, size))
-        throw UsageError("cannot send " + std::string(what) +
-                         " to another process: it lies in a shared library, and only functions of the executable can "
-                         "be found again; call it through a function of the executable");
-    return address - image.base();
-}
-
 template <class F>
 F find_callable(std::span<const std::byte> state) {
     if constexpr (FunctionPointer<F>) {
-        Decoder in(state);
-        const auto& image = os::executable_image();
-        const std::uintptr_t address = image.base() + in.read<std::uint64_t>();
+        const auto place = decode<Place>(state);
+        const os::Image& image = module_of(place);
+        const std::uintptr_t address = image.base() + place.offset;
         if (!image.contains_code(address)) throw CodecError("cannot decode a function: its place holds no code");
         return reinterpret_cast<F>(address);
     } else if constexpr (NamedByType<F>) {
@@ -7709,6 +10121,7 @@ struct Entry<F, std::tuple<T...>> {
     static void call(std::span<const std::byte> state, Decoder& in, Encoder& result) {
         F callable = find_callable<F>(state);
         std::tuple<T...> arguments{in.read<T>()...};  // braces: read in order
+        close_handles(in);
         using Result = std::invoke_result_t<F&, T...>;
         if constexpr (std::is_void_v<Result>)
             std::apply(callable, std::move(arguments));
@@ -7719,13 +10132,14 @@ struct Entry<F, std::tuple<T...>> {
                                         &call};
 };
 
-/// The name of a callable on its way to another process.
+/// The name of a callable on its way to another process; it has a codec.
 struct CallableName {
-    std::uint64_t place = 0;
+    Place place;
     std::uint64_t signature = 0;
     std::vector<std::byte> state;
 };
 
+/// Throws: UsageError where another process could not find it; what its Codec throws.
 template <class Travel, class F>
 CallableName name_callable(const F& callable) {
     const EntryRecord& record = Entry<F, Travel>::record;
@@ -7733,16 +10147,18 @@ CallableName name_callable(const F& callable) {
             callable_state(callable)};
 }
 
-/// The record at `place` of this executable, made for `signature`. Throws: CodecError where there is none.
-inline const EntryRecord& find_entry(std::uint64_t place, std::uint64_t signature) {
-    const auto& image = os::executable_image();
-    const std::uintptr_t address = image.base() + place;
-    if (address % alignof(EntryRecord) != 0 || !image.contains(address, sizeof(EntryRecord)))
-        throw CodecError("cannot decode a call: its entry record lies outside of the executable");
-    const auto& record = *reinterpret_cast<const EntryRecord*>(address);
-    if (record.magic != EntryRecord::magic_word || record.signature != signature)
+/// The entry record that `name` tells of. Throws: CodecError where there is none of its signature.
+inline const EntryRecord& find_entry(const CallableName& name) {
+    const auto* const record = constant_at<EntryRecord>(name.place);
+    if (record == nullptr) throw CodecError("cannot decode a call: its entry record lies outside of its module");
+    if (record->magic != EntryRecord::magic_word || record->signature != name.signature)
         throw CodecError("cannot decode a call: there is no entry record of its signature at its place");
-    return record;
+    return *record;
+}
+
+/// Makes the call that `name` tells of: see EntryRecord::call.
+inline void call_by_name(const CallableName& name, Decoder& arguments, Encoder& result) {
+    find_entry(name).call(name.state, arguments, result);
 }
 
 template <class T, class Argument>
@@ -7780,6 +10196,19 @@ constexpr void check_call() {
                   "plait: the arguments do not fit the callable: give one for each parameter, of a type that converts");
 }
 
+/// The same for a pool's task, which is given to whichever worker is idle: mere bytes go there and come back.
+template <class F, class... Args>
+constexpr void check_task() {
+    check_call<F, Args...>();
+    using Traits = CallTraits<F, Args...>;
+    static_assert(!carries_handles<typename Traits::Travel>() && !carries_handles<F>(),
+                  "plait: a lock, queue, connection or its like cannot be an argument of a pool's task: give it to the "
+                  "workers by PoolOptions::initializer, or to a Process at its start");
+    static_assert(!carries_handles<typename Traits::Result>(),
+                  "plait: a lock, queue, connection or its like cannot be the result of a pool's task: make it here, and "
+                  "give it to the workers by PoolOptions::initializer");
+}
+
 }  // namespace detail
 
 /// A function that its own type names: two functions of one signature stay two types.
@@ -7797,331 +10226,1015 @@ inline constexpr Function<F> function{};
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 
-// --- plait/os/handle.hpp ---------------------------------------------------------------------------------------------
+// --- plait/multiprocessing/barrier.hpp -------------------------------------------------------------------------------
 
-// Contract: `Handle`, the owner of one object of the kernel. Move-only; `get`, `release`, `reset`, and `operator bool`
-// for "owns one". Closing changes no error code. `NativeHandle` is the system's own type, `Handle::none` no object.
-// inherited_handle(native) owns one that this process was started with, and keeps it from what this process starts.
+namespace plait::inline PLAIT_ABI::multiprocessing {
 
-#if defined(_WIN32)
-#  error "plait: processes are not built on Windows yet; include plait/threading.hpp and plait/asyncio.hpp instead"
-#else
-
-// --- plait/os/posix/handle.hpp ---------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <utility>
-
-namespace plait::inline PLAIT_ABI::os {
-
-using NativeHandle = int;
-
-class Handle {
+/// Where threads of several processes wait for each other: the last to arrive lets all of them go, and the next round
+/// begins.
+///
+/// Python: multiprocessing.Barrier. To wait for something that happens once use Event; within one process,
+/// threading::Barrier.
+///
+///     void work(mp::Barrier step, mp::Array<double> field, int part) {
+///         for (int i = 0; i < steps; ++i) {
+///             compute(field, part);
+///             step.wait();
+///         }
+///     }
+///
+/// A round either passes or breaks, for all who wait in it: by a time that is over, an action that throws or whose process
+/// dies, `abort` or `reset`. A broken barrier lets nobody wait until `reset`. A handle, as Lock is.
+/// Deaths: who dies after it arrived has arrived; for one that dies before, the others wait as long as they are told to.
+/// Throws: std::system_error from the constructor.
+/// Order: what each did before `wait` is visible to the action, and that to all of them after `wait`.
+/// Threads: every member from any thread of any process. Who comes while the action runs waits for the next round.
+class Barrier {
 public:
-    static constexpr NativeHandle none = -1;
+    /// The most parties that there can be.
+    static constexpr std::ptrdiff_t max_parties = detail::BarrierState::max_parties;
 
-    Handle() noexcept = default;
-    explicit Handle(NativeHandle owned) noexcept : native_{owned} {}
-    Handle(Handle&& other) noexcept : native_{other.release()} {}
-    Handle& operator=(Handle&& other) noexcept {
-        if (this != &other) reset(other.release());
-        return *this;
+    /// For `parties` threads; `timeout` is for every `wait` that is given none. Throws: std::invalid_argument for fewer
+    /// than one thread or more than `max_parties`.
+    explicit Barrier(std::ptrdiff_t parties, Timeout timeout = Timeout::never())
+        : state_{detail::Shared<State>::create(parties, timeout, std::size_t{0})} {}
+    /// Calls `action()` in each round, in the thread that arrives last, whichever process that is in, before any is let go.
+    /// It must not wait here. Throws: UsageError where other processes could not find the action.
+    template <class Action>
+        requires std::is_invocable_r_v<void, std::decay_t<Action>&>
+    Barrier(std::ptrdiff_t parties, Action&& action, Timeout timeout = Timeout::never())
+        : state_{create(parties, std::decay_t<Action>(std::forward<Action>(action)), timeout)} {}
+    // No moves: a handle always names a barrier.
+    Barrier(const Barrier&) = default;
+    Barrier& operator=(const Barrier&) = default;
+
+    /// Waits until all have arrived. Returns how many arrived before this thread: each of them a number of its own.
+    ///
+    /// Throws: BrokenBarrierError where the round breaks, is broken already, or breaks because the time is over; what the
+    /// action threw, in the thread that called it; UsageError in the action. A timeout counts from the arrival in a round;
+    /// while the action runs it is too late for it.
+    std::size_t wait() const { return wait(state_->timeout()); }
+    std::size_t wait(Timeout timeout) const {
+        return state_->wait(timeout, [this] { call_action(); });
     }
-    ~Handle() { reset(); }
 
-    explicit operator bool() const noexcept { return native_ != none; }
-    [[nodiscard]] NativeHandle get() const noexcept { return native_; }
-    [[nodiscard]] NativeHandle release() noexcept { return std::exchange(native_, none); }
-    void reset(NativeHandle owned = none) noexcept {
-        const int error = errno;
-        // Not again on EINTR: Linux has freed the number by then, and another thread may have it.
-        if (native_ != none) ::close(native_);
-        errno = error;
-        native_ = owned;
+    /// Breaks the barrier, until `reset`: who waits and who comes gets BrokenBarrierError.
+    void abort() const noexcept { state_->abort(); }
+    /// Makes it whole again; who waits gets BrokenBarrierError. Does not wait for them, nor for a running action.
+    void reset() const noexcept { state_->reset(); }
+
+    std::size_t parties() const noexcept { return state_->parties(); }
+    /// How many wait in this round, or died there; none while it is broken.
+    std::size_t n_waiting() const noexcept { return state_->n_waiting(); }
+    /// Whether it lets nobody wait.
+    bool broken() const noexcept { return state_->broken(); }
+    /// How many sleep here, for tests and diagnosis: a hint, for those killed meanwhile stay counted.
+    std::size_t waiting() const noexcept { return state_->waiting(); }
+    /// Whether they are the same barrier.
+    friend bool operator==(const Barrier& a, const Barrier& b) noexcept { return a.state_ == b.state_; }
+
+private:
+    friend struct detail::SharedHandleCodec<Barrier>;
+    using State = detail::BarrierState;
+
+    explicit Barrier(detail::Shared<State> state) noexcept : state_{std::move(state)} {}
+
+    // The action's name lies behind the state.
+    template <class Action>
+    static detail::Shared<State> create(std::ptrdiff_t parties, const Action& action, Timeout timeout) {
+        static_assert(detail::TravellingCallable<Action>,
+                      "plait: a barrier's action runs in whichever process arrives last, so it cannot be a lambda with "
+                      "captures, which needs this program's memory: use a function or a captureless lambda");
+        const std::vector<std::byte> name = encode(detail::name_callable<std::tuple<>>(action));
+        auto state = detail::Shared<State>::create_sized(name.size(), parties, timeout, name.size());
+        std::memcpy(state.extra().data(), name.data(), name.size());
+        return state;
+    }
+    void call_action() const {
+        Decoder name{state_.extra().first((std::min)(state_->action_size(), state_.extra().size()))};
+        Decoder no_arguments{{}};
+        Encoder result;
+        detail::call_by_name(name.read<detail::CallableName>(), no_arguments, result);
+    }
+
+    detail::Shared<State> state_;
+};
+
+template <>
+struct Codec<Barrier> : detail::SharedHandleCodec<Barrier> {};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/detail/condition_state.hpp ----------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Where one waiter of a Condition sleeps.
+///
+/// Whoever has the place owns `alive` from before it begins to wait until after it has ceased: so that a notification is
+/// not spent on a dead one, whose place is given to another.
+struct WaitingPlace {
+    // What word holds. The lock's owner takes a free place, which is `waiting` then, and tells one that waits. Who has the
+    // place leaves it. It looks at the word for good when it has the lock again: so whether it was told in time is decided
+    // under the lock.
+    static constexpr std::uint32_t free = 0;
+    static constexpr std::uint32_t waiting = 1;
+    static constexpr std::uint32_t told = 2;
+
+    os::Mutex alive;
+    std::atomic<std::uint32_t> word{free};
+    std::uint64_t turn = 0;  // the lower, the longer it waits
+};
+
+/// The waiters of a Condition in shared memory.
+///
+/// All but the sleep itself is done by the lock's owner. It may die at every step, and after `recover` another goes on:
+/// what a place is follows from its `word` and `alive` alone, and what else changes, changes before them and does no harm.
+class WaitingPlaces {
+public:
+    static constexpr std::size_t most = 1'000;
+
+    WaitingPlaces() noexcept {}  // NOLINT(modernize-use-equals-default): leaves the room for places alone
+
+    /// For the lock's owner: a place from which it waits. Throws: Error where there is none left.
+    WaitingPlace& take();
+    /// For who has it; with the lock, but where the lock's owner died.
+    static void leave(WaitingPlace& place) noexcept {
+        sync_point();
+        place.word.store(WaitingPlace::free, std::memory_order_relaxed);
+        sync_point();
+        place.alive.unlock();
+    }
+    /// For the lock's owner: tells the `count` that wait longest.
+    void notify(std::size_t count) noexcept;
+
+    [[nodiscard]] std::size_t waiting() const noexcept {
+        std::size_t count = 0;
+        const std::size_t end = end_.load(std::memory_order_acquire);
+        for (std::size_t i = 0; i < end; ++i)
+            if (word_of(i) == WaitingPlace::waiting) ++count;
+        return count;
     }
 
 private:
-    NativeHandle native_ = none;
+    WaitingPlace& place(std::size_t i) noexcept { return reinterpret_cast<WaitingPlace*>(room_)[i]; }
+    // Relaxed: those who change it have the lock, or are dead, or leave it free; a place is claimed by its mutex.
+    [[nodiscard]] std::uint32_t word_of(std::size_t i) const noexcept {
+        return reinterpret_cast<const WaitingPlace*>(room_)[i].word.load(std::memory_order_relaxed);
+    }
+    /// Makes the place the caller's, if nobody has it, or one who died there.
+    static bool claim(WaitingPlace& place) noexcept {
+        const os::MutexResult result = place.alive.try_lock();
+        return result == os::MutexResult::acquired || result == os::MutexResult::owner_died;
+    }
+
+    // Written by the lock's owner.
+    std::uint64_t next_turn_ = 0;
+    std::size_t made_ = 0;             // the places before this have been made, each at its first need
+    std::atomic<std::size_t> end_{0};  // behind the last place that is not free; others read it, too
+    alignas(WaitingPlace) std::byte room_[most * sizeof(WaitingPlace)];
 };
 
-/// Owns what a call returned; numbers 0 to 2 are moved up, for a program that closed its standard streams gets those,
-/// and would print into our channel.
-inline Handle above_standard_streams(NativeHandle owned) noexcept {
-    Handle handle{owned};
-    if (owned < 0 || owned > 2) return handle;
-    return Handle{::fcntl(owned, F_DUPFD_CLOEXEC, 3)};
-}
+/// A Condition in shared memory, with a lock for one that is given none.
+struct ConditionState {
+    ConditionState() {}  // NOLINT(modernize-use-equals-default): see WaitingPlaces
 
-/// Owns a handle that this process was started with; what it executes itself shall not have it.
-inline Handle inherited_handle(NativeHandle native) noexcept {
-    ::fcntl(native, F_SETFD, FD_CLOEXEC);
-    return Handle{native};
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
-
-// --- plait/os/system_error.hpp ---------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// A failed call of the operating system as an exception: `call` names it and, where that helps, what it was for.
-[[noreturn]] inline void throw_system_error(const std::string& call, int error = errno) {
-    throw std::system_error(error, std::system_category(), call);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-// --- plait/os/poller.hpp ---------------------------------------------------------------------------------------------
-
-// Contract:
-//   PollItem{handle, events, ready}   what to watch one handle for, and what was seen: `readable`, `writable`, `hung_up`
-//   poll(items, deadline) -> bool     waits until one is ready or the deadline passes; signals do not end it
-//   Waker                             `wake()` from any thread makes `handle()` readable until `clear()`; never blocks
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/poller.hpp ---------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <poll.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <span>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline constexpr short readable = POLLIN;
-inline constexpr short writable = POLLOUT;
-/// The other end is gone; told without being asked for. What it sent before may still be readable.
-inline constexpr short hung_up = POLLHUP | POLLERR | POLLNVAL;
-
-/// A pollfd under names of our own.
-struct PollItem : pollfd {
-    PollItem(NativeHandle handle, short wanted) noexcept : pollfd{handle, wanted, 0} {}
-
-    [[nodiscard]] bool is_ready() const noexcept { return revents != 0; }
-    [[nodiscard]] bool is_readable() const noexcept { return (revents & (POLLIN | hung_up)) != 0; }
-    [[nodiscard]] bool is_writable() const noexcept { return (revents & POLLOUT) != 0; }
-    /// The other end was closed; of something that has one.
-    [[nodiscard]] bool has_hung_up() const noexcept { return (revents & POLLHUP) != 0; }
+    Kinded<RLockState> own_lock;
+    WaitingPlaces places;
 };
 
-inline bool poll(std::span<PollItem> items, detail::Deadline deadline) {
+/// One wait, by the lock's owner, for no longer than it lasts.
+class Waiter {
+public:
+    Waiter(ConditionState& condition, LockState& lock) : lock_{lock}, place_{condition.places.take()} {}
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    ~Waiter() { WaitingPlaces::leave(place_); }
+
+    /// Gives up the lock, sleeps, and takes it again. Whether it was told by then. Throws: OwnerDiedError, without the
+    /// lock, if its owner died meanwhile: then there may be nobody left to tell.
+    bool sleep(Deadline deadline) {
+        const std::uint32_t again = lock_.release_all();
+        while (!is_told() && !deadline.has_passed()) {
+            sync_point();
+            os::futex_wait(place_.word, WaitingPlace::waiting, next_look(deadline));
+            sync_point();
+            if (!is_told() && lock_.is_lost()) break;
+        }
+        lock_.restore(again);
+        return is_told();
+    }
+
+private:
+    [[nodiscard]] bool is_told() const noexcept {
+        return place_.word.load(std::memory_order_relaxed) == WaitingPlace::told;
+    }
+
+    LockState& lock_;
+    WaitingPlace& place_;
+};
+
+inline WaitingPlace& WaitingPlaces::take() {
+    std::size_t i = 0;
+    for (; i < most; ++i) {
+        if (i == made_) {
+            ::new (static_cast<void*>(&place(i))) WaitingPlace;
+            sync_point();
+            ++made_;
+        }
+        // One that is free and cannot be claimed is just being left.
+        if (word_of(i) == WaitingPlace::free && claim(place(i))) break;
+    }
+    if (i == most)
+        for (i = 0; i < most && !claim(place(i));) ++i;
+    if (i == most)
+        throw Error("a Condition has room for " + std::to_string(most) +
+                    " waiters, and all of it is taken: let them wait at several conditions");
+    sync_point();
+    place(i).turn = next_turn_++;
+    // Release pairs with the acquire in `waiting`, which then finds the place made.
+    end_.store((std::max)(end_.load(std::memory_order_relaxed), i + 1), std::memory_order_release);
+    sync_point();
+    place(i).word.store(WaitingPlace::waiting, std::memory_order_relaxed);
+    sync_point();
+    return place(i);
+}
+
+inline void WaitingPlaces::notify(std::size_t count) noexcept {
+    std::array<std::uint16_t, most> waiters;
+    std::size_t found = 0;
+    std::size_t end = 0;
+    for (std::size_t i = 0; i < end_.load(std::memory_order_relaxed); ++i) {
+        const std::uint32_t word = word_of(i);
+        if (word == WaitingPlace::waiting) waiters[found++] = static_cast<std::uint16_t>(i);
+        if (word != WaitingPlace::free) end = i + 1;
+    }
+    sync_point();
+    end_.store(end, std::memory_order_release);
+    const auto last = waiters.begin() + static_cast<std::ptrdiff_t>(found);
+    std::sort(waiters.begin(), last, [this](auto a, auto b) { return place(a).turn < place(b).turn; });
+    for (auto next = waiters.begin(); next != last && count > 0; ++next) {
+        WaitingPlace& each = place(*next);
+        const os::MutexResult result = each.alive.try_lock();
+        if (result == os::MutexResult::already_mine) continue;  // this thread's, which asks its predicate just now
+        if (result != os::MutexResult::timed_out) {
+            leave(each);  // a dead one's
+            continue;
+        }
+        sync_point();
+        std::uint32_t word = WaitingPlace::waiting;
+        // It fails where the place is being left without the lock, whose last owner died.
+        if (!each.word.compare_exchange_strong(word, WaitingPlace::told, std::memory_order_relaxed)) continue;
+        wake(each.word, 1);
+        --count;
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/lock.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// Lets one thread of one process at a time pass: who has acquired it owns it until it releases it.
+///
+/// Python: multiprocessing.Lock, but owned, as threading::Lock is. Within one process use that; for locking it several
+/// times, RLock; for a counter with its lock, Value.
+///
+///     void deposit(mp::Lock lock, mp::Value<long> balance) {
+///         const std::scoped_lock guard{lock};
+///         *balance += 1;
+///     }
+///     mp::Process(deposit, lock, balance).start();
+///
+/// A handle: copies name the same lock, and so does what arrives in another process, as an argument of `start` or through
+/// a Connection. A TimedLockable of the standard.
+/// Deaths: when the owner dies, ends its thread, or drops its process's last handle while it holds the lock, each acquire
+/// from then on throws OwnerDiedError, until one calls `recover`. A process that is stopped is not dead. Without the
+/// system's help (macOS, PLAIT_PORTABLE_POSIX) an owner that died counts as alive until its parent has reaped it.
+/// Throws: std::system_error from the constructor.
+/// Order: what a thread did before `release` is visible to the next owner.
+/// Threads: every member from any thread of any process. A forked child does not own what its parent owns.
+class Lock {
+public:
+    Lock() : state_{detail::Shared<State>::create()} {}
+    // No moves: a handle always names a lock.
+    Lock(const Lock&) = default;
+    Lock& operator=(const Lock&) = default;
+
+    /// Waits until it is this thread's. Throws: OwnerDiedError; UsageError where it is already.
+    void acquire() const { static_cast<void>(state_->acquire(detail::Deadline::never())); }
+    /// Waits for `timeout` at most; returns whether it is this thread's now. Throws as `acquire`.
+    [[nodiscard]] bool acquire(Timeout timeout) const {
+        return timeout.is_zero() ? state_->try_acquire() : state_->acquire(detail::Deadline{timeout});
+    }
+    /// Takes it if it is free. Throws as `acquire`.
+    [[nodiscard]] bool try_acquire() const { return state_->try_acquire(); }
+    /// Throws: UsageError, changing nothing, where it is not this thread's.
+    void release() const { state_->release(); }
+    /// Acquires it also where an owner died, for repairing what it guards, and makes it usable again. Returns whether one
+    /// had died: not where another has repaired it meanwhile. Throws: UsageError where it is this thread's already.
+    bool recover() const { return state_->recover(); }
+
+    /// Whether any thread holds it now, or died with it and nobody has noticed yet.
+    bool locked() const noexcept { return state_->locked(); }
+    /// Whether the calling thread holds it.
+    [[nodiscard]] bool owned() const noexcept { return state_->owned(); }
+    /// How many wait until they get it: a hint, for those killed meanwhile stay counted.
+    std::size_t waiting() const noexcept { return state_->waiting(); }
+    /// Whether they are the same lock.
+    friend bool operator==(const Lock& a, const Lock& b) noexcept { return a.state_ == b.state_; }
+
+    // The standard's names.
+    void lock() const { acquire(); }
+    bool try_lock() const { return try_acquire(); }
+    template <class Rep, class Period>
+    bool try_lock_for(std::chrono::duration<Rep, Period> timeout) const {
+        return acquire(Timeout{timeout});
+    }
+    template <class Clock, class Duration>
+    bool try_lock_until(const std::chrono::time_point<Clock, Duration>& at) const {
+        return detail::attempt_until(at, [this](Timeout timeout) { return acquire(timeout); });
+    }
+    void unlock() const { release(); }
+
+private:
+    friend class Condition;
+    friend struct detail::SharedHandleCodec<Lock>;
+    using State = detail::LockState;
+
+    explicit Lock(detail::Shared<State> state) noexcept : state_{std::move(state)} {}
+
+    detail::Shared<State> state_;
+};
+
+template <>
+struct Codec<Lock> : detail::SharedHandleCodec<Lock> {};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/condition.hpp -----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// A lock with a place to wait at, for threads of several processes: `wait` gives the lock up, sleeps until another
+/// notifies, and takes it again.
+///
+/// Python: multiprocessing.Condition. For a flag use Event; to hand over values, Queue; within one process,
+/// threading::Condition.
+///
+///     void consume(mp::Condition changed, mp::Value<int> stock) {
+///         const std::scoped_lock guard{changed};
+///         changed.wait_for([&] { return *stock > 0; });
+///         *stock -= 1;
+///     }
+///     void produce(mp::Condition changed, mp::Value<int> stock) {
+///         const std::scoped_lock guard{changed};
+///         *stock += 1;
+///         changed.notify();
+///     }
+///
+/// Its lock is an RLock of its own, or a Lock or RLock that it is given, and that several conditions may share; the
+/// condition itself is a TimedLockable of the standard that locks it. A handle, as Lock is. At most 1000 wait at once.
+/// Deaths: of the lock's owner, as of Lock; who waits is told too, within a tenth of a second. A waiter that dies before
+/// a notification does not use it up. One that dies just after may take it along: `wait_for` notices all the same, for it
+/// asks ten times a second; after a mere `wait` the others sleep on.
+/// Throws: UsageError, changing nothing, from every wait and notify where this thread does not hold the lock;
+/// OwnerDiedError, holding nothing, where an owner died (a guard around the wait is not taken amiss its release);
+/// std::system_error from the constructor.
+/// Order: a notification goes to who has waited longest, and only to who waits; it is not lost to one whose time is over.
+/// Threads: every member from any thread of any process.
+class Condition {
+public:
+    Condition() : rlock_{RLock{state_.part(&State::own_lock)}} {}
+    explicit Condition(const Lock& lock) : lock_{lock} {}
+    explicit Condition(const RLock& lock) : rlock_{lock} {}
+    // No moves: a handle always names a condition.
+    Condition(const Condition&) = default;
+    Condition& operator=(const Condition&) = default;
+
+    /// As of its lock.
+    void acquire() const { lock_ ? lock_->acquire() : rlock_->acquire(); }
+    [[nodiscard]] bool acquire(Timeout timeout) const {
+        return lock_ ? lock_->acquire(timeout) : rlock_->acquire(timeout);
+    }
+    [[nodiscard]] bool try_acquire() const { return lock_ ? lock_->try_acquire() : rlock_->try_acquire(); }
+    void release() const { lock_ ? lock_->release() : rlock_->release(); }
+    bool recover() const { return lock_ ? lock_->recover() : rlock_->recover(); }
+    bool locked() const noexcept { return lock_state().locked(); }
+    [[nodiscard]] bool owned() const noexcept { return lock_state().owned(); }
+
+    /// Waits for a notification.
+    void wait() const { static_cast<void>(wait_until(detail::Deadline::never())); }
+    /// Waits for `timeout` at most, not counting what it takes to get the lock again; zero or less lets others have the
+    /// lock for a moment. Returns whether it was notified.
+    [[nodiscard]] bool wait(Timeout timeout) const { return wait_until(detail::Deadline{timeout}); }
+
+    /// Waits until `predicate()`, called while the lock is held, gives something true; returns what it gave last.
+    template <class Predicate>
+    auto wait_for(Predicate predicate) const {
+        return wait_for_until(predicate, detail::Deadline::never());
+    }
+    /// Waits for `timeout` at most, in all; then `predicate()` is asked once more.
+    template <class Predicate>
+    [[nodiscard]] auto wait_for(Predicate predicate, Timeout timeout) const {
+        return wait_for_until(predicate, detail::Deadline{timeout});
+    }
+
+    /// Wakes the `count` that have waited longest, or as many as wait. They go on once they get the lock. Throws:
+    /// std::invalid_argument for less than zero.
+    void notify(std::ptrdiff_t count = 1) const {
+        if (count < 0)
+            throw std::invalid_argument("plait::multiprocessing::Condition: notify wakes no fewer than none");
+        check_owned();
+        state_->places.notify(static_cast<std::size_t>(count));
+    }
+    void notify_all() const {
+        check_owned();
+        state_->places.notify(SIZE_MAX);
+    }
+
+    /// How many wait for a notification. Who begins to wait is counted before the lock is free again. A hint: one that is
+    /// killed stays counted until somebody notifies.
+    std::size_t waiting() const noexcept { return state_->places.waiting(); }
+    /// Whether they are the same condition.
+    friend bool operator==(const Condition& a, const Condition& b) noexcept { return a.state_ == b.state_; }
+
+    // The standard's names.
+    void lock() const { acquire(); }
+    bool try_lock() const { return try_acquire(); }
+    template <class Rep, class Period>
+    bool try_lock_for(std::chrono::duration<Rep, Period> timeout) const {
+        return acquire(Timeout{timeout});
+    }
+    template <class Clock, class Duration>
+    bool try_lock_until(const std::chrono::time_point<Clock, Duration>& at) const {
+        return detail::attempt_until(at, [this](Timeout timeout) { return acquire(timeout); });
+    }
+    void unlock() const { release(); }
+
+private:
+    friend struct Codec<Condition>;
+    using State = detail::ConditionState;
+
+    Condition(detail::Shared<State> state, std::optional<Lock> lock, std::optional<RLock> rlock) noexcept
+        : state_{std::move(state)}, lock_{std::move(lock)}, rlock_{std::move(rlock)} {}
+
+    [[nodiscard]] detail::LockState& lock_state() const noexcept {
+        return lock_ ? *lock_->state_ : static_cast<detail::LockState&>(*rlock_->state_);
+    }
+    void check_owned() const {
+        if (!owned())
+            throw UsageError("wait and notify need the condition's lock: acquire it first, by std::scoped_lock or so");
+    }
+    bool wait_until(detail::Deadline deadline) const {
+        check_owned();
+        return detail::Waiter{*state_, lock_state()}.sleep(deadline);
+    }
+    template <class Predicate>
+    std::decay_t<std::invoke_result_t<Predicate&>> wait_for_until(Predicate& predicate,
+                                                                  detail::Deadline deadline) const;
+
+    detail::Shared<State> state_ = detail::Shared<State>::create();
+    std::optional<Lock> lock_;  // the one or the other
+    std::optional<RLock> rlock_;
+};
+
+template <>
+struct Codec<Condition> {
+    static constexpr bool carries_handles = true;
+
+    static void encode(Encoder& out, const Condition& condition) {
+        detail::put_shared(out, condition.state_);
+        out.write(condition.lock_, condition.rlock_);
+    }
+    static Condition decode(Decoder& in) {
+        auto state = detail::get_shared<Condition::State>(in);
+        auto lock = in.read<std::optional<Lock>>();
+        auto rlock = in.read<std::optional<RLock>>();
+        if (lock.has_value() == rlock.has_value()) detail::decode_error<Condition>("it has one lock, and only one");
+        return {std::move(state), std::move(lock), std::move(rlock)};
+    }
+};
+
+template <class Predicate>
+std::decay_t<std::invoke_result_t<Predicate&>> Condition::wait_for_until(Predicate& predicate,
+                                                                         detail::Deadline deadline) const {
+    check_owned();
     for (;;) {
-        int milliseconds = -1;
-        if (!deadline.is_never()) {
-            // Rounded up, so that the deadline has passed when poll says so.
-            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left().duration());
-            milliseconds = static_cast<int>((std::min)(left.count(), std::chrono::milliseconds::rep{3'600'000}));
+        std::decay_t<std::invoke_result_t<Predicate&>> value = predicate();
+        if (static_cast<bool>(value)) return value;
+        detail::Waiter waiter{*state_, lock_state()};
+        // Asks again now and then, for a notification may be lost with one who was killed, and keeps its place meanwhile.
+        for (bool told = false; !told;) {
+            told = waiter.sleep(detail::next_look(deadline));
+            const bool late = deadline.has_passed();
+            value = predicate();
+            if (static_cast<bool>(value) || late) return value;
         }
-        const int count = ::poll(items.data(), static_cast<nfds_t>(items.size()), milliseconds);
-        if (count > 0) return true;
-        if (count < 0 && errno != EINTR) throw_system_error("poll");
-        if (!deadline.is_never() && deadline.has_passed()) return false;
     }
 }
 
-inline bool wait_readable(NativeHandle handle, detail::Deadline deadline) {
-    PollItem item{handle, readable};
-    return poll({&item, 1}, deadline);
-}
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
 
-class Waker {
+// --- plait/multiprocessing/connection/body.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+struct MessageHeader;
+
+/// Where a large message's bytes go while they come; it grows with them, whatever the header announced.
+class MessageBody {
 public:
-    Waker() {
-        int ends[2];
-        if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_system_error("pipe2");
-        read_ = above_standard_streams(ends[0]);
-        write_ = above_standard_streams(ends[1]);
-        if (!read_ || !write_) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    }
+    /// The first room of any: addresses, for what has not been written is no memory yet.
+    static constexpr std::size_t first_capacity = std::size_t{32} << 20;
+    /// In which steps it is written, so that what comes finds it in the processor's cache still.
+    static constexpr std::size_t step = std::size_t{128} << 10;
 
-    [[nodiscard]] NativeHandle handle() const noexcept { return read_.get(); }
-    void wake() noexcept {
-        const char byte = 0;
-        // A full pipe is as readable as one byte more would make it.
-        while (::write(write_.get(), &byte, 1) < 0 && errno == EINTR) {
-        }
+    MessageBody() = default;
+    MessageBody(const MessageBody&) = delete;
+    MessageBody& operator=(const MessageBody&) = delete;
+    virtual ~MessageBody() = default;
+
+    /// Room behind the `used` first bytes of `total`: some, and maybe more than is wanted.
+    virtual std::span<std::byte> room(std::size_t used, std::size_t total) = 0;
+    /// A copy of the `used` first bytes.
+    [[nodiscard]] virtual std::vector<std::byte> copy(std::size_t used) const = 0;
+    /// Of which class it is: the address of something that only that one has; null for the usual one.
+    [[nodiscard]] virtual const void* tag() const noexcept = 0;
+    /// Whether it is memory of somebody who waits only for a while.
+    [[nodiscard]] virtual bool is_borrowed() const noexcept { return false; }
+
+protected:
+    /// Makes `block` hold `elements` and some more, of `most` in the end.
+    template <class Block>
+    static void grow(Block& block, std::size_t elements, std::size_t most) {
+        constexpr std::size_t size = sizeof(*block.data());
+        const std::size_t capacity = block.capacity();
+        if (capacity < most && (capacity <= elements || capacity < first_capacity / size))
+            block.reserve((std::min)(most, (std::max)(first_capacity / size, 2 * elements)));
+        const std::size_t wanted = (std::min)(most, elements + step / size + 1);
+        if (wanted > block.size()) block.resize((std::min)(wanted, (std::max)(block.capacity(), elements + 1)));
     }
-    void clear() noexcept {
-        char bytes[64];
-        for (;;) {
-            const auto count = ::read(read_.get(), bytes, sizeof bytes);
-            if (count == static_cast<ssize_t>(sizeof bytes) || (count < 0 && errno == EINTR)) continue;
-            return;
-        }
+};
+
+/// The body of whatever no other is known for.
+class BytesBody final : public MessageBody {
+public:
+    BytesBody() = default;
+    explicit BytesBody(std::vector<std::byte> bytes) noexcept : bytes_{std::move(bytes)} {}
+
+    std::span<std::byte> room(std::size_t used, std::size_t total) override {
+        grow(bytes_, used, total);
+        return std::span{bytes_}.subspan(used);
+    }
+    [[nodiscard]] std::vector<std::byte> copy(std::size_t used) const override {
+        return {bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(used)};
+    }
+    [[nodiscard]] const void* tag() const noexcept override { return nullptr; }
+    std::vector<std::byte> take(std::size_t size) {
+        bytes_.resize(size);
+        return std::move(bytes_);
     }
 
 private:
-    Handle read_;
-    Handle write_;
+    std::vector<std::byte> bytes_;
 };
 
-}  // namespace plait::inline PLAIT_ABI::os
+/// The body of bytes that the receiver has memory for.
+class BorrowedBody final : public MessageBody {
+public:
+    static constexpr char tag_of_this = 0;
 
-#endif
+    explicit BorrowedBody(std::span<std::byte> memory) noexcept : memory_{memory} {}
 
-// --- plait/os/channel.hpp --------------------------------------------------------------------------------------------
-
-// Contract: a channel is a two-way stream of bytes between two processes, without a name that a third could open.
-//   make_channel() -> {first, second}              two ends, inherited by nobody unless told
-//   send_some(end, bytes) -> Transfer              what fits now; never blocks, never raises SIGPIPE
-//   receive_some(end, buffer) -> Transfer          what is there now; never blocks
-//   send_all / receive_all(end, …, deadline)       the whole, blocking; false when the other end went or time is over
-//   send_with_handles / receive_with_handles       a short message that carries handles along
-//   peer_is(end, pid)                              whether that process, of this user, made the channel
-// Transfer{count, closed}: how many bytes went, and whether the other end is gone.
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/channel.hpp --------------------------------------------------------------------------------------
-
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <span>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-struct Transfer {
-    std::size_t count = 0;
-    bool closed = false;
-};
-
-struct ChannelEnds {
-    Handle first;
-    Handle second;
-};
-
-inline ChannelEnds make_channel() {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw_system_error("socketpair");
-    ChannelEnds channel{above_standard_streams(ends[0]), above_standard_streams(ends[1])};
-    if (!channel.first || !channel.second) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    return channel;
-}
-
-/// What a failed transfer means: nothing now, or the other end gone; other errors are thrown.
-inline Transfer failed_transfer(const char* call) {
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {};
-    if (errno == EPIPE || errno == ECONNRESET) return {0, true};
-    throw_system_error(call);
-}
-
-inline Transfer send_some(const Handle& end, std::span<const std::byte> bytes) {
-    const auto sent = ::send(end.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    return sent < 0 ? failed_transfer("send") : Transfer{static_cast<std::size_t>(sent), false};
-}
-
-inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer) {
-    const auto received = ::recv(end.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (received < 0) return failed_transfer("recv");
-    return {static_cast<std::size_t>(received), received == 0 && !buffer.empty()};
-}
-
-inline bool send_all(const Handle& end, std::span<const std::byte> bytes,
-                     detail::Deadline deadline = detail::Deadline::never()) {
-    while (!bytes.empty()) {
-        const Transfer sent = send_some(end, bytes);
-        if (sent.closed) return false;
-        bytes = bytes.subspan(sent.count);
-        PollItem item{end.get(), writable};
-        if (!bytes.empty() && !poll({&item, 1}, deadline)) return false;
+    std::span<std::byte> room(std::size_t used, std::size_t) override { return memory_.subspan(used); }
+    [[nodiscard]] std::vector<std::byte> copy(std::size_t used) const override {
+        return {memory_.begin(), memory_.begin() + static_cast<std::ptrdiff_t>(used)};
     }
+    [[nodiscard]] const void* tag() const noexcept override { return &tag_of_this; }
+    [[nodiscard]] bool is_borrowed() const noexcept override { return true; }
+
+private:
+    std::span<std::byte> memory_;
+};
+
+/// Makes the body of a large message that begins, or none for the usual one.
+struct BodyMaker {
+    std::unique_ptr<MessageBody> (*make)(const MessageHeader& header, std::span<std::byte> memory) = nullptr;
+    std::span<std::byte> memory = {};
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/connection/message.hpp --------------------------------------------------------------------
+
+/// What two ends of a connection say to each other: messages, each behind a header, in one stream of bytes.
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Before each message; the name of its type, if that travels, and then `size` bytes follow.
+struct MessageHeader {
+    enum class Kind : std::uint8_t {
+        bytes = 1,  ///< of `send_bytes`
+        value = 2,  ///< encoded
+    };
+
+    // From the lowest bits: the size in 40, the number of handles in 8, the name's length in 8, the kind in 8.
+    std::uint64_t word = 0;
+    std::uint64_t type = 0;  ///< a value's: the hash of its name
+
+    static constexpr std::uint64_t most_bytes = (std::uint64_t{1} << 40) - 1;
+    static constexpr std::size_t name_unit = 16;  ///< in which the name's length is counted, padded with zeros
+    static constexpr std::size_t longest_name = 15 * name_unit;
+
+    static constexpr MessageHeader of(Kind kind, std::uint64_t size, std::size_t handles, std::size_t name_units,
+                                      std::uint64_t type) noexcept {
+        return {size | std::uint64_t{handles} << 40 | std::uint64_t{name_units} << 48 |
+                    std::uint64_t{static_cast<std::uint8_t>(kind)} << 56,
+                type};
+    }
+    [[nodiscard]] constexpr std::uint64_t size() const noexcept { return word & most_bytes; }
+    [[nodiscard]] constexpr std::size_t handles() const noexcept { return (word >> 40) & 0xFF; }
+    [[nodiscard]] constexpr std::size_t name_size() const noexcept { return ((word >> 48) & 0xFF) * name_unit; }
+    [[nodiscard]] constexpr Kind kind() const noexcept { return static_cast<Kind>(word >> 56); }
+};
+static_assert(sizeof(MessageHeader) == 16);
+
+/// A message that was received.
+struct Message {
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return {in_place ? place.data() : block.data(), static_cast<std::size_t>(header.size())};
+    }
+
+    /// The bytes, to keep.
+    [[nodiscard]] std::vector<std::byte> take_block() && {
+        if (in_place) return {place.begin(), place.begin() + static_cast<std::ptrdiff_t>(header.size())};
+        return std::move(block);
+    }
+
+    MessageHeader header;
+    std::size_t missing_handles = 0;  ///< announced, and not come
+    std::vector<os::Handle> handles;
+    std::unique_ptr<MessageBody> body;  ///< for a large value whose receiver knew what it is: instead of the bytes
+    std::vector<std::byte> block;
+    bool in_place = false;
+    alignas(16) std::array<std::byte, 512> place;  // not filled with zeros
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/connection/reader.hpp ---------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Makes messages of bytes as they come, in pieces of any size; it knows no descriptor.
+///
+///     while (!reader.next(message)) {
+///         std::span<std::byte> room = reader.room();
+///         reader.came(receive(room, handles), std::move(handles));
+///     }
+///
+/// The bytes may come from anywhere: nothing is allocated for what a header announces, only for what has come, and a
+/// stream that is no row of messages, or has one above the limit, is an error for ever.
+class MessageReader {
+public:
+    static constexpr std::uint64_t default_limit = std::uint64_t{1} << 30;
+    /// As much is read ahead, and a longer message has memory of its own.
+    static constexpr std::size_t capacity = std::size_t{64} << 10;
+
+    /// Whether `next` would give a message, or throw.
+    [[nodiscard]] bool ready();
+    /// Gives the next message if it is whole. Throws: CodecError for a stream that is no row of messages.
+    bool next(Message& message);
+
+    /// Where the bytes that come next go, at least one; only after `next` gave nothing.
+    std::span<std::byte> room(const BodyMaker& maker = {});
+    /// Whose memory a message is being received into will not wait for the rest of it.
+    void keep_body() noexcept;
+    /// That `count` bytes stand there now, and that `handles` came along with one of them.
+    void came(std::size_t count, std::vector<os::Handle> handles = {});
+    /// The two together: takes as many of `bytes` as it has room for, and returns how many.
+    std::size_t feed(std::span<const std::byte> bytes, std::vector<os::Handle> handles = {});
+
+    /// Whether a message has begun that is not whole.
+    [[nodiscard]] bool in_message() const noexcept { return body_ != nullptr || end_ > begin_; }
+    /// The longest message that is taken.
+    [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
+    void set_limit(std::uint64_t limit) noexcept {
+        limit_ = (std::min)({limit, MessageHeader::most_bytes, std::uint64_t{PTRDIFF_MAX}});
+    }
+    /// From now on nothing is read beyond the next message.
+    void stop_reading_ahead() noexcept { reads_ahead_ = false; }
+    /// What the sender calls the type of that hash, if it said.
+    [[nodiscard]] std::string_view name_of(std::uint64_t type) const noexcept;
+
+    /// What was read and not given out, so that another reader, fed with it, goes on from here: pieces of bytes, and
+    /// what came along with each. `visit(bytes, handles)`.
+    template <class Visit>
+    void visit_rest(Visit visit) const;
+
+private:
+    struct Name {
+        std::uint64_t type;
+        std::string text;
+    };
+    // Some handles, that came with a byte from `begin` on and before `end`, counted from the stream's first.
+    struct Group {
+        std::uint64_t begin;
+        std::uint64_t end;
+        std::vector<os::Handle> handles;
+    };
+
+    [[nodiscard]] std::size_t buffered() const noexcept { return end_ - begin_; }
+    /// Looks at the header at `begin_`, if it is there.
+    void look();
+    /// Keeps what the message that begins at `begin_` says of its type.
+    void learn_name();
+    /// Takes out of groups_ what came with the message that begins at `begin`.
+    void claim_handles(std::uint64_t begin);
+    void finish(Message& message);
+
+    std::unique_ptr<std::byte[]>
+        buffer_;  // the stream's newest bytes, from begin_ to end_; a message's first at begin_
+    std::size_t begin_ = 0;
+    std::size_t end_ = 0;
+    std::uint64_t position_ = 0;  // how many bytes have come
+    bool reads_ahead_ = true;
+    bool last_was_large_ = false;
+    std::uint64_t limit_ = default_limit;
+    std::string broken_;  // why there are no more messages
+
+    MessageHeader header_;  // of the message that comes now, once `known_`
+    bool known_ = false;
+    std::vector<os::Handle> handles_;    // its handles
+    std::unique_ptr<MessageBody> body_;  // of a large one whose name, if any, has come
+    std::size_t filled_ = 0;             // how much of the body has come
+
+    std::vector<Group> groups_;
+    std::vector<Name> names_;
+};
+
+inline void MessageReader::look() {
+    if (known_ || !broken_.empty() || buffered() < sizeof header_) return;
+    std::memcpy(&header_, buffer_.get() + begin_, sizeof header_);
+    const auto kind = header_.kind();
+    if ((kind != MessageHeader::Kind::bytes && kind != MessageHeader::Kind::value) ||
+        header_.name_size() > MessageHeader::longest_name) {
+        broken_ = "cannot receive: what came is no message";
+    } else if (header_.size() > limit_) {
+        broken_ = "cannot receive a message of " + std::to_string(header_.size()) + " bytes: max_message_size is " +
+                  std::to_string(limit_);
+    } else {
+        known_ = true;
+        claim_handles(position_ - buffered());
+    }
+}
+
+inline bool MessageReader::ready() {
+    look();
+    if (!broken_.empty()) return true;
+    if (!known_) return false;
+    if (body_ != nullptr) return filled_ == header_.size();
+    return buffered() - sizeof header_ >= header_.name_size() + header_.size();
+}
+
+inline bool MessageReader::next(Message& message) {
+    if (!ready()) return false;
+    if (!broken_.empty()) throw CodecError(broken_);
+    finish(message);
     return true;
 }
 
-inline bool receive_all(const Handle& end, std::span<std::byte> buffer,
-                        detail::Deadline deadline = detail::Deadline::never()) {
-    while (!buffer.empty()) {
-        if (!wait_readable(end.get(), deadline)) return false;
-        const Transfer received = receive_some(end, buffer);
-        if (received.closed) return false;
-        buffer = buffer.subspan(received.count);
+inline void MessageReader::finish(Message& message) {
+    const auto size = static_cast<std::size_t>(header_.size());
+    last_was_large_ = body_ != nullptr;
+    message.body.reset();
+    message.in_place = false;
+    if (body_ == nullptr) {
+        learn_name();
+        const std::byte* const bytes = buffer_.get() + begin_ + sizeof header_ + header_.name_size();
+        message.in_place = size <= message.place.size();
+        if (!message.in_place)
+            message.block.assign(bytes, bytes + size);
+        else
+            std::memcpy(message.place.data(), bytes, size);
+        begin_ += sizeof header_ + header_.name_size() + size;
+    } else if (body_->tag() == nullptr) {
+        message.block = static_cast<BytesBody&>(*body_).take(size);
+        body_.reset();
+    } else {
+        message.body = std::move(body_);
     }
-    return true;
+    message.header = header_;
+    message.missing_handles = header_.handles() - handles_.size();
+    message.handles = std::exchange(handles_, {});
+    filled_ = 0;
+    known_ = false;
 }
 
-inline constexpr std::size_t most_handles = 4;
-
-/// `bytes` is short enough to go in one piece. False where the other end is gone.
-inline bool send_with_handles(const Handle& end, std::span<const std::byte> bytes,
-                              std::span<const NativeHandle> handles) {
-    iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-    alignas(cmsghdr) char control[CMSG_SPACE(most_handles * sizeof(NativeHandle))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (!handles.empty()) {
-        message.msg_control = control;
-        message.msg_controllen = CMSG_SPACE(handles.size_bytes());
-        cmsghdr* const header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(handles.size_bytes());
-        std::memcpy(CMSG_DATA(header), handles.data(), handles.size_bytes());
+inline std::span<std::byte> MessageReader::room(const BodyMaker& maker) {
+    look();
+    if (buffer_ == nullptr) buffer_ = std::make_unique_for_overwrite<std::byte[]>(capacity);
+    const std::size_t before = sizeof header_ + (known_ ? header_.name_size() : 0);  // the message's own bytes
+    const std::uint64_t whole = before + (known_ ? header_.size() : 0);
+    if (known_ && body_ == nullptr && whole > capacity && buffered() >= before) {
+        learn_name();
+        auto body = maker.make != nullptr ? maker.make(header_, maker.memory) : nullptr;
+        if (body == nullptr) body = std::make_unique<BytesBody>();
+        const std::size_t here = buffered() - before;
+        std::size_t filled = 0;
+        while (filled < here) {
+            const auto into = body->room(filled, static_cast<std::size_t>(header_.size()));
+            const std::size_t count = (std::min)(into.size(), here - filled);
+            std::memcpy(into.data(), buffer_.get() + begin_ + before + filled, count);
+            filled += count;
+        }
+        body_ = std::move(body);
+        filled_ = filled;
+        begin_ = end_ = 0;
     }
-    ssize_t sent = 0;
-    do sent = ::sendmsg(end.get(), &message, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    if (sent < 0 && errno != EPIPE && errno != ECONNRESET) throw_system_error("sendmsg");
-    return sent == static_cast<ssize_t>(bytes.size());
+    if (body_ != nullptr) {
+        const auto into = body_->room(filled_, static_cast<std::size_t>(header_.size()));
+        return into.first((std::min)(into.size(), static_cast<std::size_t>(header_.size()) - filled_));
+    }
+    // What is left is less than one message: little, as a rule.
+    if (begin_ != 0) {
+        std::memmove(buffer_.get(), buffer_.get() + begin_, buffered());
+        end_ = buffered();
+        begin_ = 0;
+    }
+    std::size_t most = capacity - end_;
+    if (!reads_ahead_)
+        most = static_cast<std::size_t>((std::min)(whole, std::uint64_t{capacity})) - end_;
+    else if (last_was_large_)
+        // After a large message another one is likely, whose bytes had better go to their own place at once.
+        most = (std::min)(most, std::size_t{4096});
+    return {buffer_.get() + end_, most};
 }
 
-/// Fills `buffer` from one message, and `handles` with what came along. False where the other end is gone, nothing came
-/// by the deadline, or the message is not `buffer.size()` bytes long.
-inline bool receive_with_handles(const Handle& end, std::span<std::byte> buffer, std::vector<Handle>& handles,
-                                 detail::Deadline deadline = detail::Deadline::never()) {
-    if (!wait_readable(end.get(), deadline)) return false;
-    iovec part{buffer.data(), buffer.size()};
-    alignas(cmsghdr) char control[CMSG_SPACE(most_handles * sizeof(NativeHandle))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    ssize_t received = 0;
-    do received = ::recvmsg(end.get(), &message, MSG_CMSG_CLOEXEC);
-    while (received < 0 && errno == EINTR);
-    if (received < 0 && errno != ECONNRESET) throw_system_error("recvmsg");
-    bool complete = (message.msg_flags & MSG_CTRUNC) == 0;
-    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-        const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(NativeHandle);
-        for (std::size_t i = 0; i < count; ++i) {
-            NativeHandle native = Handle::none;
-            std::memcpy(&native, CMSG_DATA(header) + i * sizeof native, sizeof native);
-            handles.push_back(above_standard_streams(native));
-            if (!handles.back()) complete = false;
+inline void MessageReader::came(std::size_t count, std::vector<os::Handle> handles) {
+    const std::uint64_t begin = std::exchange(position_, position_ + count);
+    if (body_ != nullptr) {
+        filled_ += count;
+        return;  // handles that come in the midst of a message belong to none, here and below, and are closed
+    }
+    const std::uint64_t missing = known_ ? sizeof header_ + header_.name_size() + header_.size() - buffered() : 0;
+    end_ += count;
+    if (!handles.empty() && count > missing) groups_.push_back({begin, position_, std::move(handles)});
+}
+
+inline void MessageReader::keep_body() noexcept {
+    if (body_ == nullptr || !body_->is_borrowed()) return;
+    try {
+        body_ = std::make_unique<BytesBody>(body_->copy(filled_));
+    } catch (...) {
+        broken_ = "out of memory";  // short enough to need none
+        body_.reset();
+    }
+}
+
+inline std::size_t MessageReader::feed(std::span<const std::byte> bytes, std::vector<os::Handle> handles) {
+    const auto into = room();
+    const std::size_t count = (std::min)(into.size(), bytes.size());
+    if (count == 0) return 0;
+    std::memcpy(into.data(), bytes.data(), count);
+    came(count, std::move(handles));
+    return count;
+}
+
+inline void MessageReader::claim_handles(std::uint64_t begin) {
+    const auto stale =
+        std::find_if(groups_.begin(), groups_.end(), [=](const Group& each) { return each.end > begin; });
+    groups_.erase(groups_.begin(), stale);
+    handles_.clear();
+    if (header_.handles() == 0 || groups_.empty() || groups_.front().begin > begin) return;
+    if (groups_.front().handles.size() <= header_.handles()) handles_ = std::move(groups_.front().handles);
+    groups_.erase(groups_.begin());
+}
+
+inline void MessageReader::learn_name() {
+    constexpr std::size_t most_names = 64;
+    if (header_.name_size() == 0 || names_.size() == most_names || !name_of(header_.type).empty()) return;
+    std::string text(reinterpret_cast<const char*>(buffer_.get() + begin_ + sizeof header_), header_.name_size());
+    text.resize((std::min)(text.size(), text.find('\0')));
+    // It will stand in a text for people.
+    for (char& c : text)
+        if (c < ' ' || c > '~') c = '?';
+    names_.push_back({header_.type, std::move(text)});
+}
+
+inline std::string_view MessageReader::name_of(std::uint64_t type) const noexcept {
+    for (const Name& name : names_)
+        if (name.type == type) return name.text;
+    return {};
+}
+
+template <class Visit>
+void MessageReader::visit_rest(Visit visit) const {
+    constexpr std::span<const os::Handle> none;
+    if (body_ != nullptr) {
+        // Its name has been learned: the header goes without it.
+        const auto header = MessageHeader::of(header_.kind(), header_.size(), header_.handles(), 0, header_.type);
+        visit(std::as_bytes(std::span{&header, 1}), std::span{handles_});
+        visit(std::span<const std::byte>{body_->copy(filled_)}, none);
+        return;
+    }
+    std::span<const std::byte> bytes{buffer_.get() + begin_, buffered()};
+    if (known_) {
+        visit(bytes.first(1), std::span{handles_});
+        bytes = bytes.subspan(1);
+    }
+    for (const Group& group : groups_) {
+        const std::uint64_t here = position_ - bytes.size();
+        if (group.end <= here) continue;
+        const auto count = static_cast<std::size_t>(group.end - here);
+        visit(bytes.first(count), std::span{group.handles});
+        bytes = bytes.subspan(count);
+    }
+    visit(bytes, none);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/connection/turns.hpp ----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Who uses an end of a connection now: one thread in each direction, any number that only look, and from some moment on
+/// nobody who comes new. The last one out is told, so that the end is closed when nobody stands in it.
+class Turns {
+public:
+    enum class Use : std::uint32_t {
+        receive = 1,
+        send = 2,
+        look = 16,
+    };
+    enum class Entry { entered, timed_out, closed };
+
+    /// Waits until nobody else uses it so, or until `deadline`.
+    [[nodiscard]] Entry enter(Use use, plait::detail::Deadline deadline) {
+        using plait::detail::sync_point;
+        for (;;) {
+            sync_point();
+            std::uint32_t word = word_.load(std::memory_order_relaxed);
+            if ((word & closed_bit) != 0) return Entry::closed;
+            if (use == Use::look || (word & bits(use)) == 0) {
+                // Acquire pairs with the release in `leave`: what the one before did is seen.
+                if (word_.compare_exchange_weak(word, word + bits(use), std::memory_order_acquire,
+                                                std::memory_order_relaxed))
+                    return Entry::entered;
+                continue;
+            }
+            if (deadline.has_passed()) return Entry::timed_out;
+            const auto may_sleep = [&] {
+                std::uint32_t now = word_.load(std::memory_order_relaxed);
+                while ((now & bits(use)) != 0 && (now & closed_bit) == 0)
+                    if (word_.compare_exchange_weak(now, now | sleepers_bit, std::memory_order_relaxed)) return true;
+                return false;
+            };
+            static_cast<void>(plait::detail::parking::sleep(this, deadline, may_sleep));
         }
     }
-    return complete && received == static_cast<ssize_t>(buffer.size());
-}
+    /// Whether the one who leaves is the last of a closed end.
+    [[nodiscard]] bool leave(Use use) {
+        plait::detail::sync_point();
+        std::uint32_t word = word_.load(std::memory_order_relaxed);
+        std::uint32_t after = 0;
+        do {
+            after = word - bits(use);
+            if (use != Use::look) after &= ~sleepers_bit;
+        } while (!word_.compare_exchange_weak(word, after, std::memory_order_acq_rel, std::memory_order_relaxed));
+        if (use != Use::look && (word & sleepers_bit) != 0) plait::detail::parking::wake_all(this, [] {});
+        return (after & ~sleepers_bit) == closed_bit;
+    }
 
-inline bool peer_is(const Handle& end, std::int64_t pid) {
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    return ::getsockopt(end.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && size == sizeof peer &&
-           peer.uid == ::geteuid() && peer.pid == static_cast<pid_t>(pid);
-}
+    /// Nobody enters from now on; who waited for a turn goes away. The caller looks, and leaves after it has told those
+    /// who use it. False where it was closed already.
+    [[nodiscard]] bool close() {
+        std::uint32_t word = word_.load(std::memory_order_relaxed);
+        do {
+            if ((word & closed_bit) != 0) return false;
+            // Sequentially consistent: pairs with the look at `closed` of who is about to block.
+        } while (!word_.compare_exchange_weak(word, (word + bits(Use::look)) | closed_bit, std::memory_order_seq_cst,
+                                              std::memory_order_relaxed));
+        if ((word & sleepers_bit) != 0) plait::detail::parking::wake_all(this, [] {});
+        return true;
+    }
+    [[nodiscard]] bool closed() const noexcept { return (word_.load(std::memory_order_seq_cst) & closed_bit) != 0; }
+    /// How many threads wait for a turn; for tests.
+    [[nodiscard]] std::size_t waiting() const { return plait::detail::parking::waiting(this); }
 
-}  // namespace plait::inline PLAIT_ABI::os
+private:
+    static constexpr std::uint32_t bits(Use use) noexcept { return static_cast<std::uint32_t>(use); }
+    static constexpr std::uint32_t closed_bit = 4;
+    static constexpr std::uint32_t sleepers_bit = 8;
 
-#endif
+    // The bits of who uses it (receive, send, and how many look from the fifth bit on), closed_bit for ever once it is
+    // set, and sleepers_bit while some thread may sleep until a turn is free. Any thread may write it.
+    std::atomic<std::uint32_t> word_{0};
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
 // --- plait/os/standard_streams.hpp -----------------------------------------------------------------------------------
 
@@ -8169,10 +11282,21 @@ inline void flush_standard_streams() noexcept {
 //   lead_process_group()                 so that a terminal's signals pass it by
 //   take_no_notice_of_interrupt()        SIGINT does nothing here, and what it did before in what this process executes
 //   end_when_asked()                     SIGTERM ends it, whatever handler a copy of the program came with
+//   mind_own_children()                  SIGCHLD as it is by default: a copy of a program that ignores it could wait for none
 //   has_raised_privileges()
 //   SignalMask, BlockSignals             the calling thread's; BlockSignals blocks all for a scope
 //   signal_description(number)           "SIGSEGV (segmentation fault)"
-//   watch_process(pid) -> Handle         readable when that process is gone; none where the system has no such thing
+//   ignore_terminal_signals() -> TerminalSignals   which can be given back their dispositions by restore()
+//   go_to_root_directory()
+//   lead_own_process_group()             the same, but stays in one that cannot be named here, of a foreign namespace
+//   allow_many_handles()                 as many as the hard limit lets it have
+//   end_child(pid)                       kills an unreaped child of this process
+//   process_exists(pid)                  whether there is one of that number, a zombie perhaps
+//   watch_process(pid) -> Handle         a watch: readable when that process is gone; none where there can be none
+//   can_watch_processes()                whether the system, as it is now, has such a thing
+//   signal_watched(watch, number)        false where that process is gone
+//   exit_status_of_watched(watch)        of one that is gone, where the system still knows it
+//   reap_watched(watch) -> ExitStatus    the same of a child of this process that is gone, which is reaped
 //   die_with_parent(pid) -> bool         from now on this process is killed when its parent `pid` ends; false where it is
 //                                        gone already, and `children_die_with_parent` says whether it does so. Only for
 //                                        children of single-threaded parents.
@@ -8187,14 +11311,31 @@ inline void flush_standard_streams() noexcept {
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
 namespace plait::inline PLAIT_ABI::os {
+
+/// How a process ended; the code as Python tells it: negative for a signal.
+struct ExitStatus {
+    bool known = false;
+    std::int64_t code = 0;
+};
+
+inline ExitStatus exit_status_of(int wait_status) noexcept {
+    if (WIFSIGNALED(wait_status)) return {true, -std::int64_t{WTERMSIG(wait_status)}};
+    return {true, WEXITSTATUS(wait_status)};
+}
 
 inline std::int64_t process_id() noexcept { return ::getpid(); }
 inline std::int64_t parent_process_id() noexcept { return ::getppid(); }
@@ -8236,6 +11377,46 @@ inline void close_listed_handles_from(NativeHandle first) noexcept {
 
 inline void lead_process_group() noexcept { ::setpgid(0, 0); }
 
+inline void lead_own_process_group() noexcept {
+    if (::getpgrp() != 0) lead_process_group();
+}
+
+inline void allow_many_handles() noexcept {
+    struct ::rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+inline bool process_exists(std::int64_t pid) noexcept {
+    return ::kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH;
+}
+
+inline void end_child(std::int64_t pid) noexcept { ::kill(static_cast<pid_t>(pid), SIGKILL); }
+
+inline void go_to_root_directory() noexcept {
+    if (::chdir("/") != 0) return;  // then it stays where it was, which harms nobody
+}
+
+/// What the signals of a terminal did before they were ignored.
+class TerminalSignals {
+public:
+    TerminalSignals() noexcept {
+        struct ::sigaction ignore{};
+        ignore.sa_handler = SIG_IGN;
+        ::sigemptyset(&ignore.sa_mask);
+        for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &ignore, &before_[i]);
+    }
+    void restore() const noexcept {
+        for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &before_[i], nullptr);
+    }
+
+private:
+    static constexpr std::array<int, 6> numbers{SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU};
+    std::array<struct ::sigaction, 6> before_{};
+};
+inline TerminalSignals ignore_terminal_signals() noexcept { return {}; }
+
 inline void take_no_notice_of_interrupt() noexcept {
     // A handler and not SIG_IGN, which what this process executes would inherit; one that is there already it shall.
     struct ::sigaction action{};
@@ -8249,12 +11430,19 @@ inline void take_no_notice_of_interrupt() noexcept {
 
 inline void end_when_asked() noexcept { ::signal(SIGTERM, SIG_DFL); }
 
+inline void mind_own_children() noexcept { ::signal(SIGCHLD, SIG_DFL); }
+
 struct SignalMask {
     sigset_t native;
 
     static SignalMask current() noexcept {
         SignalMask mask;
         ::pthread_sigmask(SIG_SETMASK, nullptr, &mask.native);
+        return mask;
+    }
+    static SignalMask none() noexcept {
+        SignalMask mask;
+        ::sigemptyset(&mask.native);
         return mask;
     }
     void apply() const noexcept { ::pthread_sigmask(SIG_SETMASK, &native, nullptr); }
@@ -8301,10 +11489,13 @@ inline std::string signal_description(int number) {
 
 #include <signal.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 
 namespace plait::inline PLAIT_ABI::os {
@@ -8313,6 +11504,52 @@ inline bool has_raised_privileges() noexcept { return ::getauxval(AT_SECURE) != 
 
 inline Handle watch_process(std::int64_t pid) noexcept {
     return above_standard_streams(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+}
+
+/// Whether that process could be signalled: for want of the right to it is an error of its own.
+inline bool signal_watched(NativeHandle watch, int number) {
+    if (::syscall(SYS_pidfd_send_signal, watch, number, nullptr, 0) == 0) return true;
+    if (errno != ESRCH) throw_system_error("pidfd_send_signal");
+    return false;
+}
+
+/// From kernels that keep it (6.15 and later), once somebody has reaped that process.
+inline ExitStatus exit_status_of_watched(NativeHandle watch) noexcept {
+    struct Info {  // the kernel's struct pidfd_info, as of its first version
+        std::uint64_t mask, control_group;
+        std::uint32_t pid, thread_group, parent, ids[8];
+        std::int32_t exit_code;
+    };
+    static_assert(sizeof(Info) == 64);
+    constexpr std::uint64_t exit_wanted = 1U << 3;
+    Info info{};
+    info.mask = exit_wanted;
+    if (::ioctl(watch, _IOWR(0xFF, 11, Info), &info) != 0 || (info.mask & exit_wanted) == 0) return {};
+    return exit_status_of(info.exit_code);
+}
+
+inline ExitStatus reap_watched(NativeHandle watch) noexcept {
+    ::siginfo_t info{};
+    int result = 0;
+    do result = ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(watch), &info, WEXITED | WNOHANG);
+    while (result != 0 && errno == EINTR);
+    if (result != 0 || info.si_pid == 0) return exit_status_of_watched(watch);  // the host reaped it
+    return {true, info.si_code == CLD_EXITED ? std::int64_t{info.si_status} : -std::int64_t{info.si_status}};
+}
+
+/// An old kernel, or a filter of system calls, may know none of it, or not all.
+inline bool can_watch_processes() noexcept {
+    static const bool can = [] {
+        const Handle self = watch_process(::getpid());
+        if (!self)
+            return errno != ENOSYS && errno != EPERM && errno != EACCES;  // no descriptor left: ask for one later
+        ::siginfo_t info{};
+        const bool waits =
+            ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(self.get()), &info, WEXITED | WNOHANG) == 0 ||
+            errno == ECHILD;
+        return waits && ::syscall(SYS_pidfd_send_signal, self.get(), 0, nullptr, 0) == 0;
+    }();
+    return can;
 }
 
 inline constexpr bool children_die_with_parent = true;
@@ -8343,6 +11580,10 @@ namespace plait::inline PLAIT_ABI::os {
 inline bool has_raised_privileges() noexcept { return ::getuid() != ::geteuid() || ::getgid() != ::getegid(); }
 
 inline Handle watch_process(std::int64_t) noexcept { return Handle{}; }
+inline constexpr bool can_watch_processes() noexcept { return false; }
+inline bool signal_watched(NativeHandle, int) noexcept { return false; }
+inline ExitStatus exit_status_of_watched(NativeHandle) noexcept { return {}; }
+inline ExitStatus reap_watched(NativeHandle) noexcept { return {}; }
 
 inline constexpr bool children_die_with_parent = false;
 
@@ -8359,17 +11600,1486 @@ inline void close_handles_from(NativeHandle first) noexcept { close_listed_handl
 #  endif
 #endif
 
+// --- plait/multiprocessing/connection/endpoint.hpp -------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Which ways an end goes.
+struct Directions {
+    bool receives = true;
+    bool sends = true;
+};
+
+/// What a message that is sent consists of.
+struct Letter {
+    MessageHeader::Kind kind = MessageHeader::Kind::bytes;
+    std::uint64_t type = 0;
+    std::string_view type_name = {};  ///< to be told to the other end, once
+    std::array<std::span<const std::byte>, 2> pieces{};
+    std::span<const os::NativeHandle> handles{};
+};
+
+/// One end of a connection: sends and receives whole messages, one thread at a time in each direction, and is closed
+/// from any thread. What a value is it does not know.
+class Endpoint {
+public:
+    Endpoint(os::Handle end, Directions directions) noexcept : end_{std::move(end)}, directions_{directions} {}
+    Endpoint(const Endpoint&) = delete;
+    Endpoint& operator=(const Endpoint&) = delete;
+    ~Endpoint() { close(); }
+
+    /// False where not a byte went by `deadline`. Throws: TimeoutError where only a part did, and nothing can follow it;
+    /// UsageError, CodecError and std::system_error as Connection::send says.
+    [[nodiscard]] bool send(const Letter& letter, plait::detail::Deadline deadline);
+    /// False where no message was whole by `deadline`; what has come stays. `maker` for one that begins meanwhile.
+    /// Throws: EndOfStream; UsageError where it is closed, also meanwhile; CodecError; std::system_error.
+    [[nodiscard]] bool receive(Message& message, const BodyMaker& maker, plait::detail::Deadline deadline);
+    /// Whether `receive` would give a message, or throw, at once.
+    [[nodiscard]] bool poll(plait::detail::Deadline deadline);
+
+    /// What a look from `wait` finds: `busy` where another thread is receiving.
+    enum class State { idle, ready, busy, closed };
+    /// Reads what is there if `may_read`; never blocks.
+    [[nodiscard]] State look(bool may_read);
+    /// While one stands in it, the end is not closed under it. False where it is closed.
+    [[nodiscard]] bool begin_watching() {
+        return turns_.enter(Turns::Use::look, plait::detail::Deadline::never()) == Turns::Entry::entered;
+    }
+    void end_watching() noexcept { leave(Turns::Use::look); }
+    [[nodiscard]] os::NativeHandle native() const noexcept { return end_.get(); }
+
+    void close() noexcept;
+    [[nodiscard]] bool closed() const noexcept { return turns_.closed(); }
+    [[nodiscard]] Directions directions() const noexcept { return directions_; }
+
+    [[nodiscard]] std::uint64_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
+    void set_limit(std::uint64_t limit) noexcept { limit_.store(limit, std::memory_order_relaxed); }
+    void stop_reading_ahead();
+
+    /// Calls `use(reader)` as the one who receives. Throws: UsageError where another thread does, or it is closed.
+    template <class Function>
+    void use_reader(Function use);
+    [[nodiscard]] std::size_t waiting() const { return turns_.waiting(); }
+    /// Whether a message was left unfinished.
+    [[nodiscard]] bool cut_off() const noexcept { return cut_off_.load(std::memory_order_relaxed); }
+
+private:
+    // What a thread blocks with in one direction, so that `close` can reach it.
+    struct Blocking {
+        std::atomic<os::Waker*> waker{nullptr};  // of this process; written by who has the turn
+        std::vector<std::unique_ptr<os::Waker>> wakers;
+        std::int64_t process = 0;
+    };
+    class Turn {
+    public:
+        Turn(Endpoint& end, Turns::Use use) noexcept : end_{end}, use_{use} {}
+        Turn(const Turn&) = delete;
+        Turn& operator=(const Turn&) = delete;
+        ~Turn() { end_.leave(use_); }
+
+    private:
+        Endpoint& end_;
+        Turns::Use use_;
+    };
+
+    [[nodiscard]] bool enter(Turns::Use use, plait::detail::Deadline deadline);
+    void leave(Turns::Use use) noexcept;
+    void check_open() const {
+        if (turns_.closed()) throw_closed();
+    }
+    [[noreturn]] static void throw_closed() { throw UsageError("this connection is closed: a Pipe() gives new ones"); }
+    /// Waits until `events`; false at the deadline.
+    [[nodiscard]] bool block(Blocking& blocking, short events, plait::detail::Deadline deadline);
+    static os::Waker* waker_of(Blocking& blocking) noexcept;
+
+    /// Reads what is there; false where nothing is.
+    bool fetch(const BodyMaker& maker);
+    /// Whether there is a message or the end, by `deadline`.
+    bool fetch_message(const BodyMaker& maker, plait::detail::Deadline deadline);
+    [[nodiscard]] bool send_all(std::span<std::span<const std::byte>> pieces, std::span<const os::NativeHandle> handles,
+                                plait::detail::Deadline deadline);
+
+    Turns turns_;
+    os::Handle end_;
+    Directions directions_;
+    std::atomic<std::uint64_t> limit_{MessageReader::default_limit};
+
+    // Of who has the turn to receive.
+    MessageReader reader_;
+    bool ended_ = false;  // the other end is gone, and all that it sent was read
+    Blocking receiving_;
+
+    // Of who has the turn to send.
+    std::vector<std::uint64_t> told_types_;  // whose names the other end knows
+    std::atomic<bool> cut_off_{false};       // a message was left unfinished: nothing that follows would be understood
+    Blocking sending_;
+};
+
+inline bool Endpoint::enter(Turns::Use use, plait::detail::Deadline deadline) {
+    const Turns::Entry entry = turns_.enter(use, deadline);
+    if (entry == Turns::Entry::closed) throw_closed();
+    return entry == Turns::Entry::entered;
+}
+
+inline void Endpoint::leave(Turns::Use use) noexcept {
+    if (!turns_.leave(use)) return;
+    end_.reset();
+    receiving_.wakers.clear();
+    sending_.wakers.clear();
+}
+
+inline void Endpoint::close() noexcept {
+    if (!turns_.close()) return;
+    for (Blocking* const blocking : {&receiving_, &sending_})
+        if (os::Waker* const waker = blocking->waker.load(std::memory_order_seq_cst)) waker->wake();
+    leave(Turns::Use::look);
+}
+
+inline os::Waker* Endpoint::waker_of(Blocking& blocking) noexcept {
+    // A copy of the program makes its own: its parent's would be heard there.
+    if (blocking.wakers.empty() || blocking.process != os::process_id()) {
+        try {
+            blocking.wakers.push_back(std::make_unique<os::Waker>());
+        } catch (...) {
+            return nullptr;  // no descriptor, or no memory, is left
+        }
+        blocking.process = os::process_id();
+        // Sequentially consistent, as the look at `closed` after it: either `close` sees the waker, or that its word.
+        blocking.waker.store(blocking.wakers.back().get(), std::memory_order_seq_cst);
+    }
+    return blocking.wakers.back().get();
+}
+
+inline bool Endpoint::block(Blocking& blocking, short events, plait::detail::Deadline deadline) {
+    constexpr std::chrono::milliseconds slice{50};  // how often one looks that nobody can wake
+    for (;;) {
+        if (deadline.has_passed()) return false;
+        os::Waker* const waker = waker_of(blocking);
+        check_open();
+        os::PollItem items[] = {{end_.get(), events},
+                                {waker != nullptr ? waker->handle() : os::Handle::none, os::readable}};
+        const auto until = waker != nullptr ? deadline : (std::min)(deadline, plait::detail::Deadline{slice});
+        static_cast<void>(os::poll(items, until));
+        // One that was not for us, from a copy of the program that still has this one's waker.
+        if (items[1].is_ready()) waker->clear();
+        check_open();
+        if (items[0].is_ready()) return true;
+    }
+}
+
+inline bool Endpoint::fetch(const BodyMaker& maker) {
+    std::vector<os::Handle> handles;
+    const os::Transfer received = os::receive_some(end_, reader_.room(maker), handles);
+    ended_ = received.closed;
+    if (received.count != 0) reader_.came(received.count, std::move(handles));
+    return ended_ || received.count != 0;
+}
+
+inline bool Endpoint::fetch_message(const BodyMaker& maker, plait::detail::Deadline deadline) {
+    reader_.set_limit(limit());
+    int late = 64;
+    while (!reader_.ready() && !ended_) {
+        // What is there is read past the deadline too, but not for ever what comes and comes.
+        const bool fetched = fetch(maker);
+        if (deadline.has_passed() && (!fetched || --late == 0)) return reader_.ready() || ended_;
+        if (fetched) continue;
+        // Whoever sends is about to send more, as a rule: to be woken for each piece costs both more than a look.
+        if (plait::detail::yield_until([&] { return fetch(maker); })) continue;
+        if (!block(receiving_, os::readable, deadline)) return false;
+    }
+    return true;
+}
+
+inline bool Endpoint::receive(Message& message, const BodyMaker& maker, plait::detail::Deadline deadline) {
+    if (!enter(Turns::Use::receive, deadline)) return false;
+    const Turn turn{*this, Turns::Use::receive};
+    const struct KeepBody {
+        ~KeepBody() { reader.keep_body(); }
+        MessageReader& reader;
+    } keep_body{reader_};
+    if (!fetch_message(maker, deadline)) return false;
+    if (reader_.next(message)) return true;
+    throw EndOfStream(
+        reader_.in_message()
+            ? "the other end of the connection was closed, or its process died, in the middle of a message"
+            : "the other end of the connection is closed");
+}
+
+inline bool Endpoint::poll(plait::detail::Deadline deadline) {
+    if (!enter(Turns::Use::receive, deadline)) return false;
+    const Turn turn{*this, Turns::Use::receive};
+    return fetch_message({}, deadline);
+}
+
+inline Endpoint::State Endpoint::look(bool may_read) {
+    using plait::detail::Deadline;
+    const Turns::Entry entry = turns_.enter(Turns::Use::receive, Deadline::at({}));
+    if (entry == Turns::Entry::closed) return State::closed;
+    if (entry == Turns::Entry::timed_out) return State::busy;
+    const Turn turn{*this, Turns::Use::receive};
+    if (may_read) return fetch_message({}, Deadline::at({})) ? State::ready : State::idle;
+    return reader_.ready() || ended_ ? State::ready : State::idle;
+}
+
+inline void Endpoint::stop_reading_ahead() {
+    use_reader([](MessageReader& reader) { reader.stop_reading_ahead(); });
+}
+
+template <class Function>
+void Endpoint::use_reader(Function use) {
+    if (!enter(Turns::Use::receive, plait::detail::Deadline::at({})))
+        throw UsageError("another thread is receiving from this connection: let it end first");
+    const Turn turn{*this, Turns::Use::receive};
+    use(reader_);
+}
+
+inline bool Endpoint::send(const Letter& letter, plait::detail::Deadline deadline) {
+    const std::uint64_t size = letter.pieces[0].size() + letter.pieces[1].size();
+    if (size > limit())
+        throw CodecError("cannot send a message of " + std::to_string(size) + " bytes: max_message_size is " +
+                         std::to_string(limit()));
+    if (!enter(Turns::Use::send, deadline)) return false;
+    const Turn turn{*this, Turns::Use::send};
+    if (cut_off())
+        throw UsageError("a message was cut off at its timeout, so nothing can follow it: close this connection");
+
+    const bool tell = !letter.type_name.empty() &&
+                      std::find(told_types_.begin(), told_types_.end(), letter.type) == told_types_.end();
+    const std::string_view name = tell ? letter.type_name.substr(0, MessageHeader::longest_name) : std::string_view{};
+    const std::size_t name_units = (name.size() + MessageHeader::name_unit - 1) / MessageHeader::name_unit;
+    const auto header = MessageHeader::of(letter.kind, size, letter.handles.size(), name_units, letter.type);
+
+    // One block, and so the plainer system call, where that costs but a short copy.
+    constexpr std::size_t short_size = 1024;
+    alignas(16) std::byte block[sizeof header + MessageHeader::longest_name + short_size];
+    std::size_t used = 0;
+    const auto add = [&](const void* data, std::size_t count) {
+        if (count != 0) std::memcpy(block + used, data, count);
+        used += count;
+    };
+    add(&header, sizeof header);
+    add(name.data(), name.size());
+    std::memset(block + used, 0, name_units * MessageHeader::name_unit - name.size());
+    used += name_units * MessageHeader::name_unit - name.size();
+    const bool is_short = size <= short_size;
+    if (is_short)
+        for (const auto& piece : letter.pieces) add(piece.data(), piece.size());
+    std::array<std::span<const std::byte>, 3> pieces{std::span{block, used}, letter.pieces[0], letter.pieces[1]};
+    if (!send_all(std::span{pieces}.first(is_short ? 1 : 3), letter.handles, deadline)) return false;
+    if (tell) told_types_.push_back(letter.type);
+    return true;
+}
+
+inline bool Endpoint::send_all(std::span<std::span<const std::byte>> pieces, std::span<const os::NativeHandle> handles,
+                               plait::detail::Deadline deadline) {
+    // Whatever stops a message in its middle, the other end is told at once that there is no more of it.
+    struct CutOff {
+        ~CutOff() {
+            if (!begun || finished) return;
+            end.cut_off_.store(true, std::memory_order_relaxed);
+            os::stop_sending(end.end_);
+        }
+        Endpoint& end;
+        bool begun = false;
+        bool finished = false;
+    } state{*this};
+    while (!pieces.empty()) {
+        os::Transfer sent = pieces.size() == 1 && handles.empty() ? os::send_some(end_, pieces[0])
+                                                                  : os::send_some(end_, pieces, handles);
+        if (sent.closed)
+            os::throw_system_error("send: the other end of the connection is closed",
+                                   static_cast<int>(std::errc::broken_pipe));
+        if (sent.count != 0) {
+            state.begun = true;
+            handles = {};  // gone with the first byte
+        }
+        while (!pieces.empty() && sent.count >= pieces[0].size()) {
+            sent.count -= pieces[0].size();
+            pieces = pieces.subspan(1);
+        }
+        if (pieces.empty()) break;
+        pieces[0] = pieces[0].subspan(sent.count);
+        if (block(sending_, os::writable, deadline)) continue;
+        if (!state.begun) return false;
+        throw TimeoutError(
+            "only a part of the message was sent in time, so nothing can follow it: close this connection");
+    }
+    state.finished = true;
+    return true;
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/connection/value_body.hpp -----------------------------------------------------------------
+
+/// Large values that are received straight into what the user gets.
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Encoded as the number of its elements and these in one block: a vector of numbers, a string, a span.
+template <class T>
+concept Block = BitwiseRange<T> && (shape<T> == Shape::sequence || shape<T> == Shape::borrowed);
+
+/// What a value is received as: a view as what owns what it shows.
+template <class T>
+struct ReceivedAsType {
+    using Type = T;
+};
+template <Borrowed T>
+struct ReceivedAsType<T> {
+    using Type = std::vector<std::remove_cv_t<typename T::value_type>>;
+};
+template <StringView T>
+struct ReceivedAsType<T> {
+    using Type = std::basic_string<typename T::value_type, typename T::traits_type>;
+};
+template <class T>
+using ReceivedAs = typename ReceivedAsType<T>::Type;
+
+template <class T>
+inline constexpr std::uint64_t hash_of_type = hash_of(type_name<T>());
+
+/// A block that can be made longer while it comes.
+template <class T>
+concept GrowingBlock =
+    Block<T> && std::is_default_constructible_v<typename T::value_type> && requires(T& value, std::size_t size) {
+        value.resize(size);
+        value.reserve(size);
+        value.capacity();
+        *value.data() = typename T::value_type();
+    };
+
+/// The body of a large `T`.
+template <GrowingBlock T>
+class ValueBody final : public MessageBody {
+public:
+    static constexpr std::size_t element_size = sizeof(typename T::value_type);
+    static constexpr char tag_of_this = 0;
+
+    std::span<std::byte> room(std::size_t used, std::size_t total) override {
+        if (used < sizeof count_) return std::as_writable_bytes(std::span{&count_, 1}).subspan(used);
+        used -= sizeof count_;
+        grow(value_, used / element_size, (total - sizeof count_) / element_size);
+        return std::as_writable_bytes(std::span{value_.data(), value_.size()}).subspan(used);
+    }
+    [[nodiscard]] std::vector<std::byte> copy(std::size_t used) const override {
+        std::vector<std::byte> bytes(used);
+        const std::size_t head = (std::min)(used, sizeof count_);
+        std::memcpy(bytes.data(), &count_, head);
+        if (used > head) std::memcpy(bytes.data() + head, value_.data(), used - head);
+        return bytes;
+    }
+    [[nodiscard]] const void* tag() const noexcept override { return &tag_of_this; }
+
+    T take() {
+        if (count_ != value_.size()) decode_error<T>("its size is not that of the message");
+        return std::move(value_);
+    }
+
+private:
+    std::uint64_t count_ = 0;
+    T value_;
+};
+
+/// What makes the body of a large `T`, where it is received in another way than others.
+template <class T>
+constexpr BodyMaker value_body_maker() {
+    if constexpr (GrowingBlock<T>) {
+        return {[](const MessageHeader& header, std::span<std::byte>) -> std::unique_ptr<MessageBody> {
+            const bool fits = header.kind() == MessageHeader::Kind::value && header.type == hash_of_type<T> &&
+                              header.size() >= sizeof(std::uint64_t) &&
+                              (header.size() - sizeof(std::uint64_t)) % ValueBody<T>::element_size == 0;
+            return fits ? std::make_unique<ValueBody<T>>() : nullptr;
+        }};
+    } else {
+        return {};
+    }
+}
+
+/// The value of a body that was made for the `T` of this or another module.
+template <class T>
+T take_value(MessageBody& body, const MessageHeader& header) {
+    if constexpr (GrowingBlock<T>)
+        if (body.tag() == &ValueBody<T>::tag_of_this) return static_cast<ValueBody<T>&>(body).take();
+    return decode<T>(body.copy(static_cast<std::size_t>(header.size())));
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/connection.hpp ----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+struct ConnectionAccess;
+}
+
+/// The message is longer than the memory given to `recv_bytes_into`; it is here.
+///
+/// Python: multiprocessing.BufferTooShort.
+class PLAIT_VISIBLE BufferTooShort : public Error {
+public:
+    BufferTooShort(const std::string& text, std::vector<std::byte> message)
+        : Error{text}, message_{std::make_shared<std::vector<std::byte>>(std::move(message))} {}
+
+    /// All of it.
+    const std::vector<std::byte>& message() const noexcept { return *message_; }
+
+private:
+    std::shared_ptr<const std::vector<std::byte>> message_;  // copying an exception must not throw
+};
+
+/// One end of a `Pipe`: sends values to the process, or thread, that has the other end, and receives what comes from
+/// there; a message arrives whole or not at all.
+///
+/// Python: multiprocessing.connection.Connection. For many senders and receivers use a Queue, for one large block of
+/// memory that both change a SharedMemory.
+///
+///     auto [left, right] = Pipe();
+///     Process child([](Connection end) { end.send(end.recv<int>() + 1); }, std::move(right));
+///     child.start();
+///     left.send(6);
+///     int seven = left.recv<int>();
+///
+/// A value is received as the type it was sent as (a text literal or string_view as std::string, a span as std::vector),
+/// bytes as bytes. A connection travels too, as an argument of a Process or by `send(std::move(connection))`.
+/// Two ends that both send and do not receive wait for each other: some 200 KiB, or 270 short messages, are under way.
+///
+/// Threads: any; one at a time sends and one receives, the others wait for their turn.
+/// Fork: a copy of the program has a copy of each open end; one of the copies of an end sends, and one receives. The
+/// stream ends when the last is closed: close in the copy, and here, what only the other of the two uses.
+class Connection {
+public:
+    Connection(Connection&&) noexcept = default;
+    Connection& operator=(Connection&&) noexcept = default;
+    ~Connection() = default;
+
+    /// Sends `value`, and waits while the other end has not made room for it.
+    ///
+    /// Throws: CodecError where it is longer than `max_message_size` or cannot be encoded; UsageError where this end is
+    /// closed (meanwhile, too) or cannot send; std::system_error (std::errc::broken_pipe) where the other end is gone.
+    template <class T>
+    void send(T&& value) {
+        static_cast<void>(send_value(std::forward<T>(value), plait::detail::Deadline::never()));
+    }
+    /// The same, but false where nothing of it could be sent within `timeout`. Throws: TimeoutError where a part of it
+    /// was; nothing can follow it then.
+    template <class T>
+    [[nodiscard]] bool send(T&& value, Timeout timeout) {
+        return send_value(std::forward<T>(value), plait::detail::Deadline{timeout});
+    }
+
+    /// Receives the next message, which must be a `T`, and waits for it.
+    ///
+    /// Throws: EndOfStream where the other end is closed and all was read, or its process died in the middle of a
+    /// message; CodecError for a message of another type, or no `T`: the next one can be received; UsageError where this
+    /// end is closed (meanwhile, too) or cannot receive.
+    template <class T>
+    [[nodiscard]] T recv() {
+        return receive_value<T>(plait::detail::Deadline::never());
+    }
+    /// The same. Throws: TimeoutError where the message is not whole within `timeout`; it can still be received.
+    template <class T>
+    [[nodiscard]] T recv(Timeout timeout) {
+        return receive_value<T>(plait::detail::Deadline{timeout});
+    }
+
+    /// Whether there is a whole message, or the end, so that a `recv` does not wait.
+    [[nodiscard]] bool poll(Timeout timeout = std::chrono::seconds{0}) const {
+        return endpoint(receiving).poll(plait::detail::Deadline{timeout});
+    }
+
+    /// Bytes as they are, none too; the same errors as of `send` and `recv`.
+    void send_bytes(std::span<const std::byte> bytes) {
+        static_cast<void>(send_block(bytes, plait::detail::Deadline::never()));
+    }
+    [[nodiscard]] bool send_bytes(std::span<const std::byte> bytes, Timeout timeout) {
+        return send_block(bytes, plait::detail::Deadline{timeout});
+    }
+    [[nodiscard]] std::vector<std::byte> recv_bytes() { return receive_block(plait::detail::Deadline::never()); }
+    [[nodiscard]] std::vector<std::byte> recv_bytes(Timeout timeout) {
+        return receive_block(plait::detail::Deadline{timeout});
+    }
+    /// Returns how many of `buffer`'s bytes the message fills. Throws: BufferTooShort, which has the message.
+    std::size_t recv_bytes_into(std::span<std::byte> buffer, Timeout timeout = Timeout::never());
+
+    /// Closes this end; any number of times. Who waits in it in another thread gets a UsageError.
+    void close() noexcept {
+        if (endpoint_ != nullptr) endpoint_->close();
+    }
+    [[nodiscard]] bool closed() const noexcept { return endpoint_ == nullptr || endpoint_->closed(); }
+    [[nodiscard]] bool readable() const noexcept { return endpoint_ != nullptr && endpoint_->directions().receives; }
+    [[nodiscard]] bool writable() const noexcept { return endpoint_ != nullptr && endpoint_->directions().sends; }
+
+    /// The longest message that is sent or taken, in bytes: 1 GiB unless set. A longer one that comes ends the stream.
+    [[nodiscard]] std::uint64_t max_message_size() const { return endpoint().limit(); }
+    void max_message_size(std::uint64_t bytes) { endpoint().set_limit(bytes); }
+
+    /// For a `poll` or `epoll` of your own: readable when bytes are there, of a message that may not be whole.
+    ///
+    /// Python: fileno. Several small messages are received at once; from this call on they are not, so that each is seen
+    /// there. What was received before is told by `poll()`.
+    [[nodiscard]] os::NativeHandle native_handle() {
+        if (readable()) endpoint().stop_reading_ahead();
+        return endpoint().native();
+    }
+
+private:
+    friend detail::ConnectionAccess;
+    enum Direction { sending, receiving };
+
+    explicit Connection(std::unique_ptr<detail::Endpoint> endpoint) noexcept : endpoint_{std::move(endpoint)} {}
+
+    [[nodiscard]] detail::Endpoint& endpoint() const {
+        if (endpoint_ == nullptr)
+            throw UsageError("this Connection was moved from or sent away: use the object that it was moved to");
+        return *endpoint_;
+    }
+    [[nodiscard]] detail::Endpoint& endpoint(Direction direction) const {
+        detail::Endpoint& end = endpoint();
+        if (direction == sending && !end.directions().sends)
+            throw UsageError("this end of Pipe(false) only receives: send on the second one");
+        if (direction == receiving && !end.directions().receives)
+            throw UsageError("this end of Pipe(false) only sends: receive from the first one");
+        return end;
+    }
+
+    template <class T>
+    bool send_value(T&& value, plait::detail::Deadline deadline);
+    template <class T, class Value>
+    bool send_as(const Value& value, plait::detail::Deadline deadline);
+    bool send_block(std::span<const std::byte> bytes, plait::detail::Deadline deadline) {
+        return endpoint(sending).send({.pieces = {bytes, {}}}, deadline);
+    }
+    template <class T>
+    T receive_value(plait::detail::Deadline deadline);
+    void receive(detail::Message& message, const detail::BodyMaker& maker, plait::detail::Deadline deadline);
+    void receive_bytes(detail::Message& message, const detail::BodyMaker& maker, plait::detail::Deadline deadline);
+    std::vector<std::byte> receive_block(plait::detail::Deadline deadline);
+    [[noreturn]] void throw_other_type(std::string_view wanted, const detail::Message& message);
+
+    std::unique_ptr<detail::Endpoint> endpoint_;
+};
+
+template <class T>
+bool Connection::send_value(T&& value, plait::detail::Deadline deadline) {
+    using Value = std::remove_cvref_t<T>;
+    if constexpr (std::is_convertible_v<const Value&, const char*>) {
+        return send_as<std::string>(std::string_view{value}, deadline);
+    } else {
+        static_assert(
+            !std::is_lvalue_reference_v<T> || !detail::carries_handles<Value>() || std::is_copy_constructible_v<Value>,
+            "plait: a Connection moves: send(std::move(connection)), which leaves none here");
+        if (!send_as<detail::ReceivedAs<Value>>(value, deadline)) return false;
+        // A connection has gone to the other process: what is left of it here would keep its stream from ending.
+        if constexpr (detail::carries_handles<Value>() && !std::is_lvalue_reference_v<T> && !std::is_const_v<T>)
+            static_cast<void>(Value(std::move(value)));
+        return true;
+    }
+}
+
+template <class T, class Value>
+bool Connection::send_as(const Value& value, plait::detail::Deadline deadline) {
+    detail::Letter letter{.kind = detail::MessageHeader::Kind::value,
+                          .type = detail::hash_of_type<T>,
+                          .type_name = detail::type_name<T>()};
+    if constexpr (!Encodable<Value>) {
+        detail::explain<Value, detail::Way::encode>();
+        return false;
+    } else if constexpr (detail::Bitwise<Value>) {
+        letter.pieces[0] = std::as_bytes(std::span{std::addressof(value), 1});
+        return endpoint(sending).send(letter, deadline);
+    } else if constexpr (detail::Block<Value>) {
+        // Not copied: the system takes it from where it is.
+        const std::uint64_t count = value.size();
+        letter.pieces = {std::as_bytes(std::span{&count, 1}), std::as_bytes(std::span{value.data(), value.size()})};
+        return endpoint(sending).send(letter, deadline);
+    } else {
+        detail::Endpoint& end = endpoint(sending);
+        detail::Outgoing outgoing;
+        Encoder out;
+        if constexpr (detail::carries_handles<Value>()) out.carry(outgoing);
+        out.write(value);
+        letter.pieces[0] = out.bytes();
+        letter.handles = outgoing.handles();
+        return end.send(letter, deadline);
+    }
+}
+
+inline void Connection::receive(detail::Message& message, const detail::BodyMaker& maker,
+                                plait::detail::Deadline deadline) {
+    if (!endpoint(receiving).receive(message, maker, deadline))
+        throw TimeoutError("no whole message was received in time; what has come is kept");
+}
+
+template <class T>
+T Connection::receive_value(plait::detail::Deadline deadline) {
+    if constexpr (!Decodable<T>) {
+        detail::explain<T, detail::Way::decode>();
+        detail::decode_error<T>("it has no codec");  // not reached: the line above does not compile
+    } else {
+        detail::Message message;
+        receive(message, detail::value_body_maker<T>(), deadline);
+        if (message.header.kind() != detail::MessageHeader::Kind::value ||
+            message.header.type != detail::hash_of_type<T>)
+            throw_other_type(detail::type_name<T>(), message);
+        if (message.missing_handles != 0)
+            detail::decode_error<T>("of " + std::to_string(message.header.handles()) +
+                                    " handles that belong to it this process had no room for, or did not get, " +
+                                    std::to_string(message.missing_handles));
+        if (message.body != nullptr) return detail::take_value<T>(*message.body, message.header);
+        const detail::Incoming incoming{std::move(message.handles)};
+        Decoder in{message.bytes()};
+        in.carry(incoming);
+        T value = in.read<T>();
+        if (in.remaining() != 0) detail::decode_error<T>(std::to_string(in.remaining()) + " bytes too many");
+        return value;
+    }
+}
+
+inline void Connection::throw_other_type(std::string_view wanted, const detail::Message& message) {
+    std::string text = "cannot receive ";
+    text.append(wanted).append(": the message is ");
+    if (message.header.kind() == detail::MessageHeader::Kind::bytes) {
+        text.append("of send_bytes: receive it with recv_bytes");
+    } else {
+        std::string name;
+        if (!closed())
+            endpoint().use_reader([&](detail::MessageReader& reader) { name = reader.name_of(message.header.type); });
+        text.append(name.empty() ? "of another type" : name);
+    }
+    throw CodecError(text);
+}
+
+inline void Connection::receive_bytes(detail::Message& message, const detail::BodyMaker& maker,
+                                      plait::detail::Deadline deadline) {
+    receive(message, maker, deadline);
+    if (message.header.kind() != detail::MessageHeader::Kind::bytes) throw_other_type("bytes", message);
+}
+
+inline std::vector<std::byte> Connection::receive_block(plait::detail::Deadline deadline) {
+    detail::Message message;
+    receive_bytes(message, {}, deadline);
+    return std::move(message).take_block();
+}
+
+inline std::size_t Connection::recv_bytes_into(std::span<std::byte> buffer, Timeout timeout) {
+    const auto borrow = [](const detail::MessageHeader& header,
+                           std::span<std::byte> memory) -> std::unique_ptr<detail::MessageBody> {
+        const bool fits = header.kind() == detail::MessageHeader::Kind::bytes && header.size() <= memory.size();
+        return fits ? std::make_unique<detail::BorrowedBody>(memory) : nullptr;
+    };
+    detail::Message message;
+    receive_bytes(message, {borrow, buffer}, plait::detail::Deadline{timeout});
+    const auto size = static_cast<std::size_t>(message.header.size());
+    if (message.body != nullptr) return size;  // it was received where it belongs
+    const auto bytes = message.bytes();
+    if (size > buffer.size())
+        throw BufferTooShort("a message of " + std::to_string(size) + " bytes for a buffer of " +
+                                 std::to_string(buffer.size()) + ": take it from this exception",
+                             std::move(message).take_block());
+    std::copy(bytes.begin(), bytes.end(), buffer.begin());
+    return size;
+}
+
+namespace detail {
+
+/// What the library, and nobody else, may do with a Connection.
+struct ConnectionAccess {
+    static Connection make(os::Handle end, Directions directions) {
+        return Connection{std::make_unique<Endpoint>(std::move(end), directions)};
+    }
+    static Endpoint& endpoint(const Connection& connection) { return connection.endpoint(); }
+};
+
+}  // namespace detail
+
+/// An open end goes, with what it has received and not given out; only then is the one here closed.
+template <>
+struct Codec<Connection> {
+    static constexpr bool carries_handles = true;
+    static void encode(Encoder& out, const Connection& connection);
+    static Connection decode(Decoder& in);
+};
+
+inline void Codec<Connection>::encode(Encoder& out, const Connection& connection) {
+    detail::Endpoint& end = detail::ConnectionAccess::endpoint(connection);
+    end.use_reader([&](detail::MessageReader& reader) {
+        if (end.cut_off()) throw UsageError("a message was cut off on this connection: it cannot be sent away");
+        detail::put_handle(out, end.native());
+        out.write(end.directions().receives, end.directions().sends, end.limit());
+        reader.visit_rest([&](std::span<const std::byte> bytes, std::span<const os::Handle> handles) {
+            if (bytes.empty()) return;
+            out.write(true, bytes, std::uint8_t(handles.size()));
+            for (const os::Handle& handle : handles) detail::put_handle(out, handle.get());
+        });
+        out.write(false);
+    });
+}
+
+inline Connection Codec<Connection>::decode(Decoder& in) {
+    os::Handle handle = detail::get_handle(in);
+    const auto receives = in.read<bool>();
+    const auto sends = in.read<bool>();
+    Connection connection = detail::ConnectionAccess::make(std::move(handle), {receives, sends});
+    detail::Endpoint& end = detail::ConnectionAccess::endpoint(connection);
+    end.set_limit(in.read<std::uint64_t>());
+    end.use_reader([&](detail::MessageReader& reader) {
+        reader.set_limit(end.limit());
+        while (in.read<bool>()) {
+            const auto bytes = in.read_bytes(detail::Wire::get_count<Connection>(in, 1));
+            std::vector<os::Handle> handles(in.read<std::uint8_t>());
+            for (os::Handle& each : handles) each = detail::get_handle(in);
+            for (std::size_t fed = 0; fed < bytes.size();) {
+                const std::size_t more = reader.feed(bytes.subspan(fed), std::exchange(handles, {}));
+                if (more == 0) detail::decode_error<Connection>("more was received than a connection keeps");
+                fed += more;
+            }
+        }
+    });
+    return connection;
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/cpu_count.hpp -----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// How many processes can run at once here: the processors that this program may use, by its affinity mask and its
+/// control group's quota, not those of the machine.
+///
+/// Python: os.process_cpu_count.
+inline unsigned cpu_count() { return os::usable_processors(); }
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/event.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+
+/// An Event in shared memory. Each step is one exchange of one word, so a process may die between any two of them.
+class EventState {
+public:
+    void set() noexcept;
+    void clear() noexcept {
+        sync_point();
+        word_.fetch_and(~set_bit, std::memory_order_relaxed);
+        sync_point();
+    }
+    [[nodiscard]] bool is_set() const noexcept { return (word_.load(std::memory_order_acquire) & set_bit) != 0; }
+    bool wait(Deadline deadline) noexcept;
+    [[nodiscard]] std::size_t waiting() const noexcept { return sleepers_.count(); }
+
+private:
+    // What word_ holds: set_bit or sleepers_bit or neither, never both, for who sets the one has seen, or removes, the
+    // other; and above them how often the event was set, by which a wait knows of a set that was cleared at once.
+    static constexpr std::uint32_t set_bit = 1;
+    static constexpr std::uint32_t sleepers_bit = 2;  // somebody may sleep; only `set` takes it away, and then wakes
+    static constexpr std::uint32_t one_set = 4;
+
+    std::atomic<std::uint32_t> word_{0};
+    Sleepers sleepers_;
+};
+
+}  // namespace detail
+
+/// A flag that threads of several processes wait for: `set` releases all who wait and lets later ones pass, until
+/// `clear`.
+///
+/// Python: multiprocessing.Event. To hand over a value use a Queue or a Pipe; within one process, threading::Event.
+///
+///     void serve(mp::Event ready) { ready.wait(); … }
+///
+///     mp::Event ready;
+///     mp::Process server(serve, ready);
+///     server.start();
+///     prepare();
+///     ready.set();
+///
+/// A handle, as Lock is: copies name the same event, also in other processes.
+/// Deaths: a waiter that dies is in nobody's way; who dies in `set` has set it or has not.
+/// Throws: std::system_error from the constructor.
+/// Order: what happened before `set` is visible after the `wait` that it released.
+/// Threads: every member from any thread of any process. Not from a signal handler.
+class Event {
+public:
+    Event() : state_{detail::Shared<State>::create()} {}
+    // No moves: a handle always names an event.
+    Event(const Event&) = default;
+    Event& operator=(const Event&) = default;
+    explicit operator bool() const = delete;  // `if (event)` would not say whether it means is_set() or wait()
+
+    /// Releases all who wait, also those that a `clear` right after would otherwise catch again.
+    void set() const noexcept { state_->set(); }
+    void clear() const noexcept { state_->clear(); }
+    bool is_set() const noexcept { return state_->is_set(); }
+
+    void wait() const { static_cast<void>(state_->wait(detail::Deadline::never())); }
+    /// Waits for `timeout` at most; zero or less only looks. Returns whether the event was set.
+    [[nodiscard]] bool wait(Timeout timeout) const {
+        return is_set() || (!timeout.is_zero() && state_->wait(detail::Deadline{timeout}));
+    }
+
+    /// How many wait until it is set: a hint, for those killed meanwhile stay counted.
+    std::size_t waiting() const noexcept { return state_->waiting(); }
+    /// Whether they are the same event.
+    friend bool operator==(const Event& a, const Event& b) noexcept { return a.state_ == b.state_; }
+
+private:
+    friend struct detail::SharedHandleCodec<Event>;
+    using State = detail::EventState;
+
+    explicit Event(detail::Shared<State> state) noexcept : state_{std::move(state)} {}
+
+    detail::Shared<State> state_;
+};
+
+template <>
+struct Codec<Event> : detail::SharedHandleCodec<Event> {};
+
+namespace detail {
+
+inline void EventState::set() noexcept {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    std::uint32_t next = 0;
+    do {
+        next = (word & ~(set_bit | sleepers_bit)) + one_set + set_bit;
+        sync_point();
+        // Release pairs with the acquire of is_set and wait.
+    } while (!word_.compare_exchange_weak(word, next, std::memory_order_release, std::memory_order_relaxed));
+    if ((word & sleepers_bit) != 0) wake(word_);
+}
+
+inline bool EventState::wait(Deadline deadline) noexcept {
+    std::uint32_t word = word_.load(std::memory_order_acquire);
+    if ((word & set_bit) != 0) return true;
+    const std::uint32_t sets_before = word / one_set;
+    // A clear is a read-modify-write: it carries on the release of the set before it.
+    const auto was_set = [&] { return (word = word_.load(std::memory_order_acquire)) / one_set != sets_before; };
+    if (spin_until(was_set)) return true;
+    while (!was_set()) {
+        if (deadline.has_passed()) return false;
+        sync_point();
+        if ((word & sleepers_bit) == 0 &&
+            !word_.compare_exchange_weak(word, word | sleepers_bit, std::memory_order_relaxed))
+            continue;
+        sync_point();
+        sleepers_.sleep(word_, word | sleepers_bit, deadline);
+    }
+    return true;
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/detail/main_mark.hpp ----------------------------------------------------------------------
+
+// Whether main began with `freeze_support`, without which a fresh start would run it again.
+//
+// A shared library may have all of plait's state for itself, and its processes shall start all the same. So it looks for a
+// constant of the executable's that leads to the executable's state, and that its bytes tell from everything else.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Of this module: set by `freeze_support`, never taken back.
+PLAIT_VISIBLE inline constinit std::atomic<bool> this_module_froze{false};
+
+PLAIT_VISIBLE inline std::atomic<bool>& freeze_support_called() noexcept { return this_module_froze; }
+
+struct MainMark {
+    static constexpr std::array<std::uint64_t, 2> words{0x706C'6169'7420'6D6B,
+                                                        std::uint64_t{PLAIT_VERSION} << 8 | sizeof(void*)};
+
+    std::array<std::uint64_t, 2> begin;
+    const MainMark* self;  ///< these words may stand elsewhere too; this address after them does not
+    std::atomic<bool>* called;
+};
+
+PLAIT_VISIBLE inline constexpr MainMark main_mark{MainMark::words, &main_mark, &this_module_froze};
+
+/// For `freeze_support`.
+inline void mark_main() noexcept {
+    os::keep_in_image(&main_mark);
+    freeze_support_called().store(true, std::memory_order_relaxed);
+}
+
+/// In whichever module it stands.
+inline bool main_is_marked() noexcept {
+    if (freeze_support_called().load(std::memory_order_relaxed)) return true;
+    // The executable does not change: what is not found once is never there.
+    static const auto* const mark = static_cast<const MainMark*>(os::find_in_executable(MainMark::words));
+    return mark != nullptr && mark->called->load(std::memory_order_relaxed);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/process/this_process.hpp ------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// What a child is told of itself; it travels.
+struct ChildPapers {
+    std::string name;
+    std::string
+        numbers;  ///< its own and its forebears' among their parents' children: "2:1" is the first of the second
+    std::string parent_name;
+    std::int64_t parent = 0;  ///< the program that started it, whoever made it
+    bool daemon = false;
+};
+
+/// What this process knows of itself: of a program that nobody of ours started, next to nothing.
+struct ThisProcess {
+    ChildPapers papers{.name = "MainProcess", .numbers = {}, .parent_name = {}};
+    os::NativeHandle control = os::Handle::none;  ///< the channel to the parent; open for life
+    std::atomic<unsigned> children{0};            ///< how many it has thought of so far
+
+    /// The numbers of its next child.
+    std::string next_numbers() {
+        const std::string number = std::to_string(children.fetch_add(1, std::memory_order_relaxed) + 1);
+        return papers.numbers.empty() ? number : papers.numbers + ":" + number;
+    }
+    /// For a child, before it runs anything of the user's.
+    void become(ChildPapers its, os::NativeHandle its_control) {
+        papers = std::move(its);
+        control = its_control;
+        children.store(0, std::memory_order_relaxed);
+    }
+};
+
+PLAIT_VISIBLE inline ThisProcess& this_process() {
+    static ThisProcess* const state = new ThisProcess;  // never destroyed: exit handlers may ask
+    return *state;
+}
+
+/// One `T` for each process: a forked copy of a program makes one of its own, and looks at the program's no more.
+template <class T>
+class PerProcess {
+public:
+    T& get() {
+        // Never destroyed. Acquire pairs with the release of the exchange: who sees it sees it made.
+        Place* current = current_.load(std::memory_order_acquire);
+        if (current != nullptr && current->owner == os::process_id()) return current->value;
+        auto* const made = new Place;
+        made->before = current;
+        if (current_.compare_exchange_strong(current, made, std::memory_order_acq_rel, std::memory_order_acquire))
+            return made->value;
+        delete made;
+        return current->value;
+    }
+
+private:
+    struct Place {
+        T value;
+        std::int64_t owner = os::process_id();
+        Place* before = nullptr;  // the program's, in a forked copy of it
+    };
+    std::atomic<Place*> current_{nullptr};  // null, or the last that a process among its forebears and itself made
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/os/exception_type.hpp -------------------------------------------------------------------------------------
+
+// Contract: naming types without RTTI.
+//   current_exception_type()  -> const char*   inside a catch block: the exact type's mangled name, or null, which it
+//                                              always is on Windows
+//   readable_type(name)       -> std::string   as a programmer writes it
+
+#if defined(_WIN32)
+
+// --- plait/os/windows/exception_type.hpp -----------------------------------------------------------------------------
+
+#include <string>
+
+namespace plait::inline PLAIT_ABI::os {
+
+// No compiler's runtime there is asked: some have no call for it.
+inline const char* current_exception_type() noexcept { return nullptr; }
+
+inline std::string readable_type(const char* name) { return name != nullptr ? name : "an unknown type"; }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#else
+
+// --- plait/os/posix/exception_type.hpp -------------------------------------------------------------------------------
+
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <typeinfo>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline const char* current_exception_type() noexcept {
+    const std::type_info* const type = abi::__cxa_current_exception_type();
+    return type != nullptr ? type->name() : nullptr;
+}
+
+inline std::string readable_type(const char* name) {
+    if (name == nullptr) return "an unknown type";
+    int status = 0;
+    char* const text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
+    std::string result = status == 0 && text != nullptr ? text : name;
+    std::free(text);
+    // What std::throw_with_nested throws has a name of the library's own around the programmer's.
+    for (const std::string_view wrapper : {"std::_Nested_exception<", "std::__1::__nested<"})
+        if (result.starts_with(wrapper) && result.ends_with('>'))
+            return result.substr(wrapper.size(), result.size() - wrapper.size() - 1);
+    return result;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/multiprocessing/remote_exception/rebuildable.hpp ----------------------------------------------------------
+
+// How exceptions of one type are taken apart and made again. Types are told from each other by their mangled names,
+// exactly: what is merely derived from one is another type.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// What is kept of an exception's text: a task may throw megabytes.
+inline constexpr std::size_t longest_text = 64 * 1024;
+/// And of a type's name, which templates make long.
+inline constexpr std::size_t longest_name = 4 * 1024;
+
+inline std::string shortened(const std::string& text, std::size_t longest = longest_text) {
+    return text.substr(0, longest);
+}
+
+struct RebuildableException {
+    std::string type;  ///< its mangled name
+    /// Throws where this one cannot be made again from what it says.
+    void (*take_apart)(Encoder& out, const std::exception_ptr& exception);
+    std::exception_ptr (*rebuild)(Decoder& in);
+};
+
+/// The mangled name of `Exception`; empty on Windows.
+template <class Exception>
+std::string mangled_name() {
+    // There is no RTTI to ask, and no object to throw: a pointer's name is "P" and that of what it points to.
+    const char* name = nullptr;
+    try {
+        throw static_cast<Exception*>(nullptr);
+    } catch (...) {
+        name = os::current_exception_type();
+    }
+    return name != nullptr && *name == 'P' ? name + 1 : "";
+}
+
+inline std::string mangled_name_of(const std::exception_ptr& exception) {
+    const char* name = nullptr;
+    try {
+        std::rethrow_exception(exception);
+    } catch (...) {
+        name = os::current_exception_type();
+    }
+    return name != nullptr ? name : "";
+}
+
+template <class Exception, class Function>
+void with(const std::exception_ptr& exception, Function function) {
+    try {
+        std::rethrow_exception(exception);
+    } catch (const Exception& error) {
+        function(error);
+    }
+}
+
+/// Too little to hold anything beside a text, which would be lost where that alone travels.
+template <class Exception>
+inline constexpr bool holds_a_text_at_most =
+    std::is_base_of_v<std::runtime_error, Exception> || std::is_base_of_v<std::logic_error, Exception>
+        ? sizeof(Exception) == sizeof(std::runtime_error)
+        : sizeof(Exception) <= sizeof(std::exception) + sizeof(std::string);
+
+/// What is nested in an exception is told in a text alone: see `told_with_causes`.
+template <class Exception>
+concept MadeOfText = holds_a_text_at_most<Exception> && std::is_constructible_v<Exception, std::string> &&
+                     requires(const Exception& error) {
+                         { error.what() } -> std::convertible_to<const char*>;
+                     } && !std::is_base_of_v<std::nested_exception, Exception>;
+
+template <class Exception>
+concept MadeOfNothing = std::is_base_of_v<std::exception, Exception> && sizeof(Exception) == sizeof(std::exception) &&
+                        std::is_default_constructible_v<Exception>;
+
+/// For types that are what a text makes of them.
+template <MadeOfText Exception>
+RebuildableException made_of_text() {
+    return {mangled_name<Exception>(),
+            [](Encoder& out, const std::exception_ptr& exception) {
+                with<Exception>(exception, [&](const Exception& error) {
+                    const std::string text = shortened(error.what());
+                    // A constructor may make more of its argument than what it was given.
+                    if (Exception(text).what() != text) throw CodecError("its what() is not what it was made from");
+                    out.write(text);
+                });
+            },
+            [](Decoder& in) { return std::make_exception_ptr(Exception(in.read<std::string>())); }};
+}
+
+/// For types that say nothing of their own.
+template <class Exception>
+RebuildableException made_of_nothing() {
+    return {mangled_name<Exception>(), [](Encoder&, const std::exception_ptr&) {},
+            [](Decoder&) { return std::make_exception_ptr(Exception()); }};
+}
+
+/// For types that the codec takes.
+template <class Exception>
+RebuildableException made_by_codec() {
+    return {mangled_name<Exception>(),
+            [](Encoder& out, const std::exception_ptr& exception) {
+                with<Exception>(exception, [&](const Exception& error) { out.write(error); });
+            },
+            [](Decoder& in) { return std::make_exception_ptr(in.read<Exception>()); }};
+}
+
+/// A type that the program has registered. Its name is a copy, for the library that registered it may be unloaded.
+struct RegisteredException {
+    RebuildableException how;
+    std::uint64_t home;
+    const RegisteredException* next;
+};
+
+/// The newest first; they are never freed, so that walking needs no lock.
+PLAIT_VISIBLE inline std::atomic<const RegisteredException*>& registered_exceptions() noexcept {
+    static constinit std::atomic<const RegisteredException*> first{nullptr};
+    return first;
+}
+
+/// Tells apart types of one name, which those of anonymous namespaces may have: by the module in which `how` lies, and
+/// the place there, which are the same in every process. Other types have one name in the whole program: 0.
+inline std::uint64_t home_of(const RebuildableException& how) {
+    if (how.type.find("_GLOBAL__N_") == std::string::npos) return 0;
+    const auto address = reinterpret_cast<std::uintptr_t>(how.rebuild);
+    const os::Image* const image = os::image_at(address);
+    if (image == nullptr) return 0;
+    std::uint64_t module = 0;
+    std::memcpy(&module, image->identity().data(), sizeof module);
+    return module ^ (address - image->base());
+}
+
+inline void add_registered_exception(RebuildableException how) {
+    if (how.type.empty() || how.type.size() > longest_name) return;
+    const std::uint64_t home = home_of(how);
+    std::atomic<const RegisteredException*>& first = registered_exceptions();
+    auto* const added = new RegisteredException{std::move(how), home, first.load(std::memory_order_relaxed)};
+    // Release pairs with the acquire of who walks: what a pointer leads to was written before.
+    while (!first.compare_exchange_weak(added->next, added, std::memory_order_release, std::memory_order_relaxed)) {
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/remote_exception/standard.hpp -------------------------------------------------------------
+
+// The exceptions that are made again in another process without a line from the user: the standard library's, and
+// plait's.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+inline RebuildableException rebuildable_system_error() {
+    return {mangled_name<std::system_error>(),
+            [](Encoder& out, const std::exception_ptr& exception) {
+                with<std::system_error>(exception, [&](const std::system_error& error) {
+                    std::string text = error.what();
+                    const std::string message = ": " + error.code().message();
+                    if (text.ends_with(message)) text.resize(text.size() - message.size());
+                    const bool generic = error.code().category() == std::generic_category();
+                    if (!generic && error.code().category() != std::system_category())
+                        throw CodecError("a system_error of a category that is not the standard library's");
+                    out.write(error.code().value(), generic, shortened(text));
+                });
+            },
+            [](Decoder& in) {
+                const int value = in.read<int>();
+                const bool generic = in.read<bool>();
+                const auto text = in.read<std::string>();
+                return std::make_exception_ptr(
+                    std::system_error(value, generic ? std::generic_category() : std::system_category(), text));
+            }};
+}
+
+inline RebuildableException rebuildable_cancelled_error() {
+    return {mangled_name<CancelledError>(),
+            [](Encoder& out, const std::exception_ptr& exception) {
+                with<CancelledError>(exception,
+                                     [&](const CancelledError& error) { out.write(shortened(error.message())); });
+            },
+            [](Decoder& in) { return std::make_exception_ptr(CancelledError(in.read<std::string>())); }};
+}
+
+inline RebuildableException rebuildable_process_died() {
+    return {mangled_name<ProcessDied>(),
+            [](Encoder& out, const std::exception_ptr& exception) {
+                with<ProcessDied>(exception, [&](const ProcessDied& error) {
+                    out.write(shortened(error.what()), error.pid(), error.exitcode());
+                });
+            },
+            [](Decoder& in) {
+                const auto text = in.read<std::string>();
+                const auto pid = in.read<std::int64_t>();
+                const auto exitcode = in.read<std::int64_t>();
+                return std::make_exception_ptr(ProcessDied(text, pid, exitcode));
+            }};
+}
+
+inline RebuildableException rebuildable_task_timeout_error() {
+    return {mangled_name<TaskTimeoutError>(),
+            [](Encoder& out, const std::exception_ptr& exception) {
+                with<TaskTimeoutError>(exception, [&](const TaskTimeoutError& error) {
+                    out.write(shortened(error.what()), error.pid(), error.task());
+                });
+            },
+            [](Decoder& in) {
+                const auto text = in.read<std::string>();
+                const auto pid = in.read<std::int64_t>();
+                const auto task = in.read<std::uint64_t>();
+                return std::make_exception_ptr(TaskTimeoutError(text, pid, task));
+            }};
+}
+
+/// One that has come from elsewhere goes on as what it was there.
+inline RebuildableException rebuildable_remote_error() {
+    return {mangled_name<RemoteError>(),
+            [](Encoder& out, const std::exception_ptr& exception) {
+                with<RemoteError>(exception, [&](const RemoteError& error) {
+                    out.write(shortened(error.type_name(), longest_name), shortened(error.text()),
+                              shortened(error.where(), longest_name));
+                });
+            },
+            [](Decoder& in) {
+                const auto type = in.read<std::string>();
+                const auto text = in.read<std::string>();
+                const auto where = in.read<std::string>();
+                return std::make_exception_ptr(RemoteError(type, text, where));
+            }};
+}
+
+inline std::span<const RebuildableException> standard_exceptions() {
+    // Never destroyed: a pool may outlive static objects.
+    static const auto& table = *new std::vector<RebuildableException>{
+        made_of_text<std::runtime_error>(),
+        made_of_text<std::logic_error>(),
+        made_of_text<std::invalid_argument>(),
+        made_of_text<std::domain_error>(),
+        made_of_text<std::length_error>(),
+        made_of_text<std::out_of_range>(),
+        made_of_text<std::range_error>(),
+        made_of_text<std::overflow_error>(),
+        made_of_text<std::underflow_error>(),
+        made_of_nothing<std::exception>(),
+        made_of_nothing<std::bad_alloc>(),
+        made_of_nothing<std::bad_cast>(),
+        made_of_nothing<std::bad_typeid>(),
+        made_of_nothing<std::bad_array_new_length>(),
+        made_of_nothing<std::bad_exception>(),
+        made_of_nothing<std::bad_optional_access>(),
+        made_of_nothing<std::bad_variant_access>(),
+        made_of_nothing<std::bad_weak_ptr>(),
+        made_of_text<Error>(),
+        made_of_text<UsageError>(),
+        made_of_text<TimeoutError>(),
+        made_of_text<CodecError>(),
+        made_of_text<EndOfStream>(),
+        made_of_text<OwnerDiedError>(),
+        made_of_text<QueueEmpty>(),
+        made_of_text<QueueFull>(),
+        made_of_text<QueueShutDown>(),
+        made_of_text<BrokenBarrierError>(),
+        made_of_text<BrokenPromiseError>(),
+        made_of_text<BrokenPoolError>(),
+        made_of_text<PoolTerminatedError>(),
+        rebuildable_system_error(),
+        rebuildable_cancelled_error(),
+        rebuildable_process_died(),
+        rebuildable_task_timeout_error(),
+        rebuildable_remote_error(),
+    };
+    return table;
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/remote_exception.hpp ----------------------------------------------------------------------
+
+// How an exception crosses a process boundary: as its own type where it is exactly one of the standard library's or of
+// plait's that can be made again from what it says, or one that `register_exception` was told of; else as a RemoteError
+// with the type's name and text.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// An exception on its way.
+struct CarriedException {
+    std::string type;  ///< as a programmer writes it
+    std::string text;
+    std::string where;
+    struct Parts {
+        std::string type;  ///< the mangled name
+        std::uint64_t home = 0;
+        std::vector<std::byte> bytes;
+    };
+    std::optional<Parts> parts;  ///< of what to make it again; empty where nobody knows how
+};
+
+/// Calls `function(how, home)` for each way to make exceptions of `type` again, until it returns true.
+template <class Function>
+void find_rebuildable(std::string_view type, Function function) {
+    if (type.empty()) return;
+    for (const RebuildableException& each : standard_exceptions())
+        if (each.type == type && function(each, std::uint64_t{0})) return;
+    // Acquire pairs with the release in add_registered_exception.
+    for (const auto* each = registered_exceptions().load(std::memory_order_acquire); each != nullptr; each = each->next)
+        if (each->how.type == type && function(each->how, each->home)) return;
+}
+
+/// The text of `exception`, and those of the exceptions that are nested in it, the one that caused another behind it.
+inline std::string told_with_causes(std::exception_ptr exception) {
+    std::string text = plait::detail::describe(exception);
+    for (int depth = 0; depth < 16 && text.size() < longest_text; ++depth) {
+        std::exception_ptr cause;
+        try {
+            std::rethrow_exception(exception);
+        } catch (const std::nested_exception& nested) {
+            cause = nested.nested_ptr();
+        } catch (...) {
+            break;
+        }
+        if (cause == nullptr) break;
+        text +=
+            "; caused by " + os::readable_type(mangled_name_of(cause).c_str()) + ": " + plait::detail::describe(cause);
+        exception = cause;
+    }
+    return shortened(text);
+}
+
+/// Writes `exception`, which is not null, so that `read_exception` makes the like of it in another process.
+inline void write_exception(Encoder& out, const std::exception_ptr& exception) {
+    const std::string type = mangled_name_of(exception);
+    CarriedException carried{shortened(os::readable_type(type.empty() ? nullptr : type.c_str()), longest_name),
+                             told_with_causes(exception), "process " + std::to_string(os::process_id()), std::nullopt};
+    find_rebuildable(type, [&](const RebuildableException& how, std::uint64_t home) {
+        try {
+            Encoder parts;
+            how.take_apart(parts, exception);
+            if (parts.size() <= 2 * longest_text) carried.parts = {type, home, parts.take()};
+            return true;
+        } catch (...) {
+            // It is of another type of that name, or cannot be taken apart after all: its name and text are told.
+            return false;
+        }
+    });
+    out.write(carried);
+}
+
+inline std::exception_ptr rebuilt(const CarriedException::Parts& parts) {
+    std::exception_ptr found;
+    find_rebuildable(parts.type, [&](const RebuildableException& how, std::uint64_t home) {
+        if (home != parts.home) return false;
+        try {
+            Decoder in(parts.bytes);
+            auto exception = how.rebuild(in);
+            // Where its constructor threw, that is what is in there.
+            if (in.remaining() == 0 && mangled_name_of(exception) == parts.type) found = std::move(exception);
+        } catch (...) {
+            // This process cannot make it: a RemoteError tells of it.
+        }
+        return true;
+    });
+    return found;
+}
+
+/// Throws: CodecError where the bytes are no exception.
+inline std::exception_ptr read_exception(Decoder& in) {
+    const auto carried = in.read<CarriedException>();
+    if (carried.parts)
+        if (auto exception = rebuilt(*carried.parts)) return exception;
+    return std::make_exception_ptr(RemoteError(carried.type, carried.text, carried.where));
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/process/farewell.hpp ----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// What the child tells before it ends by itself: its exit code, and what the target threw, or why it refused.
+struct Farewell {
+    static void send(const os::Handle& control, int code, const std::exception_ptr& exception) {
+        Encoder out;
+        out.write(code, exception != nullptr);
+        if (exception != nullptr) write_exception(out, exception);
+        os::send_all(control, out.bytes(), plait::detail::Deadline{std::chrono::seconds{5}});
+    }
+    /// From a child that has ended: all it said is there, `begun` read before. Nothing where it was killed, or wrote
+    /// something else.
+    static std::optional<Farewell> receive(const os::Handle& control, std::span<const std::byte> begun = {});
+
+    int code = 0;
+    std::exception_ptr exception;
+};
+
+inline std::optional<Farewell> Farewell::receive(const os::Handle& control, std::span<const std::byte> begun) {
+    std::vector<std::byte> bytes(begun.begin(), begun.end());
+    std::byte part[4096];
+    // Bounded: an honest child says no more, and a child's own child may hold the channel and write for ever.
+    while (bytes.size() < 4 * longest_text) {
+        const os::Transfer received = os::receive_some(control, part);
+        if (received.count == 0) break;
+        bytes.insert(bytes.end(), part, part + received.count);
+    }
+    try {
+        Decoder in(bytes);
+        Farewell farewell;
+        farewell.code = in.read<int>();
+        if (in.read<bool>()) farewell.exception = read_exception(in);
+        return farewell;
+    } catch (const CodecError&) {
+        return std::nullopt;
+    }
+}
+
+/// In the child: runs `call`, tells what came of it, and returns the exit code.
+template <class Call>
+int run_target(const os::Handle& control, ChildPapers papers, Call&& call) {
+    this_process().become(std::move(papers), control.get());
+    int code = 0;
+    std::exception_ptr exception;
+    try {
+        call();
+    } catch (...) {
+        exception = std::current_exception();
+        code = 1;
+        plait::detail::print_error_line("plait: " + this_process().papers.name +
+                                        ": an exception left the target: " + plait::detail::describe(exception));
+    }
+    os::flush_standard_streams();
+    Farewell::send(control, code, exception);
+    return code;
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
 // --- plait/os/child.hpp ----------------------------------------------------------------------------------------------
 
 // Contract: one child process, and how it ended.
 //   ExitStatus{known, code}             code as Python tells it: negative for a signal; unknown where the host reaped it
 //   Child                               move-only; pid(), status(), send_signal(number)
-//     reap() -> bool                    whether it has ended; its status is known from then on
+//     reap() -> bool                    whether it has ended; its status is there from then on
 //     wait_for_news(deadline)           returns at its end, at the deadline, or now and then: ask reap() again
 //     wait(deadline) -> bool            the two, until it has ended or the deadline has passed
 //     sentinel()                        a handle that becomes readable at its end
 //   fork_child(body) -> Child           a copy of this program that runs `body()` and ends with the code it returns
 //   spawn_self(arguments, …) -> Child   a fresh start of this program's executable, given one channel end as handle 3
+//   adopt_served_child(pid, watch, news) -> Child   one that a server made for this program
 //   ChildReaper                         for a single-threaded parent of many: waits for handles and for deaths at once
 //   signal_process_group(child, number) the child and its process group; a stopped one is woken to hear it
 // Threads: wait_for_news and sentinel from any; the others one at a time.
@@ -8377,36 +13087,23 @@ inline void close_handles_from(NativeHandle first) noexcept { close_listed_handl
 
 #if !defined(_WIN32)
 
+// --- plait/os/posix/child.hpp ----------------------------------------------------------------------------------------
+
 // --- plait/os/posix/child_process.hpp --------------------------------------------------------------------------------
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/resource.h>
 #include <sys/types.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::os {
-
-struct ExitStatus {
-    bool known = false;
-    std::int64_t code = 0;
-};
-
-inline ExitStatus exit_status_of(int wait_status) noexcept {
-    if (WIFSIGNALED(wait_status)) return {true, -std::int64_t{WTERMSIG(wait_status)}};
-    return {true, WEXITSTATUS(wait_status)};
-}
 
 /// Forks; the child runs `body` and never comes back. Returns the child's pid.
 ///
@@ -8485,6 +13182,232 @@ inline pid_t spawn_process(std::span<const std::string> arguments, std::span<con
     return pid;
 }
 
+}  // namespace plait::inline PLAIT_ABI::os
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// How many handles from 3 on a spawned child finds: its channel, and, where processes cannot be watched, the pipe whose
+/// end of file tells of its death. Parent and child come to the same answer.
+inline int inherited_handles() noexcept { return can_watch_processes() ? 1 : 2; }
+
+/// What the parent of a child that is served says to whom it serves, once it has reaped it.
+struct ServedEnd {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'656E;  // "plait en"
+    std::uint64_t magic = magic_word;
+    std::int64_t code = 0;
+};
+
+/// A child, of this process or of a server that makes them for it.
+///
+/// Where the system has a watch for processes, it is held by one: its end is an event, and a signal can meet no other
+/// process that got its number. Else its end is seen by end-of-file on a channel that only it holds open (it and its
+/// server), and, for its own children may hold that too, by asking at least every 50 ms.
+class Child {
+public:
+    Child() noexcept = default;
+
+    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    [[nodiscard]] NativeHandle sentinel() const noexcept { return watch_ ? watch_.get() : news_.get(); }
+
+    /// Known at most once it has ended, and not where somebody else took it. May wait a moment for the server's word.
+    ExitStatus status() {
+        if (ended_ && served_ && !status_.known) {
+            static_cast<void>(read_news(detail::Deadline{std::chrono::seconds{1}}));
+            if (!status_.known && watch_) status_ = exit_status_of_watched(watch_.get());
+        }
+        return status_;
+    }
+
+    /// Returns at its end, at the deadline, or now and then.
+    void wait_for_news(detail::Deadline deadline) const {
+        if (watch_) return static_cast<void>(wait_readable(watch_.get(), deadline));
+        // Its end closes the channel, unless children of its own hold that too; after that only its reaping is waited for.
+        PollItem item{news_.get(), readable};
+        const bool closed = poll({&item, 1}, detail::Deadline::at({}));
+        if (closed) item.fd = Handle::none;
+        const auto soon = detail::Deadline{std::chrono::milliseconds{closed ? 1 : 50}};
+        static_cast<void>(poll({&item, 1}, soon < deadline ? soon : deadline));
+    }
+
+    bool reap();
+
+    bool wait(detail::Deadline deadline) {
+        while (!reap()) {
+            if (deadline.has_passed()) return false;
+            wait_for_news(deadline);
+        }
+        return true;
+    }
+
+    void send_signal(int number) {
+        if (watch_) {
+            if (!ended_) static_cast<void>(signal_watched(watch_.get(), number));
+            return;
+        }
+        // A child that nobody has reaped keeps its number, so this reaches nobody else. (Of a served one there is an
+        // instant, between its reaping and the server's word of it.)
+        if (!reap() && ::kill(pid_, number) != 0 && errno != ESRCH) throw_system_error("kill");
+    }
+
+private:
+    friend Child adopt_child(pid_t pid);
+    friend Child adopt_child(pid_t pid, Handle lifeline);
+    friend Child adopt_served_child(std::int64_t pid, Handle watch, Handle news);
+
+    /// Whether the server's word was there by `deadline`, or the end of its channel.
+    bool read_news(detail::Deadline deadline) {
+        if (!news_) return true;
+        if (!wait_readable(news_.get(), deadline)) return false;
+        ServedEnd end;
+        // It stays there, for the sentinel is to stay readable. It was written in one piece, and is seen so.
+        const auto size = ::recv(news_.get(), &end, sizeof end, MSG_PEEK | MSG_DONTWAIT);
+        if (size == static_cast<ssize_t>(sizeof end) && end.magic == ServedEnd::magic_word) status_ = {true, end.code};
+        return true;
+    }
+
+    pid_t pid_ = 0;
+    Handle watch_;
+    Handle news_;
+    bool served_ = false;
+    bool ended_ = false;
+    ExitStatus status_;
+};
+
+/// Whether it has ended.
+inline bool Child::reap() {
+    if (ended_) return true;
+    if (watch_) {
+        if (!wait_readable(watch_.get(), detail::Deadline::at({}))) return false;
+        if (!served_) status_ = reap_watched(watch_.get());
+    } else if (served_) {
+        // Its server may be gone, and its own children hold the channel.
+        const bool gone = !process_exists(pid_);
+        if (!read_news(detail::Deadline::at({})) && !gone) return false;
+    } else {
+        int status = 0;
+        const pid_t reaped = ::waitpid(pid_, &status, WNOHANG);
+        if (reaped == pid_)
+            status_ = exit_status_of(status);
+        else if (reaped == 0 || errno != ECHILD)  // else the host reaped it, or ignores SIGCHLD
+            return false;
+    }
+    ended_ = true;
+    return true;
+}
+
+/// A child of this process, which is to be held by a watch.
+inline Child adopt_child(pid_t pid) {
+    Child child;
+    child.pid_ = pid;
+    child.watch_ = watch_process(pid);
+    const int error = errno;
+    ::siginfo_t info{};
+    const bool is_taken = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0;
+    if (is_taken) {
+        // It has ended, and its status, perhaps even its number, is gone: the host ignores SIGCHLD, or was quicker.
+        if (child.watch_) child.status_ = exit_status_of_watched(child.watch_.get());
+        child.watch_ =
+            above_standard_streams(::open("/dev/null", O_RDONLY | O_CLOEXEC));  // readable, as its sentinel is
+        child.ended_ = true;
+        return child;
+    }
+    if (!child.watch_) {
+        // Without a watch (no descriptor left) nobody could tell its end: it may not go on unseen.
+        ::kill(pid, SIGKILL);
+        while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+        }
+        throw_system_error("pidfd_open", error);
+    }
+    return child;
+}
+
+/// The same, with the reading end of a pipe that only the child holds open.
+inline Child adopt_child(pid_t pid, Handle lifeline) {
+    Child child;
+    child.pid_ = pid;
+    child.news_ = std::move(lifeline);
+    return child;
+}
+
+/// A child of a server, which has a watch for it where the system has any, and tells its end by a ServedEnd in `news`.
+/// Without a watch the child holds the other end of `news` too.
+inline Child adopt_served_child(std::int64_t pid, Handle watch, Handle news) {
+    Child child;
+    child.pid_ = static_cast<pid_t>(pid);
+    child.watch_ = std::move(watch);
+    child.news_ = std::move(news);
+    child.served_ = true;
+    return child;
+}
+
+struct Lifeline {
+    Handle read;
+    Handle write;
+};
+
+inline Lifeline make_lifeline() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw_system_error("pipe2");
+    Lifeline lifeline{above_standard_streams(ends[0]), above_standard_streams(ends[1])};
+    if (!lifeline.read || !lifeline.write) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    return lifeline;
+}
+
+template <class Body>
+Child fork_child(Body&& body) {
+    if (can_watch_processes()) return adopt_child(fork_process(std::forward<Body>(body)));
+    Lifeline lifeline = make_lifeline();
+    const pid_t pid = fork_process([&] {
+        lifeline.read.reset();
+        return body();
+    });
+    return adopt_child(pid, std::move(lifeline.read));
+}
+
+inline Child spawn_self(std::span<const std::string> arguments, const Handle& channel, const SpawnOptions& options) {
+    if (can_watch_processes()) {
+        const NativeHandle inherited[] = {channel.get()};
+        return adopt_child(spawn_process(arguments, inherited, options));
+    }
+    Lifeline lifeline = make_lifeline();
+    const NativeHandle inherited[] = {channel.get(), lifeline.write.get()};
+    const pid_t pid = spawn_process(arguments, inherited, options);
+    return adopt_child(pid, std::move(lifeline.read));
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+// --- plait/os/posix/child_reaper.hpp ---------------------------------------------------------------------------------
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace plait::inline PLAIT_ABI::os {
+
 /// A child that has ended and been reaped.
 struct Reaped {
     pid_t pid = 0;
@@ -8505,7 +13428,7 @@ public:
         struct ::sigaction action{};
         action.sa_handler = [](int) {};
         ::sigemptyset(&action.sa_mask);
-        ::sigaction(SIGCHLD, &action, nullptr);
+        ::sigaction(SIGCHLD, &action, &action_before_);
     }
 
     /// Returns when an item is ready, when a child may have died, or at the deadline.
@@ -8535,8 +13458,8 @@ public:
     }
 
     /// For a child of the reaper, right after the fork: SIGCHLD and the mask as they were.
-    void undo() const {
-        ::signal(SIGCHLD, SIG_DFL);
+    void undo() const noexcept {
+        ::sigaction(SIGCHLD, &action_before_, nullptr);
         ::sigprocmask(SIG_SETMASK, &before_.native, nullptr);
     }
 
@@ -8545,6 +13468,7 @@ public:
 
 private:
     SignalMask before_;
+    struct ::sigaction action_before_{};
 };
 
 /// Signals an unreaped child and the process group that it leads, stopped members too; none of them need be there.
@@ -8559,364 +13483,6 @@ inline void signal_process_group(std::int64_t leader, int number) noexcept {
 
 }  // namespace plait::inline PLAIT_ABI::os
 
-#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
-
-// --- plait/os/linux/child.hpp ----------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdint>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// How many handles from 3 on a spawned child finds: its channel.
-inline constexpr int inherited_handles = 1;
-
-/// The status of a dead process that somebody else has reaped, from kernels that keep it (6.15 and later).
-inline ExitStatus exit_status_by_pidfd(NativeHandle pidfd) noexcept {
-    struct Info {  // the kernel's struct pidfd_info, as of its first version
-        std::uint64_t mask, control_group;
-        std::uint32_t pid, thread_group, parent, ids[8];
-        std::int32_t exit_code;
-    };
-    static_assert(sizeof(Info) == 64);
-    constexpr std::uint64_t exit_wanted = 1U << 3;
-    Info info{};
-    info.mask = exit_wanted;
-    if (::ioctl(pidfd, _IOWR(0xFF, 11, Info), &info) != 0 || (info.mask & exit_wanted) == 0) return {};
-    return exit_status_of(info.exit_code);
-}
-
-/// A child held by a pidfd: its end is an event, and a signal can meet no other process that got its number.
-class Child {
-public:
-    Child() noexcept = default;
-
-    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
-    [[nodiscard]] NativeHandle sentinel() const noexcept { return pidfd_.get(); }
-    [[nodiscard]] ExitStatus status() const noexcept { return status_; }
-
-    void wait_for_news(detail::Deadline deadline) const { static_cast<void>(wait_readable(pidfd_.get(), deadline)); }
-
-    bool reap() {
-        if (ended_) return true;
-        if (!wait_readable(pidfd_.get(), detail::Deadline::at({}))) return false;
-        ::siginfo_t info{};
-        int result = 0;
-        do result = ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG);
-        while (result != 0 && errno == EINTR);
-        if (result == 0 && info.si_pid != 0)
-            status_ = {true, info.si_code == CLD_EXITED ? std::int64_t{info.si_status} : -std::int64_t{info.si_status}};
-        else
-            status_ = exit_status_by_pidfd(pidfd_.get());  // the host reaped it, or ignores SIGCHLD
-        ended_ = true;
-        return true;
-    }
-
-    bool wait(detail::Deadline deadline) {
-        wait_for_news(deadline);
-        return reap();
-    }
-
-    void send_signal(int number) {
-        if (!ended_ && ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0) != 0 && errno != ESRCH)
-            throw_system_error("pidfd_send_signal");
-    }
-
-private:
-    friend Child adopt_child(pid_t pid);
-
-    pid_t pid_ = 0;
-    Handle pidfd_;
-    bool ended_ = false;
-    ExitStatus status_;
-};
-
-inline Child adopt_child(pid_t pid) {
-    Child child;
-    child.pid_ = pid;
-    child.pidfd_ = watch_process(pid);
-    ::siginfo_t info{};
-    const bool is_taken = child.pidfd_ ? ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child.pidfd_.get()),
-                                                  &info, WEXITED | WNOHANG | WNOWAIT) != 0 &&
-                                             errno == ECHILD
-                                       : errno == ESRCH;
-    if (is_taken) {
-        // It has ended, and its status, perhaps even its number, is gone: the host ignores SIGCHLD, or was quicker.
-        if (child.pidfd_) child.status_ = exit_status_by_pidfd(child.pidfd_.get());
-        child.pidfd_ =
-            above_standard_streams(::open("/dev/null", O_RDONLY | O_CLOEXEC));  // readable, as its sentinel is
-        child.ended_ = true;
-        return child;
-    }
-    if (!child.pidfd_) {
-        // Without a pidfd (no descriptor left) nobody could tell its end: it may not go on unwatched.
-        const int error = errno;
-        ::kill(pid, SIGKILL);
-        while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
-        }
-        throw_system_error("pidfd_open", error);
-    }
-    return child;
-}
-
-template <class Body>
-Child fork_child(Body&& body) {
-    return adopt_child(fork_process(std::forward<Body>(body)));
-}
-
-inline Child spawn_self(std::span<const std::string> arguments, const Handle& channel, const SpawnOptions& options) {
-    const NativeHandle inherited[] = {channel.get()};
-    return adopt_child(spawn_process(arguments, inherited, options));
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  else
-
-// --- plait/os/posix/child.hpp ----------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <chrono>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// How many handles from 3 on a spawned child finds: its channel, and the pipe whose end of file tells of its death.
-inline constexpr int inherited_handles = 2;
-
-/// A child known by its number alone. Its end is seen by end-of-file on a pipe that only it holds open, and, for its own
-/// children may hold that too, by asking at least every 50 ms.
-class Child {
-public:
-    Child() noexcept = default;
-
-    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
-    [[nodiscard]] NativeHandle sentinel() const noexcept { return lifeline_.get(); }
-    [[nodiscard]] ExitStatus status() const noexcept { return status_; }
-
-    void wait_for_news(detail::Deadline deadline) const {
-        // Its end closes the pipe, unless children of its own hold that too; after that only its reaping is waited for.
-        PollItem item{lifeline_.get(), readable};
-        const bool closed = poll({&item, 1}, detail::Deadline::at({}));
-        if (closed) item.fd = Handle::none;
-        const auto soon = detail::Deadline{std::chrono::milliseconds{closed ? 1 : 50}};
-        static_cast<void>(poll({&item, 1}, soon < deadline ? soon : deadline));
-    }
-
-    bool reap() {
-        if (ended_) return true;
-        int status = 0;
-        const pid_t reaped = ::waitpid(pid_, &status, WNOHANG);
-        if (reaped == pid_)
-            status_ = exit_status_of(status);
-        else if (reaped == 0 || errno != ECHILD)  // else the host reaped it, or ignores SIGCHLD
-            return false;
-        ended_ = true;
-        return true;
-    }
-
-    bool wait(detail::Deadline deadline) {
-        while (!reap()) {
-            if (deadline.has_passed()) return false;
-            wait_for_news(deadline);
-        }
-        return true;
-    }
-
-    void send_signal(int number) {
-        // A child that we have not reaped keeps its number, so this reaches nobody else.
-        if (!reap() && ::kill(pid_, number) != 0 && errno != ESRCH) throw_system_error("kill");
-    }
-
-private:
-    friend Child adopt_child(pid_t pid, Handle lifeline);
-
-    pid_t pid_ = 0;
-    Handle lifeline_;
-    bool ended_ = false;
-    ExitStatus status_;
-};
-
-inline Child adopt_child(pid_t pid, Handle lifeline) {
-    Child child;
-    child.pid_ = pid;
-    child.lifeline_ = std::move(lifeline);
-    return child;
-}
-
-struct Lifeline {
-    Handle read;
-    Handle write;
-};
-
-inline Lifeline make_lifeline() {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw_system_error("pipe2");
-    Lifeline lifeline{above_standard_streams(ends[0]), above_standard_streams(ends[1])};
-    if (!lifeline.read || !lifeline.write) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    return lifeline;
-}
-
-template <class Body>
-Child fork_child(Body&& body) {
-    Lifeline lifeline = make_lifeline();
-    const pid_t pid = fork_process([&] {
-        lifeline.read.reset();
-        return body();
-    });
-    return adopt_child(pid, std::move(lifeline.read));
-}
-
-inline Child spawn_self(std::span<const std::string> arguments, const Handle& channel, const SpawnOptions& options) {
-    Lifeline lifeline = make_lifeline();
-    const NativeHandle inherited[] = {channel.get(), lifeline.write.get()};
-    const pid_t pid = spawn_process(arguments, inherited, options);
-    return adopt_child(pid, std::move(lifeline.read));
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  endif
-#endif
-
-// --- plait/os/memory.hpp ---------------------------------------------------------------------------------------------
-
-// Contract: `SharedMapping`, memory that several processes see, without a name; the kernel frees it with its last holder.
-//   SharedMapping::create(size)            zeroed; all of it is there at once, or std::system_error
-//   SharedMapping::open(handle)            the same memory, by the handle that another process sent
-//   handle(), data(), size()
-//   drop_handle()                          of who will not send it on
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/memory.hpp ---------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstddef>
-#include <span>
-#include <utility>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// A file of memory without a name, close-on-exec and empty.
-Handle make_anonymous_memory();
-
-class SharedMapping {
-public:
-    SharedMapping() noexcept = default;
-    SharedMapping(SharedMapping&& other) noexcept
-        : handle_{std::move(other.handle_)},
-          data_{std::exchange(other.data_, nullptr)},
-          size_{std::exchange(other.size_, 0)} {}
-    SharedMapping& operator=(SharedMapping&& other) noexcept {
-        std::swap(handle_, other.handle_);
-        std::swap(data_, other.data_);
-        std::swap(size_, other.size_);
-        return *this;
-    }
-    ~SharedMapping() {
-        if (data_ != nullptr) ::munmap(data_, size_);
-    }
-
-    static SharedMapping create(std::size_t size) {
-        Handle handle = make_anonymous_memory();
-        // Allocated now: a full memory is an error here, and not a SIGBUS at the first touch.
-        int error = 0;
-        do error = ::posix_fallocate(handle.get(), 0, static_cast<off_t>(size));
-        while (error == EINTR);
-        if (error != 0) throw_system_error("posix_fallocate of shared memory", error);
-        return SharedMapping{std::move(handle), size};
-    }
-    static SharedMapping open(Handle handle) {
-        struct ::stat status{};
-        if (::fstat(handle.get(), &status) != 0) throw_system_error("fstat of shared memory");
-        return SharedMapping{std::move(handle), static_cast<std::size_t>(status.st_size)};
-    }
-
-    [[nodiscard]] const Handle& handle() const noexcept { return handle_; }
-    /// Lets go of the handle; the memory stays as long as this does.
-    void drop_handle() noexcept { handle_.reset(); }
-    [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(data_); }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data(), size_}; }
-
-private:
-    SharedMapping(Handle handle, std::size_t size) : handle_{std::move(handle)}, size_{size} {
-        void* const address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, handle_.get(), 0);
-        if (address == MAP_FAILED) throw_system_error("mmap of shared memory");
-        data_ = address;
-    }
-
-    Handle handle_;
-    void* data_ = nullptr;
-    std::size_t size_ = 0;
-};
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
-
-// --- plait/os/linux/anonymous_memory.hpp -----------------------------------------------------------------------------
-
-#include <sys/mman.h>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline Handle make_anonymous_memory() {
-    Handle handle = above_standard_streams(::memfd_create("plait", MFD_CLOEXEC));
-    if (!handle) throw_system_error("memfd_create");
-    return handle;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  else
-
-// --- plait/os/posix/anonymous_memory.hpp -----------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <atomic>
-#include <cerrno>
-#include <cstdio>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline Handle make_anonymous_memory() {
-    static constinit std::atomic<unsigned> counter{0};
-    for (;;) {
-        // The name lives for the two calls only, opens nothing that is there already, and is this user's alone.
-        char name[64];
-        std::snprintf(name, sizeof name, "/plait-%ld-%u", static_cast<long>(::getpid()),
-                      counter.fetch_add(1, std::memory_order_relaxed));
-        Handle handle = above_standard_streams(::shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-        if (handle) {
-            ::shm_unlink(name);
-            return handle;
-        }
-        if (errno != EEXIST) throw_system_error("shm_open");
-    }
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  endif
 #endif
 
 // --- plait/multiprocessing/freeze_support.hpp ------------------------------------------------------------------------
@@ -8935,7 +13501,7 @@ namespace detail {
 inline constexpr const char* child_argument = "--plait-child";
 inline constexpr int refused_status = 125;
 
-/// What lies at the beginning of a job's memory; the bytes that its `main` decodes follow.
+/// What lies at the beginning of a job's memory; the encoded place of its `main`, and the bytes that this decodes, follow.
 struct JobHeader {
     static constexpr std::uint64_t magic_word = 0x706C'6169'7420'6A6F;  // "plait jo"
     static constexpr std::uint64_t this_layout = std::uint64_t{PLAIT_VERSION} << 8 | sizeof(void*);
@@ -8943,7 +13509,7 @@ struct JobHeader {
     std::uint64_t magic;
     std::uint64_t layout;
     std::array<std::byte, 16> identity;
-    std::uint64_t place;
+    std::uint64_t place_size;
     std::uint64_t payload_size;
 };
 
@@ -8965,21 +13531,16 @@ struct ChildMain {
 template <int (*run)(ChildContext& context)>
 inline constexpr ChildMain child_main{ChildMain::magic_word, run};
 
-PLAIT_VISIBLE inline std::atomic<bool>& freeze_support_called() noexcept {
-    static constinit std::atomic<bool> called{false};
-    return called;
-}
-
 struct FreshChild {
     os::Child process;
     os::Handle control;
 };
 
-/// Starts this executable anew, to run `entry` with `payload` and `handles`.
-/// Throws: UsageError where the child would not find its way, before anything is started; std::system_error.
-inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std::byte> payload,
-                                    std::span<const os::NativeHandle> handles, const os::SpawnOptions& options = {}) {
-    if (!freeze_support_called().load(std::memory_order_relaxed))
+inline bool fresh_starts_find_their_way() noexcept { return main_is_marked() && !os::has_raised_privileges(); }
+
+/// Throws: UsageError where a fresh start would not find its way.
+inline void check_fresh_start() {
+    if (!main_is_marked())
         throw UsageError(
             "a fresh start of this program would run its main again instead of the child's function: begin main with "
             "plait::multiprocessing::freeze_support(argc, argv), or use Process::forked or StartMethod::fork");
@@ -8987,13 +13548,21 @@ inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std:
         throw UsageError(
             "a program with raised privileges (set-uid, file capabilities) does not start itself anew: "
             "drop them first, or use StartMethod::fork");
+}
 
+/// Starts this executable anew, to run `entry` with `payload` and `handles`.
+/// Throws: UsageError where the child would not find its way, before anything is started; std::system_error.
+inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std::byte> payload,
+                                    std::span<const os::NativeHandle> handles, const os::SpawnOptions& options = {}) {
+    check_fresh_start();
+    const auto place =
+        encode(place_of(reinterpret_cast<std::uintptr_t>(&entry), sizeof entry, "a function of this module"));
     const JobHeader header{JobHeader::magic_word, JobHeader::this_layout, os::executable_image().identity(),
-                           place_of(reinterpret_cast<std::uintptr_t>(&entry), sizeof entry, "a child's main"),
-                           payload.size()};
-    const auto job = os::SharedMapping::create(sizeof header + payload.size());
+                           place.size(), payload.size()};
+    const auto job = os::SharedMapping::create(sizeof header + place.size() + payload.size());
     std::memcpy(job.data(), &header, sizeof header);
-    if (!payload.empty()) std::memcpy(job.data() + sizeof header, payload.data(), payload.size());
+    std::memcpy(job.data() + sizeof header, place.data(), place.size());
+    if (!payload.empty()) std::memcpy(job.data() + sizeof header + place.size(), payload.data(), payload.size());
 
     os::ChannelEnds channel = os::make_channel();
     std::vector<os::NativeHandle> sent{job.handle().get()};
@@ -9004,7 +13573,33 @@ inline FreshChild start_fresh_child(const ChildMain& entry, std::span<const std:
     return {os::spawn_self(arguments, channel.second, options), std::move(channel.first)};
 }
 
-/// The whole life of a fresh child: checks, runs its main, gives its exit status. Refusals are CodecErrors.
+struct CheckedJob {
+    const ChildMain* entry;
+    std::span<const std::byte> payload;
+};
+
+/// Throws: CodecError for bytes that no program of this build wrote.
+inline CheckedJob check_job(std::span<const std::byte> job) {
+    JobHeader header;
+    if (job.size() < sizeof header) throw CodecError("its job is too short");
+    std::memcpy(&header, job.data(), sizeof header);
+    if (header.magic != JobHeader::magic_word || header.layout != JobHeader::this_layout)
+        throw CodecError("its job was written by another version of plait");
+    if (header.identity != os::executable_image().identity())
+        throw CodecError("its job was written by another build of this program");
+    const auto content = job.subspan(sizeof header);
+    if (header.place_size > content.size() || header.payload_size > content.size() - header.place_size)
+        throw CodecError("its job is truncated");
+    const auto* const entry = constant_at<ChildMain>(decode<Place>(content.first(header.place_size)));
+    if (entry == nullptr || entry->magic != ChildMain::magic_word)
+        throw CodecError("its job names no main of this program");
+    return {entry, content.subspan(header.place_size, header.payload_size)};
+}
+
+int take_job(ChildContext& context);
+
+/// The whole life of a fresh child: checks, runs its main, gives its exit status. Refusals are exceptions, and told to
+/// the parent once it is known to be one.
 inline int run_fresh_child() {
     ChildContext context;
     context.control = os::inherited_handle(os::first_inherited);
@@ -9015,6 +13610,15 @@ inline int run_fresh_child() {
         if (end.has_hung_up()) return refused_status;  // its parent was killed meanwhile: nobody wants to read of that
         throw CodecError("its channel was not made by its parent");
     }
+    try {
+        return take_job(context);
+    } catch (...) {
+        if (context.control) Farewell::send(context.control, refused_status, std::current_exception());
+        throw;
+    }
+}
+
+inline int take_job(ChildContext& context) {
     std::byte hello[1];
     // The message was there before this process was: a deadline is only for who fakes it.
     if (!os::receive_with_handles(context.control, hello, context.handles,
@@ -9025,22 +13629,9 @@ inline int run_fresh_child() {
     auto job = os::SharedMapping::open(std::move(context.handles.front()));
     job.drop_handle();  // children of this child have no use for it
     context.handles.erase(context.handles.begin());
-    JobHeader header;
-    if (job.size() < sizeof header) throw CodecError("its job is too short");
-    std::memcpy(&header, job.data(), sizeof header);
-    if (header.magic != JobHeader::magic_word || header.layout != JobHeader::this_layout)
-        throw CodecError("its job was written by another version of plait");
-    if (header.identity != os::executable_image().identity())
-        throw CodecError("its job was written by another build of this program");
-    if (header.payload_size > job.size() - sizeof header) throw CodecError("its job is truncated");
-    const auto& image = os::executable_image();
-    const std::uintptr_t address = image.base() + header.place;
-    if (address % alignof(ChildMain) != 0 || !image.contains(address, sizeof(ChildMain)) ||
-        reinterpret_cast<const ChildMain*>(address)->magic != ChildMain::magic_word)
-        throw CodecError("its job names no main of this program");
-
-    context.payload = job.bytes().subspan(sizeof header, header.payload_size);
-    return reinterpret_cast<const ChildMain*>(address)->run(context);
+    const CheckedJob checked = check_job(job.bytes());
+    context.payload = checked.payload;
+    return checked.entry->run(context);
 }
 
 }  // namespace detail
@@ -9058,16 +13649,16 @@ inline int run_fresh_child() {
 inline void freeze_support(int argc, char** argv) {
     if (argc > 0) os::remember_program(argv[0]);
     os::remember_main_thread();
-    detail::freeze_support_called().store(true, std::memory_order_relaxed);
+    detail::mark_main();
     if (argc != 2 || std::strcmp(argv[1], detail::child_argument) != 0) return;
 
     int status = detail::refused_status;
     try {
         os::open_missing_standard_streams();
         // Those behind the channel are held for life, and by this process alone.
-        for (int i = 1; i < os::inherited_handles; ++i)
+        for (int i = 1; i < os::inherited_handles(); ++i)
             static_cast<void>(os::inherited_handle(os::first_inherited + i).release());
-        os::close_handles_from(os::first_inherited + os::inherited_handles);
+        os::close_handles_from(os::first_inherited + os::inherited_handles());
         status = detail::run_fresh_child();
     } catch (...) {
         plait::detail::print_error_line("plait: this process was started as a child and refuses: " +
@@ -9075,6 +13666,1184 @@ inline void freeze_support(int argc, char** argv) {
         os::exit_immediately(detail::refused_status);
     }
     std::exit(status);  // its own exit handlers and static destructors run, as for any program
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/detail/wait_point.hpp ---------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// What the parts of a queue that are proved by a model are made of.
+struct ProcessEnvironment {
+    template <class T>
+    using Atomic = std::atomic<T>;
+    /// What several processes touch, in turns.
+    template <class T>
+    class Plain {
+    public:
+        [[nodiscard]] T get() const noexcept { return value_; }
+        void set(T value) noexcept { value_ = value; }
+
+    private:
+        T value_{};
+    };
+
+    static void step() noexcept { sync_point(); }
+    static bool wait(const Atomic<std::uint32_t>& word, std::uint32_t expected, Deadline until) noexcept {
+        return os::futex_wait(word, expected, until) != os::FutexResult::timed_out;
+    }
+    static std::size_t wake(const Atomic<std::uint32_t>& word, std::size_t count) noexcept {
+        return os::futex_wake(word, count);
+    }
+};
+
+/// Where processes sleep until something has changed, in memory that they share.
+///
+/// Who changes something says so afterwards, by `wake_one` or `wake_all`; that costs a look at a word as long as nobody
+/// sleeps. It is a hint: who slept looks again, also every 100 ms, so that it loses no more than that when the one who is
+/// woken, or the one who wakes, is killed.
+///
+/// That none is lost otherwise: who will sleep reads `event_`, then marks `sleeping_`, then looks. Who wakes has made
+/// its change before, and then looks whether somebody sleeps. One of the two sees the other's mark: all four are seq_cst.
+/// The mark is taken back before `event_` changes, and is set again if somebody was woken, for more may sleep: whoever
+/// marked before that, and is not yet asleep, has read an event that is over.
+template <class Environment = ProcessEnvironment>
+class WaitPoint {
+public:
+    enum class Result { ready, woken, slice_over, timed_out };
+
+    /// Sleeps unless `ready()`, for 100 ms at most: to be called again.
+    template <class Until, class Ready>
+    Result sleep(Until deadline, Ready ready) {
+        const std::uint32_t event = event_.load();
+        Environment::step();
+        sleeping_.store(1);
+        Environment::step();
+        if (ready()) return Result::ready;
+        waiting_.fetch_add(1, std::memory_order_relaxed);
+        const bool woken = Environment::wait(event_, event, next_look(deadline));
+        waiting_.fetch_sub(1, std::memory_order_relaxed);
+        Environment::step();
+        if (ready()) return Result::ready;
+        if (deadline.has_passed()) return Result::timed_out;
+        return woken ? Result::woken : Result::slice_over;
+    }
+
+    void wake_one() noexcept { wake(1); }
+    void wake_all() noexcept { wake(SIZE_MAX); }
+
+    /// How many sleep; one that was killed there stays counted.
+    [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
+
+private:
+    void wake(std::size_t count) noexcept {
+        if (sleeping_.load() == 0) return;
+        Environment::step();
+        sleeping_.store(0);
+        Environment::step();
+        event_.fetch_add(1);
+        Environment::step();
+        if (Environment::wake(event_, count) != 0 && count == 1) sleeping_.store(1);
+    }
+
+    template <class T>
+    using Atomic = typename Environment::template Atomic<T>;
+
+    Atomic<std::uint32_t> event_{0};     // changed by each wake; its value means nothing
+    Atomic<std::uint32_t> sleeping_{0};  // 1 where somebody may sleep; set by who will, taken back by who wakes
+    Atomic<std::uint32_t> waiting_{0};   // for those who ask
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/detail/queue_end.hpp ----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// One end of a row in shared memory: how many items have passed it, and the place of the next one.
+///
+/// Who passes an item holds the end's lock, and may be killed at any instruction. So it writes the next place where
+/// nobody looks yet, and then the word that holds the count and says which place is in force: that one store is the
+/// passage, whole or not at all.
+template <class Place, class Environment = ProcessEnvironment>
+class QueueEnd {
+public:
+    /// For the holder of the lock.
+    [[nodiscard]] Place place() const {
+        return places_[word_.load(std::memory_order_relaxed) % 2].get();  // none but the holder writes it
+    }
+    void pass(Place next, std::uint64_t items = 1) {
+        const std::uint64_t word = (word_.load(std::memory_order_relaxed) + 2 * items) ^ 1;
+        places_[word % 2].set(next);
+        Environment::step();
+        // seq_cst: before the look whether somebody sleeps, as WaitPoint says. Pairs with count, too: who reads the count
+        // there finds the item, or its room, free to be used.
+        word_.store(word);
+        Environment::step();
+    }
+    /// Before the row is shared.
+    void begin_at(Place first) { places_[0].set(first); }
+
+    /// For anybody.
+    [[nodiscard]] std::uint64_t count() const { return word_.load() / 2; }
+
+private:
+    template <class T>
+    using Atomic = typename Environment::template Atomic<T>;
+    template <class T>
+    using Plain = typename Environment::template Plain<T>;
+
+    // Apart: the other end looks at the word while this one writes a place.
+    Plain<Place> places_[2];
+    [[maybe_unused]] char apart_[64]{};
+    Atomic<std::uint64_t> word_{0};  // twice the count, and which place is in force; written by the holder of the lock
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/detail/shared_arena.hpp -------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+using namespace plait::detail;
+
+[[noreturn]] inline void throw_damaged() {
+    throw Error("the queue's shared memory is damaged: something other than the queue has written there");
+}
+
+/// What the processes share of an Arena, beside its memory. Zeroed memory is the state of an empty one.
+struct ArenaState {
+    /// How many granules there are, free ones among them; only grows. Written by who allocates.
+    std::atomic<std::uint32_t> granules{0};
+    /// The lowest that was freed since who allocates last looked, plus one; 0 for none.
+    std::atomic<std::uint32_t> lowest_freed{0};
+    /// All below are in use. Of who allocates.
+    std::uint32_t search_from = 0;
+};
+
+/// Memory that several processes share, and that grows: granules of 64 KiB, in runs.
+///
+/// One process at a time may allocate, and one at a time may free, which may be another one; each pair is kept apart by a
+/// lock of the queue's. A table in the memory itself has a byte for each granule. Who dies between marking a run and
+/// using it, or between using it and freeing it, leaves it marked: `free_all_but` finds such runs, by what is really used.
+///
+/// A process sees the memory through windows, mapped when it first looks there: neither is address space set aside for
+/// what may never come, nor does an address ever change. A run larger than a window is mapped for its use only.
+///
+/// The first window's granules keep their pages when they are freed, so that a queue that is busy takes no page faults;
+/// `trim` gives these back. All others are given back when they are freed.
+class Arena {
+public:
+    static constexpr std::uint32_t granule_size = 64 * 1024;
+    static constexpr std::uint32_t window_granules = 256;
+    static constexpr std::uint32_t window_size = granule_size * window_granules;
+    // 64 GiB at most, where there are so many addresses; a window's row in the table is one granule in 256.
+    static constexpr std::uint32_t most_windows = sizeof(void*) == 8 ? 4096 : 64;
+    static constexpr std::uint32_t most_granules = most_windows * window_granules;
+    /// The table comes before it.
+    static constexpr std::uint32_t first_granule = most_granules / granule_size + (most_granules % granule_size != 0);
+
+    Arena(ArenaState& state, os::Handle handle) noexcept : state_{state}, handle_{std::move(handle)} {}
+    Arena(const Arena&) = delete;
+    Arena& operator=(const Arena&) = delete;
+    ~Arena();
+
+    [[nodiscard]] const os::Handle& handle() const noexcept { return handle_; }
+
+    /// Takes `count` neighbours; their content is anything. Throws, having changed nothing: std::system_error where there
+    /// is no memory.
+    std::uint32_t allocate(std::uint32_t count);
+    /// Gives them back.
+    void free(std::uint32_t first, std::uint32_t count) noexcept;
+    /// After a death, of who may allocate and free: all that `is_used` does not know is free.
+    template <class IsUsed>
+    void free_all_but(IsUsed is_used);
+    /// Of who may allocate: gives back the pages of free granules but the lowest few.
+    void trim() noexcept;
+    /// Of who may allocate: after the death of another who did.
+    void forget_search() noexcept { state_.search_from = first_granule; }
+
+    /// Whether these are granules, by the word of memory that others write too.
+    [[nodiscard]] bool holds(std::uint32_t first, std::uint32_t count) const noexcept {
+        return first >= first_granule && first < granules() && count <= granules() - first;
+    }
+    [[nodiscard]] std::uint32_t granules() const noexcept {
+        // Pairs with the release in grow_to.
+        return (std::min)(state_.granules.load(std::memory_order_acquire), most_granules);
+    }
+    /// Where a granule that it holds lies here. Throws: std::system_error; Error.
+    std::byte* at(std::uint32_t granule) {
+        std::byte* const window = known_window(granule / window_granules);
+        return (window != nullptr ? window : map_window(granule / window_granules)) +
+               std::size_t{granule % window_granules} * granule_size;
+    }
+    /// Where a run lies here; `view` keeps it mapped if it is larger than a window.
+    std::byte* at(std::uint32_t first, std::uint32_t count, os::MemoryView& view) {
+        if (count <= window_granules) {
+            if (first / window_granules != (first + count - 1) / window_granules) throw_damaged();
+            return at(first);
+        }
+        if (os::memory_size(handle_) < (std::uint64_t{first} + count) * granule_size) throw_damaged();
+        view = os::MemoryView{handle_, std::uint64_t{first} * granule_size, std::size_t{count} * granule_size};
+        return view.data();
+    }
+
+private:
+    // What the table says of a granule. Who allocates turns free into used, bare into warm never and warm into bare;
+    // who frees turns used into free.
+    enum : std::uint8_t {
+        bare = 0,  // free, and its pages are not there
+        warm = 1,  // free
+        used = 2,
+    };
+    static constexpr std::uint32_t kept_when_idle = 16;
+    static constexpr std::uint32_t block_windows = 64;
+    using Block = std::array<std::atomic<std::byte*>, block_windows>;
+
+    std::atomic<std::uint8_t>& entry(std::uint32_t granule) {
+        return *reinterpret_cast<std::atomic<std::uint8_t>*>(table() + granule);
+    }
+    std::byte* table() { return known_window(0) != nullptr ? known_window(0) : map_window(0); }
+
+    [[nodiscard]] std::byte* known_window(std::uint32_t window) const noexcept {
+        // Pairs with the release in map_window: the blocks are this process's.
+        const Block* const block = blocks_[window / block_windows].load(std::memory_order_acquire);
+        return block == nullptr ? nullptr : (*block)[window % block_windows].load(std::memory_order_acquire);
+    }
+    std::byte* map_window(std::uint32_t window);
+    std::uint32_t find(std::uint32_t count, std::uint32_t granules);
+    void grow_to(std::uint32_t granules);
+
+    ArenaState& state_;
+    os::Handle handle_;
+    // By compare-exchange, not under a mutex: a fork would copy one that another thread holds.
+    std::array<std::atomic<Block*>, most_windows / block_windows> blocks_{};
+};
+
+inline Arena::~Arena() {
+    for (std::atomic<Block*>& each : blocks_) {
+        const std::unique_ptr<Block> block{each.load(std::memory_order_relaxed)};
+        if (block == nullptr) continue;
+        for (std::atomic<std::byte*>& window : *block)
+            static_cast<void>(os::MemoryView::adopt(window.load(std::memory_order_relaxed), window_size));
+    }
+}
+
+inline std::byte* Arena::map_window(std::uint32_t window) {
+    std::atomic<Block*>& place = blocks_[window / block_windows];
+    Block* block = place.load(std::memory_order_acquire);
+    if (block == nullptr) {
+        auto fresh = std::make_unique<Block>();
+        // Release: the block's zeros; acquire: those of who was quicker.
+        if (place.compare_exchange_strong(block, fresh.get(), std::memory_order_acq_rel, std::memory_order_acquire))
+            block = fresh.release();
+    }
+    // Only where the memory reaches already: what a mapping shows of what grows there later is not said.
+    if (os::memory_size(handle_) < (std::uint64_t{window} + 1) * window_size) throw_damaged();
+    os::MemoryView view{handle_, std::uint64_t{window} * window_size, window_size};
+    std::byte* mapped = nullptr;
+    if ((*block)[window % block_windows].compare_exchange_strong(mapped, view.data(), std::memory_order_acq_rel,
+                                                                 std::memory_order_acquire))
+        mapped = view.release();
+    return mapped;
+}
+
+inline void Arena::grow_to(std::uint32_t granules) {
+    const std::uint32_t windows = (granules + window_granules - 1) / window_granules;
+    os::set_memory_size(handle_, std::uint64_t{windows} * window_size);
+    os::allocate_memory(handle_, 0, std::uint64_t{windows} * window_granules);  // the table's part
+    // Pairs with the acquire in granules(): who reads of a granule finds the memory so large.
+    state_.granules.store(windows * window_granules, std::memory_order_release);
+}
+
+/// The first run of `count` that is free: it may end beyond `granules`. Small ones lie in one window.
+inline std::uint32_t Arena::find(std::uint32_t count, std::uint32_t granules) {
+    const std::uint32_t freed = state_.lowest_freed.exchange(0, std::memory_order_relaxed);
+    std::uint32_t from = (std::max)(state_.search_from, first_granule);
+    if (freed != 0) from = (std::min)(from, (std::max)(freed - 1, first_granule));
+    const auto is_used = [&](std::uint32_t granule) {
+        // Pairs with the release in free: who freed it has read it to its end.
+        return entry(granule).load(std::memory_order_acquire) == used;
+    };
+    while (from < granules && is_used(from)) ++from;
+    state_.search_from = from;
+    for (std::uint32_t first = from;; ++first) {
+        while (first < granules && is_used(first)) ++first;
+        if (count <= window_granules && first / window_granules != (first + count - 1) / window_granules)
+            first = (first / window_granules + 1) * window_granules;
+        if (first >= most_granules || count > most_granules - first)
+            throw std::system_error(ENOMEM, std::generic_category(), "no room for the item in the queue's 64 GiB");
+        const std::uint32_t end = (std::min)(first + count, granules);
+        std::uint32_t next = first;
+        while (next < end && !is_used(next)) ++next;
+        if (next >= end) return first;
+        first = next;
+    }
+}
+
+inline std::uint32_t Arena::allocate(std::uint32_t count) {
+    if (granules() == 0) grow_to(window_granules);
+    const std::uint32_t first = find(count, granules());
+    if (first + count > granules()) grow_to(first + count);
+    bool is_warm = true;
+    for (std::uint32_t i = first; i < first + count; ++i)
+        is_warm = is_warm && entry(i).load(std::memory_order_relaxed) == warm;
+    // A full memory is an error here, and not a SIGBUS when the item is written.
+    if (!is_warm)
+        os::allocate_memory(handle_, std::uint64_t{first} * granule_size, std::uint64_t{count} * granule_size);
+    sync_point();
+    // Relaxed, here as above: who frees touches none that it was not given, by the queue's counts.
+    for (std::uint32_t i = first; i < first + count; ++i) entry(i).store(used, std::memory_order_relaxed);
+    if (state_.search_from == first) state_.search_from = first + count;
+    sync_point();
+    return first;
+}
+
+inline void Arena::free(std::uint32_t first, std::uint32_t count) noexcept {
+    const bool stays = first + count <= window_granules;
+    // Before it is free: it may be taken at once.
+    if (!stays) os::release_memory(handle_, std::uint64_t{first} * granule_size, std::uint64_t{count} * granule_size);
+    for (std::uint32_t i = first; i < first + count; ++i) {
+        sync_point();
+        entry(i).store(stays ? warm : bare, std::memory_order_release);  // pairs with the acquire in find
+    }
+    std::uint32_t lowest = state_.lowest_freed.load(std::memory_order_relaxed);
+    while ((lowest == 0 || lowest > first + 1) &&
+           !state_.lowest_freed.compare_exchange_weak(lowest, first + 1, std::memory_order_relaxed)) {
+    }
+}
+
+template <class IsUsed>
+void Arena::free_all_but(IsUsed is_used) {
+    for (std::uint32_t i = first_granule; i < granules(); ++i)
+        if (entry(i).load(std::memory_order_acquire) == used && !is_used(i)) free(i, 1);
+    forget_search();
+}
+
+inline void Arena::trim() noexcept {
+    const std::uint32_t end = (std::min)(granules(), window_granules);
+    for (std::uint32_t i = first_granule + kept_when_idle; i < end; ++i) {
+        if (entry(i).load(std::memory_order_acquire) != warm) continue;
+        entry(i).store(bare, std::memory_order_relaxed);
+        sync_point();
+        // After that: who dies in between leaves pages that are taken for none, not the other way round.
+        os::release_memory(handle_, std::uint64_t{i} * granule_size, granule_size);
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/detail/shared_fifo.hpp --------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Where the next item begins: in a granule, at an offset.
+struct FifoPlace {
+    std::uint32_t granule = 0;
+    std::uint32_t offset = 0;
+};
+
+/// What the processes share of a SharedFifo, beside its memory. The two ends stand apart, as two processes use them.
+struct FifoState {
+    ArenaState arena;
+    [[maybe_unused]] char apart_[64]{};
+    QueueEnd<FifoPlace> putting;
+    [[maybe_unused]] char further_apart_[64]{};
+    QueueEnd<FifoPlace> taking;
+    std::uint64_t known_put = 0;  // how many were put, when who takes last looked
+};
+
+/// A row of items, each a block of bytes, in shared memory: put in order at one end, taken at the other.
+///
+/// A lock of the queue's guards each end: one process puts and one takes at the same time. Items stand in segments of a
+/// granule, behind one another, each behind a frame of eight bytes:
+///     inline   the bytes follow
+///     extent   there follow size and granules: a large item has granules of its own
+///     jump     the row goes on in another granule; for it there is always room
+/// All of it is written before the item is counted (queue_end.hpp), so that a death leaves it whole or out. What memory a
+/// death leaves marked as used is found by a walk from end to end: `repair`.
+///
+/// Everything that is read from the shared memory is checked: whatever is written there, no read or write of ours goes
+/// beyond it.
+class SharedFifo {
+public:
+    SharedFifo(FifoState& state, os::Handle memory) noexcept : state_{state}, arena_{state.arena, std::move(memory)} {}
+
+    /// Of who makes the row, once.
+    void begin() { state_.putting.begin_at(begin_taking({arena_.allocate(1), 0})); }
+
+    [[nodiscard]] const os::Handle& memory() const noexcept { return arena_.handle(); }
+    [[nodiscard]] std::uint64_t put_count() const noexcept { return state_.putting.count(); }
+    [[nodiscard]] std::uint64_t taken_count() const noexcept { return state_.taking.count(); }
+    /// Until the next change; never too few of those put by who asks, never more than there were.
+    [[nodiscard]] std::uint64_t size() const noexcept {
+        const std::uint64_t taken = taken_count();  // first, so that the difference is never negative
+        return put_count() - taken;
+    }
+
+    // --- Under the lock for putting ---
+
+    /// Puts an item of two parts. If it throws, nothing has changed: std::system_error where there is no memory.
+    void put(std::span<const std::byte> head, std::span<const std::byte> body);
+    void forget_search() noexcept { arena_.forget_search(); }
+    void trim() noexcept { arena_.trim(); }
+
+    // --- Under the lock for taking ---
+
+    /// The next item; valid until it is taken.
+    struct Item {
+        std::span<const std::byte> bytes;
+        FifoPlace next;
+        std::uint32_t left_segment = 0;  // a granule that the row leaves with it
+        std::uint32_t first = 0;         // of its own granules
+        std::uint32_t granules = 0;
+        os::MemoryView view;
+    };
+    /// False where there is none.
+    bool peek(Item& item);
+    void take(Item& item) noexcept;
+
+    // --- Under both ---
+
+    /// Takes all items out, unseen; `repair` frees what they lay in.
+    void clear();
+    /// After a death: frees what it left marked.
+    void repair();
+
+private:
+    enum Kind : std::uint32_t { inline_item = 0x746d6931, extent_item = 0x746d6932, jump = 0x746d6933 };
+    struct Frame {
+        std::uint32_t kind;
+        std::uint32_t size;  // of an inline item; of a jump the granule
+    };
+    struct Extent {
+        std::uint64_t size;
+        std::uint32_t first;
+        std::uint32_t granules;
+    };
+    /// Granules that go back if they are not kept.
+    struct Claim {
+        ~Claim() {
+            if (count != 0) arena.free(first, count);
+        }
+        Arena& arena;
+        std::uint32_t first = 0;
+        std::uint32_t count = 0;
+    };
+    static constexpr std::uint32_t granule_size = Arena::granule_size;
+    static constexpr std::uint32_t largest_inline = granule_size / 2 - 2 * sizeof(Frame);
+    static constexpr std::uint32_t last_offset = granule_size - sizeof(Frame);
+
+    static std::uint64_t granules_for(std::uint64_t size) noexcept {
+        return size / granule_size + (size % granule_size != 0);
+    }
+    static std::uint32_t padded(std::uint32_t size) noexcept { return (size + 7) / 8 * 8; }
+
+    FifoPlace begin_taking(FifoPlace first) {
+        state_.taking.begin_at(first);
+        return first;
+    }
+    /// A place that was read, if it is one.
+    FifoPlace checked(FifoPlace place) const {
+        if (!arena_.holds(place.granule, 1) || place.offset > last_offset || place.offset % 8 != 0) throw_damaged();
+        return place;
+    }
+    template <class T>
+    static T read(const std::byte* from) noexcept {
+        T value;
+        std::memcpy(&value, from, sizeof value);
+        return value;
+    }
+    template <class T>
+    static void write(std::byte* to, const T& value) noexcept {
+        std::memcpy(to, &value, sizeof value);
+    }
+    static void write(std::byte* to, std::span<const std::byte> head, std::span<const std::byte> body) noexcept {
+        if (!head.empty()) std::memcpy(to, head.data(), head.size());
+        if (!body.empty()) std::memcpy(to + head.size(), body.data(), body.size());
+    }
+    /// The item at `place`, without its memory's view.
+    Item item_at(FifoPlace place);
+
+    FifoState& state_;
+    Arena arena_;
+};
+
+inline void SharedFifo::put(std::span<const std::byte> head, std::span<const std::byte> body) {
+    const FifoPlace end = checked(state_.putting.place());
+    const std::uint64_t size = head.size() + body.size();
+    const bool is_large = size > largest_inline;
+    const auto framed = static_cast<std::uint32_t>(sizeof(Frame) + (is_large ? sizeof(Extent) : padded(static_cast<std::uint32_t>(size))));
+    FifoPlace place = end;
+    Claim segment{arena_};
+    if (place.offset + framed > last_offset) {
+        segment.first = arena_.allocate(1);
+        segment.count = 1;
+        place = {segment.first, 0};
+    }
+    std::byte* const at = arena_.at(place.granule) + place.offset;
+    std::byte* const end_at = arena_.at(end.granule) + end.offset;
+    Claim extent{arena_};
+    if (is_large) {
+        // One too many is refused as well as more.
+        const auto granules = static_cast<std::uint32_t>(
+            (std::min)(granules_for(size), std::uint64_t{Arena::most_granules} + 1));
+        extent.first = arena_.allocate(granules);
+        extent.count = granules;
+        os::MemoryView view;
+        write(arena_.at(extent.first, extent.count, view), head, body);
+        sync_point();
+        write(at, Frame{extent_item, 0});
+        write(at + sizeof(Frame), Extent{size, extent.first, extent.count});
+    } else {
+        write(at, Frame{inline_item, static_cast<std::uint32_t>(size)});
+        write(at + sizeof(Frame), head, body);
+    }
+    sync_point();
+    if (segment.count != 0) write(end_at, Frame{jump, segment.first});
+    segment.count = extent.count = 0;
+    state_.putting.pass({place.granule, place.offset + framed});
+}
+
+inline SharedFifo::Item SharedFifo::item_at(FifoPlace place) {
+    Item item;
+    const std::byte* at = arena_.at(place.granule) + place.offset;
+    auto frame = read<Frame>(at);
+    if (frame.kind == jump) {
+        item.left_segment = place.granule;
+        place = checked({frame.size, 0});
+        at = arena_.at(place.granule);
+        frame = read<Frame>(at);
+    }
+    at += sizeof(Frame);
+    const std::uint32_t room = last_offset - place.offset;
+    std::uint32_t length = sizeof(Extent);
+    if (frame.kind == inline_item) {
+        if (frame.size > largest_inline) throw_damaged();
+        length = padded(frame.size);
+        item.bytes = {at, frame.size};
+    } else if (frame.kind != extent_item) {
+        throw_damaged();
+    }
+    if (sizeof(Frame) + length > room) throw_damaged();
+    if (frame.kind == extent_item) {
+        const auto extent = read<Extent>(at);
+        if (extent.granules == 0 || extent.granules != granules_for(extent.size) ||
+            !arena_.holds(extent.first, extent.granules) || extent.size > (std::numeric_limits<std::size_t>::max)())
+            throw_damaged();
+        item.first = extent.first;
+        item.granules = extent.granules;
+        item.bytes = {static_cast<const std::byte*>(nullptr), static_cast<std::size_t>(extent.size)};
+    }
+    item.next = {place.granule, static_cast<std::uint32_t>(place.offset + sizeof(Frame) + length)};
+    return item;
+}
+
+inline bool SharedFifo::peek(Item& item) {
+    const std::uint64_t taken = taken_count();
+    if (taken == state_.known_put) {
+        state_.known_put = put_count();
+        if (taken == state_.known_put) return false;
+    }
+    item = item_at(checked(state_.taking.place()));
+    if (item.granules != 0)
+        item.bytes = {arena_.at(item.first, item.granules, item.view), item.bytes.size()};
+    return true;
+}
+
+inline void SharedFifo::take(Item& item) noexcept {
+    state_.taking.pass(item.next);
+    // Afterwards: before, who puts could write over an item that still counts.
+    if (item.left_segment != 0) arena_.free(item.left_segment, 1);
+    if (item.granules != 0) arena_.free(item.first, item.granules);
+}
+
+inline void SharedFifo::clear() {
+    const std::uint64_t put = put_count();
+    const std::uint64_t taken = taken_count();
+    if (put == taken) return;
+    state_.taking.pass(checked(state_.putting.place()), put - taken);
+    state_.known_put = put;
+}
+
+inline void SharedFifo::repair() {
+    std::vector<bool> is_used(arena_.granules());
+    FifoPlace place = checked(state_.taking.place());
+    is_used[place.granule] = true;
+    for (std::uint64_t left = put_count() - taken_count(); left != 0; --left) {
+        const Item item = item_at(place);
+        place = checked(item.next);
+        is_used[place.granule] = true;
+        for (std::uint32_t i = 0; i < item.granules; ++i) is_used[item.first + i] = true;
+    }
+    arena_.free_all_but([&](std::uint32_t granule) { return is_used[granule]; });
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/detail/shared_queue.hpp -------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// What the processes share of a queue, beside its memory.
+struct QueueState {
+    enum Shut : std::uint32_t { open, draining, dropped };
+
+    explicit QueueState(std::int64_t most) : maxsize{most} {}
+
+    std::int64_t maxsize;                   // bounded if greater than zero; never changes
+    std::atomic<std::uint32_t> shut{0};     // a Shut, only grows; written under put_lock
+    std::atomic<std::uint32_t> wounded{0};  // 1 after a death under a lock, until memory was repaired
+    [[maybe_unused]] char apart_[64]{};
+    os::Mutex put_lock;
+    std::uint64_t room_until = 0;  // the count at which the queue is full, by what the holder of put_lock last read
+    WaitPoint<> items;             // who gets sleeps here
+    FifoState fifo;                // the end for putting next to its lock, and the other next to the other
+    WaitPoint<> room;              // who puts
+    os::Mutex get_lock;
+    [[maybe_unused]] char further_apart_[64]{};
+    std::atomic<std::uint64_t> done{0};  // for how many items task_done was called; at most as many as were put
+    WaitPoint<> end_of_work;             // who joins
+};
+
+/// How long somebody is willing to wait; the clock is read only where it comes to that.
+class Patience {
+public:
+    explicit Patience(Timeout timeout) noexcept : timeout_{timeout} {}
+
+    [[nodiscard]] bool is_none() const noexcept { return timeout_.is_zero(); }
+    [[nodiscard]] Deadline deadline() {
+        if (!std::exchange(has_begun_, true)) deadline_ = Deadline{timeout_};
+        return deadline_;
+    }
+    /// For a lock that is held for the time of a copy: even who will not wait for an item waits so long for that.
+    [[nodiscard]] Deadline deadline_for_lock() {
+        return (std::max)(deadline(), Deadline{std::chrono::milliseconds{1}});
+    }
+
+private:
+    Timeout timeout_;
+    Deadline deadline_ = Deadline::never();
+    bool has_begun_ = false;
+};
+
+/// A queue of blocks of bytes between processes, as one process sees it: the words of Queue without its items' type.
+///
+/// Two robust locks, one for putting and one for taking; under each one store that counts (shared_fifo.hpp). Who finds
+/// that a lock's last holder died has nothing to mend but memory that was marked as used and is not, which can wait for
+/// a moment when both locks are free.
+///
+/// Who finds no item, or no room, sleeps outside of the locks, until the other end's count changes (wait_point.hpp).
+class SharedQueue {
+public:
+    static std::shared_ptr<SharedQueue> create(std::int64_t maxsize) {
+        auto queue = std::make_shared<SharedQueue>(Shared<QueueState>::create(maxsize), os::make_anonymous_memory());
+        queue->fifo_.begin();
+        return queue;
+    }
+    SharedQueue(Shared<QueueState> state, os::Handle memory)
+        : state_{std::move(state)}, fifo_{state_->fifo, std::move(memory)} {}
+
+    void encode(Encoder& out) const {
+        put_shared(out, state_);
+        put_handle(out, fifo_.memory().get());
+    }
+    static std::shared_ptr<SharedQueue> decode(Decoder& in) {
+        auto state = get_shared<QueueState>(in);
+        return std::make_shared<SharedQueue>(std::move(state), get_handle(in));
+    }
+
+    void put(std::span<const std::byte> head, std::span<const std::byte> body, Timeout timeout);
+
+    /// The next item, and the lock for taking, which it holds: `take` counts it and `let_go` the lock, else it stays.
+    class Taking;
+
+    void task_done();
+    bool join(Timeout timeout);
+    void shutdown(bool immediate);
+    /// For this process's handle and its copies: who waits by them is woken, and they are of no more use.
+    void close() noexcept {
+        closed_.store(true);
+        wake_everybody();
+    }
+
+    [[nodiscard]] bool is(const SharedQueue& other) const noexcept { return state_ == other.state_; }
+    [[nodiscard]] bool is_shutdown() const noexcept { return state_->shut.load() != QueueState::open; }
+    [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(fifo_.size()); }
+    [[nodiscard]] bool full() const noexcept {
+        return is_bounded() && size() >= static_cast<std::uint64_t>(state_->maxsize);
+    }
+    [[nodiscard]] std::int64_t maxsize() const noexcept { return state_->maxsize; }
+    [[nodiscard]] std::size_t waiting() const noexcept {
+        return state_->items.waiting() + state_->room.waiting() + state_->end_of_work.waiting();
+    }
+
+private:
+    /// Holds one of the locks, if it came by it.
+    class Hold {
+    public:
+        Hold(SharedQueue& queue, os::Mutex& lock, os::MutexResult result) : queue_{queue}, lock_{lock} {
+            if (result == os::MutexResult::already_mine)
+                throw UsageError("a queue was used by what was being done to one of its items: let the item's types do "
+                                 "without the queue that it is in");
+            held_ = result != os::MutexResult::timed_out;
+            if (result == os::MutexResult::owner_died) queue_.state_->wounded.store(1, std::memory_order_relaxed);
+        }
+        Hold(const Hold&) = delete;
+        Hold& operator=(const Hold&) = delete;
+        ~Hold() { release(); }
+
+        explicit operator bool() const noexcept { return held_; }
+        void release() noexcept {
+            if (std::exchange(held_, false)) lock_.unlock();
+        }
+
+    private:
+        SharedQueue& queue_;
+        os::Mutex& lock_;
+        bool held_;
+    };
+    static os::MutexResult lock(os::Mutex& mutex, Patience& patience) {
+        const os::MutexResult result = mutex.try_lock();
+        return result == os::MutexResult::timed_out ? mutex.lock(patience.deadline_for_lock()) : result;
+    }
+
+    [[nodiscard]] bool is_bounded() const noexcept { return state_->maxsize > 0; }
+    void check_open() const {
+        if (closed_.load()) throw UsageError("this handle of the queue was closed: use a copy made by another process, or no more of it");
+    }
+    /// Under the lock for putting. By what was last read there may be too little room, never too much.
+    bool has_room() {
+        if (!is_bounded()) return true;
+        const std::uint64_t put = fifo_.put_count();
+        if (put < state_->room_until) return true;
+        state_->room_until = fifo_.taken_count() + static_cast<std::uint64_t>(state_->maxsize);
+        return put < state_->room_until;
+    }
+    /// Waits until `ready()`, or somebody may have closed or shut the queue; false at the end of patience.
+    template <class Ready>
+    bool wait(WaitPoint<>& point, Patience& patience, Ready ready);
+    void repair_if_wounded();
+    void trim();
+    void wake_everybody() noexcept {
+        state_->items.wake_all();
+        state_->room.wake_all();
+        state_->end_of_work.wake_all();
+    }
+
+    Shared<QueueState> state_;
+    SharedFifo fifo_;
+    std::atomic<bool> closed_{false};
+};
+
+class SharedQueue::Taking {
+public:
+    /// Throws: QueueEmpty, QueueShutDown, UsageError, Error, std::system_error; then nothing has changed.
+    Taking(SharedQueue& queue, Timeout timeout) : queue_{queue} {
+        Patience patience{timeout};
+        for (;;) {
+            queue_.check_open();
+            const std::uint32_t shut = queue_.state_->shut.load();  // before the look: no item comes after that
+            if (shut != QueueState::dropped) {
+                hold_.emplace(queue_, queue_.state_->get_lock, lock(queue_.state_->get_lock, patience));
+                if (!*hold_) throw QueueEmpty("no item could be had in time: another process holds the queue");
+                if (queue_.fifo_.peek(item_)) return;
+                hold_.reset();
+            }
+            if (shut != QueueState::open)
+                throw QueueShutDown(
+                    "get from a queue that was shut down and has given its last item: end here, or make another queue");
+            const auto ready = [&] { return queue_.fifo_.size() != 0; };
+            if (!queue_.wait(queue_.state_->items, patience, ready)) throw QueueEmpty("no item came into the queue");
+        }
+    }
+    Taking(const Taking&) = delete;
+    Taking& operator=(const Taking&) = delete;
+    ~Taking() {
+        if (!*hold_) return;
+        hold_->release();
+        queue_.state_->items.wake_one();  // it stays: for another
+    }
+
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return item_.bytes; }
+    void take() noexcept {
+        queue_.fifo_.take(item_);
+        hold_->release();
+        if (queue_.is_bounded()) queue_.state_->room.wake_one();
+    }
+
+private:
+    SharedQueue& queue_;
+    std::optional<Hold> hold_;
+    SharedFifo::Item item_;
+};
+
+inline void SharedQueue::put(std::span<const std::byte> head, std::span<const std::byte> body, Timeout timeout) {
+    Patience patience{timeout};
+    for (;;) {
+        check_open();
+        Hold hold{*this, state_->put_lock, lock(state_->put_lock, patience)};
+        if (!hold) throw QueueFull("the item could not be put in time: another process holds the queue");
+        if (is_shutdown())
+            throw QueueShutDown("put into a queue that was shut down: put before shutdown(), or make another queue");
+        if (has_room()) {
+            if (state_->wounded.load(std::memory_order_relaxed) != 0) repair_if_wounded();
+            fifo_.put(head, body);
+            hold.release();
+            state_->items.wake_one();
+            return;
+        }
+        hold.release();
+        const auto ready = [&] { return is_shutdown() || !full(); };
+        if (!wait(state_->room, patience, ready)) throw QueueFull("no room came free in the queue");
+    }
+}
+
+template <class Ready>
+bool SharedQueue::wait(WaitPoint<>& point, Patience& patience, Ready ready) {
+    if (patience.is_none()) return false;
+    const auto must_look = [&] { return ready() || closed_.load() || is_shutdown(); };
+    if (spin_until(must_look)) return true;
+    switch (point.sleep(patience.deadline(), must_look)) {
+        case WaitPoint<>::Result::timed_out:
+            return false;
+        case WaitPoint<>::Result::slice_over:
+            if (&point == &state_->items) trim();  // nobody has put for a while
+            return true;
+        default:
+            return true;
+    }
+}
+
+/// Under the lock for putting: who dies there or at the other end leaves memory marked that nothing uses.
+inline void SharedQueue::repair_if_wounded() {
+    fifo_.forget_search();
+    Hold other{*this, state_->get_lock, state_->get_lock.try_lock()};
+    if (!other) return;  // another time
+    try {
+        fifo_.repair();
+        state_->wounded.store(0, std::memory_order_relaxed);
+    } catch (const std::exception&) {  // no memory for that: another time
+    }
+}
+
+inline void SharedQueue::trim() {
+    const Hold hold{*this, state_->put_lock, state_->put_lock.try_lock()};
+    if (hold) fifo_.trim();
+}
+
+inline void SharedQueue::task_done() {
+    std::uint64_t done = state_->done.load();
+    std::uint64_t put = 0;
+    do {
+        put = fifo_.put_count();
+        if (done >= put)
+            throw UsageError("task_done for more items than were put: call it once for each item that get gave");
+    } while (!state_->done.compare_exchange_weak(done, done + 1));
+    sync_point();
+    if (done + 1 == put) state_->end_of_work.wake_all();
+}
+
+inline bool SharedQueue::join(Timeout timeout) {
+    Patience patience{timeout};
+    const auto ready = [&] {
+        const std::uint64_t done = state_->done.load();  // first: nothing is done that was not put
+        return done >= fifo_.put_count();
+    };
+    for (;;) {
+        check_open();
+        if (ready()) return true;
+        if (patience.is_none()) return false;
+        const auto must_look = [&] { return ready() || closed_.load(); };
+        if (state_->end_of_work.sleep(patience.deadline(), must_look) == WaitPoint<>::Result::timed_out) return false;
+    }
+}
+
+inline void SharedQueue::shutdown(bool immediate) {
+    check_open();
+    {
+        // No patience of the caller's: the locks are held for the time of a copy, but for a holder that is stopped.
+        const Hold putting{*this, state_->put_lock, state_->put_lock.lock(Deadline::never())};
+        if (state_->shut.load() == QueueState::open) state_->shut.store(QueueState::draining);
+        if (immediate) {
+            const Hold taking{*this, state_->get_lock, state_->get_lock.lock(Deadline::never())};
+            state_->shut.store(QueueState::dropped);
+            sync_point();
+            const std::uint64_t put = fifo_.put_count();
+            std::uint64_t done = state_->done.load();
+            const std::uint64_t items = fifo_.size();
+            fifo_.clear();
+            while (!state_->done.compare_exchange_weak(done, (std::min)(done + items, put))) {
+            }
+            state_->wounded.store(1, std::memory_order_relaxed);
+            try {
+                fifo_.repair();
+                state_->wounded.store(0, std::memory_order_relaxed);
+            } catch (const std::exception&) {  // their memory stays taken until the queue goes
+            }
+        }
+    }
+    wake_everybody();
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/detail/queue_items.hpp --------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Whether to decode a `T` runs code of the user's: a Codec, or how a map compares its keys.
+template <class T, class... Outer>
+consteval bool runs_user_code();
+
+template <class... Outer, class... Parts>
+consteval bool any_runs_user_code(TypeList<Parts...>) {
+    return (runs_user_code<Parts, Outer...>() || ...);
+}
+
+template <class T, class... Outer>
+consteval bool runs_user_code() {
+    constexpr Shape s = shape<T>;
+    if constexpr ((std::is_same_v<T, Outer> || ...)) {
+        return false;
+    } else if constexpr (s == Shape::user || s == Shape::associative) {
+        return true;
+    } else if constexpr (s == Shape::array || s == Shape::sequence || s == Shape::forward_list ||
+                         s == Shape::optional) {
+        return runs_user_code<std::remove_cv_t<typename T::value_type>, T, Outer...>();
+    } else if constexpr (s == Shape::owner) {
+        return runs_user_code<std::remove_cv_t<typename T::element_type>, T, Outer...>();
+    } else {
+        return any_runs_user_code<T, Outer...>(PartsOf<T>{});
+    }
+}
+
+template <class T>
+std::span<const std::byte> item_bytes(const T& value) noexcept {
+    return {reinterpret_cast<const std::byte*>(std::addressof(value)), sizeof(T)};
+}
+
+/// Puts `item`: from where it lies, if its encoding is its bytes, else by way of a buffer.
+template <class T>
+void put_item(SharedQueue& queue, const T& item, Timeout timeout) {
+    if constexpr (Bitwise<T>) {
+        queue.put({}, item_bytes(item), timeout);
+    } else if constexpr (shape<T> == Shape::sequence && BitwiseRange<T>) {
+        const std::uint64_t count{item.size()};
+        using Element = typename T::value_type;
+        queue.put(item_bytes(count),
+                  {reinterpret_cast<const std::byte*>(item.data()), item.size() * sizeof(Element)}, timeout);
+    } else {
+        // The buffer stays for the thread's next item, unless it has grown large. A Codec that puts in turn finds none.
+        constexpr std::size_t keep = 64 * 1024;
+        static thread_local std::vector<std::byte> buffer;
+        Encoder out{std::exchange(buffer, {})};
+        out.write(item);
+        queue.put({}, out.bytes(), timeout);
+        auto storage = out.take();
+        if (storage.capacity() <= keep) buffer = std::move(storage);
+    }
+}
+
+template <class T>
+T decode_item(std::span<const std::byte> bytes) {
+    if constexpr (Bitwise<T>) {
+        if (bytes.size() == sizeof(T)) return from_bytes<T>(bytes.data());
+    }
+    return decode<T>(bytes);
+}
+
+/// Takes the next item out. Where an exception says that these bytes are no `T`, the item is gone, and the next one can
+/// be had; where there was no memory for it, it stays.
+template <class T>
+T get_item(SharedQueue& queue, Timeout timeout) {
+    SharedQueue::Taking taking{queue, timeout};
+    if constexpr (runs_user_code<T>()) {
+        // Not under the lock: it may take its time, or use the queue.
+        const std::vector<std::byte> copy(taking.bytes().begin(), taking.bytes().end());
+        taking.take();
+        return decode<T>(copy);
+    } else {
+        std::span<const std::byte> bytes = taking.bytes();
+        // What is read twice is read from a copy, if that costs nothing: others may write there.
+        alignas(std::max_align_t) std::array<std::byte, 256> copy;
+        if (bytes.size() <= copy.size()) {
+            if (!bytes.empty()) std::memcpy(copy.data(), bytes.data(), bytes.size());
+            bytes = {copy.data(), bytes.size()};
+        }
+        try {
+            T item = decode_item<T>(bytes);
+            taking.take();
+            return item;
+        } catch (const std::bad_alloc&) {
+            throw;
+        } catch (...) {
+            taking.take();
+            throw;
+        }
+    }
+}
+
+/// The words of every queue between processes; each queue offers its own.
+template <class T>
+class QueueItems {
+public:
+    explicit QueueItems(std::ptrdiff_t maxsize) : queue_{SharedQueue::create(maxsize)} { check_item(); }
+    explicit QueueItems(Decoder& in) : queue_{SharedQueue::decode(in)} {}
+    // No moves: a handle always names a queue.
+    QueueItems(const QueueItems&) = default;
+    QueueItems& operator=(const QueueItems&) = default;
+
+    friend bool operator==(const QueueItems& a, const QueueItems& b) noexcept { return a.queue_->is(*b.queue_); }
+
+    void encode(Encoder& out) const { queue_->encode(out); }
+
+    /// Puts `item` in the queue, waiting while it is full; it is there when this returns, also if this process ends at
+    /// once. If it throws, the queue is unchanged.
+    ///
+    /// Throws: QueueShutDown after `shutdown`; UsageError after `close`; CodecError, and what a Codec throws, where it
+    /// cannot be encoded; std::system_error where there is no memory.
+    void put(const T& item) const { put_item(*queue_, item, Timeout::never()); }
+    /// Waits for `timeout` at most. Throws also: QueueFull where there was no room.
+    void put(const T& item, Timeout timeout) const { put_item(*queue_, item, timeout); }
+    /// Does not wait. Throws also: QueueFull where there is no room, or where another process holds the queue for longer
+    /// than a millisecond.
+    void put_nowait(const T& item) const { put_item(*queue_, item, std::chrono::seconds{0}); }
+
+    /// Takes the next item out, waiting while there is none.
+    ///
+    /// Throws: QueueShutDown once the queue was shut down and has given its last item; UsageError after `close`;
+    /// CodecError for an item that is no `T`, which is gone then: the next one can be had; std::bad_alloc and
+    /// std::system_error where there is no memory for it: it stays the next one, unless it was a Codec that threw.
+    T get() const { return get_item<T>(*queue_, Timeout::never()); }
+    /// Waits for `timeout` at most. Throws also: QueueEmpty where no item came.
+    T get(Timeout timeout) const { return get_item<T>(*queue_, timeout); }
+    /// Does not wait. Throws also: QueueEmpty where there is no item, or where another process holds the queue for longer
+    /// than a millisecond.
+    T get_nowait() const { return get_item<T>(*queue_, std::chrono::seconds{0}); }
+
+    /// How many items are in it, whether there is none, and whether there is no room: where others put and take, that
+    /// may have changed already.
+    [[nodiscard]] std::size_t qsize() const { return queue_->size(); }
+    [[nodiscard]] bool empty() const { return queue_->size() == 0; }
+    [[nodiscard]] bool full() const { return queue_->full(); }
+    [[nodiscard]] std::ptrdiff_t maxsize() const { return static_cast<std::ptrdiff_t>(queue_->maxsize()); }
+    /// How many threads of all processes sleep in `put`, `get` or `join`; those killed there stay counted.
+    [[nodiscard]] std::size_t waiting() const { return queue_->waiting(); }
+
+    /// Of this handle and its copies, in this process, no more use is made: who waits by them, and who calls them later,
+    /// gets a UsageError. Others go on. Twice is fine.
+    void close() const { queue_->close(); }
+
+    /// From now on, in all processes, `put` throws, and so does `get` once the queue is empty: at once if `immediate`,
+    /// which drops what is in it, as if `task_done` had been called for each. Who waits is woken.
+    void shutdown(bool immediate = false) const { queue_->shutdown(immediate); }
+    [[nodiscard]] bool is_shutdown() const { return queue_->is_shutdown(); }
+
+    void task_done() const { queue_->task_done(); }
+    [[nodiscard]] bool join(Timeout timeout) const { return queue_->join(timeout); }
+
+private:
+    static constexpr void check_item() {
+        static_assert(!carries_handles<T>(),
+                      "plait: a lock, a queue, a connection or the like cannot be a queue's item, for nobody keeps it "
+                      "until it is taken: pass it to a process at its start, or send it through a Connection");
+        explain<T, Way::encode>();
+        explain<T, Way::decode>();
+    }
+
+    std::shared_ptr<SharedQueue> queue_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/joinable_queue.hpp ------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// A Queue that knows how many of its items have been dealt with, so that one can wait for all.
+///
+/// Python: multiprocessing.JoinableQueue. Where the work gives results, a Pool says more: also who died of what.
+///
+///     void work(JoinableQueue<int> jobs) {
+///         for (;;) {
+///             do_it(jobs.get());
+///             jobs.task_done();
+///         }
+///     }
+///     for (int job = 0; job < 100; ++job) jobs.put(job);
+///     jobs.join();
+///
+/// Everything else is as in Queue. What dies with a process that had taken it is never done: give `join` a timeout where
+/// that can happen. An item that could not be decoded counts as taken.
+template <class T>
+class JoinableQueue final : private detail::QueueItems<T> {
+    using Base = detail::QueueItems<T>;
+
+public:
+    explicit JoinableQueue(std::ptrdiff_t most = 0) : Base{most} {}
+
+    using Base::close;
+    using Base::empty;
+    using Base::full;
+    using Base::get;
+    using Base::get_nowait;
+    using Base::is_shutdown;
+    using Base::maxsize;
+    using Base::put;
+    using Base::put_nowait;
+    using Base::qsize;
+    using Base::shutdown;
+    using Base::waiting;
+
+    /// Says that what was taken out by one `get` has been dealt with. Throws: UsageError where that was said of every item
+    /// that was ever put.
+    void task_done() const { Base::task_done(); }
+    /// Waits until `task_done` was called for every item that was ever put, and not dropped.
+    void join() const { static_cast<void>(Base::join(Timeout::never())); }
+    /// Waits for `timeout` at most; returns whether everything was done.
+    [[nodiscard]] bool join(Timeout timeout) const { return Base::join(timeout); }
+
+    /// Whether they are the same queue.
+    friend bool operator==(const JoinableQueue& a, const JoinableQueue& b) noexcept { return static_cast<const Base&>(a) == b; }
+
+private:
+    friend struct Codec<JoinableQueue>;
+    explicit JoinableQueue(Decoder& in) : Base{in} {}
+};
+
+template <class T>
+struct Codec<JoinableQueue<T>> {
+    static constexpr bool carries_handles = true;
+
+    static void encode(Encoder& out, const JoinableQueue<T>& queue) { queue.Base::encode(out); }
+    static JoinableQueue<T> decode(Decoder& in) { return JoinableQueue<T>{in}; }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/pipe.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// The two ends of a pipe.
+struct PipeEnds {
+    Connection first;
+    Connection second;
+};
+
+/// Two connected ends, for two processes, or threads, to talk through. No name leads to them, and no process gets one
+/// that it is not given.
+///
+///     auto [left, right] = Pipe();            // both send and receive
+///     auto [reader, writer] = Pipe(false);    // one way
+///
+/// Python: multiprocessing.Pipe. Throws: std::system_error where no descriptors are left.
+inline PipeEnds Pipe(bool duplex = true) {
+    os::ChannelEnds channel = os::make_channel();
+    return {detail::ConnectionAccess::make(std::move(channel.first), {.receives = true, .sends = duplex}),
+            detail::ConnectionAccess::make(std::move(channel.second), {.receives = duplex, .sends = true})};
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
@@ -9284,6 +15053,51 @@ private:
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
+// --- plait/multiprocessing/pool/initializer.hpp ----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+
+/// An encoded call, and the handles of what its arguments share.
+struct PackedCall {
+    std::vector<std::byte> bytes;
+    Incoming handles;
+};
+
+}  // namespace detail
+
+/// A call that each worker of a Pool makes before its first task: a function, or a function and its arguments, among
+/// which locks, queues and their like may be.
+///
+///     PoolOptions{.initializer = setup}
+///     PoolOptions{.initializer = Initializer(setup, "config.ini", lock)}
+class Initializer {
+public:
+    template <class F, class... Args>
+        requires(!std::is_same_v<std::remove_cvref_t<F>, Initializer>)
+    Initializer(F&& f, Args&&... args) {
+        detail::check_call<std::decay_t<F>, Args...>();
+        using Travel = typename detail::CallTraits<std::decay_t<F>, Args...>::Travel;
+        const std::decay_t<F> callable(std::forward<F>(f));
+        Encoder out;
+        detail::Outgoing outgoing;
+        out.carry(outgoing);
+        out.write(detail::name_callable<Travel>(callable));
+        detail::write_arguments<Travel>(out, std::forward<Args>(args)...);
+        std::vector<os::Handle> handles;
+        for (const os::NativeHandle native : outgoing.handles()) handles.push_back(os::duplicate(native));
+        call_ = std::make_shared<const detail::PackedCall>(
+            detail::PackedCall{out.take(), detail::Incoming(std::move(handles))});
+    }
+
+private:
+    friend class Pool;
+    std::shared_ptr<const detail::PackedCall> call_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
 // --- plait/multiprocessing/pool/outbox.hpp ---------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
@@ -9476,271 +15290,6 @@ std::span<std::byte> writable_bytes_of(Message& message) {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
-// --- plait/os/exception_type.hpp -------------------------------------------------------------------------------------
-
-// Contract: naming types without RTTI.
-//   current_exception_type()  -> const char*   inside a catch block: the exact type's mangled name, or null, which it
-//                                              always is on Windows
-//   readable_type(name)       -> std::string   as a programmer writes it
-
-#if defined(_WIN32)
-
-// --- plait/os/windows/exception_type.hpp -----------------------------------------------------------------------------
-
-#include <string>
-
-namespace plait::inline PLAIT_ABI::os {
-
-// No compiler's runtime there is asked: some have no call for it.
-inline const char* current_exception_type() noexcept { return nullptr; }
-
-inline std::string readable_type(const char* name) { return name != nullptr ? name : "an unknown type"; }
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#else
-
-// --- plait/os/posix/exception_type.hpp -------------------------------------------------------------------------------
-
-#include <cxxabi.h>
-
-#include <cstdlib>
-#include <string>
-#include <typeinfo>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline const char* current_exception_type() noexcept {
-    const std::type_info* const type = abi::__cxa_current_exception_type();
-    return type != nullptr ? type->name() : nullptr;
-}
-
-inline std::string readable_type(const char* name) {
-    if (name == nullptr) return "an unknown type";
-    int status = 0;
-    char* const text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
-    std::string result = status == 0 && text != nullptr ? text : name;
-    std::free(text);
-    return result;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
-
-// --- plait/multiprocessing/remote_exception.hpp ----------------------------------------------------------------------
-
-// How an exception crosses a process boundary: as its own type where it is exactly one of the standard library's or of
-// plait's that can be made again from what it says, else as a RemoteError with the type's name and text.
-
-namespace plait::inline PLAIT_ABI::multiprocessing::detail {
-
-/// What is kept of an exception's text: a task may throw megabytes.
-inline constexpr std::size_t longest_text = 64 * 1024;
-
-inline std::string shortened(const std::string& text) { return text.substr(0, longest_text); }
-
-/// How one type is taken apart and made again.
-struct RebuildableException {
-    const char* type;  ///< its mangled name
-    void (*take_apart)(Encoder& out, const std::exception_ptr& exception);
-    std::exception_ptr (*rebuild)(Decoder& in);
-};
-
-/// The mangled name of `Exception`, got by throwing one: there is no RTTI to ask.
-template <class Exception>
-const char* mangled_name(const Exception& prototype) {
-    try {
-        throw prototype;
-    } catch (...) {
-        return os::current_exception_type();
-    }
-}
-
-template <class Exception, class Function>
-void with(const std::exception_ptr& exception, Function function) {
-    try {
-        std::rethrow_exception(exception);
-    } catch (const Exception& error) {
-        function(error);
-    }
-}
-
-/// For types that are what a text makes of them.
-template <class Exception>
-RebuildableException made_of_text() {
-    return {mangled_name(Exception("")),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<Exception>(exception, [&](const Exception& error) { out.write(shortened(error.what())); });
-            },
-            [](Decoder& in) { return std::make_exception_ptr(Exception(in.read<std::string>())); }};
-}
-
-/// For types that say nothing of their own.
-template <class Exception>
-RebuildableException made_of_nothing() {
-    return {mangled_name(Exception()), [](Encoder&, const std::exception_ptr&) {},
-            [](Decoder&) { return std::make_exception_ptr(Exception()); }};
-}
-
-inline RebuildableException rebuildable_system_error() {
-    return {mangled_name(std::system_error(std::error_code{})),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<std::system_error>(exception, [&](const std::system_error& error) {
-                    std::string text = error.what();
-                    const std::string message = ": " + error.code().message();
-                    if (text.ends_with(message)) text.resize(text.size() - message.size());
-                    const bool generic = error.code().category() == std::generic_category();
-                    if (!generic && error.code().category() != std::system_category())
-                        throw CodecError("a system_error of a category that is not the standard library's");
-                    out.write(error.code().value(), generic, shortened(text));
-                });
-            },
-            [](Decoder& in) {
-                const int value = in.read<int>();
-                const bool generic = in.read<bool>();
-                const auto text = in.read<std::string>();
-                return std::make_exception_ptr(
-                    std::system_error(value, generic ? std::generic_category() : std::system_category(), text));
-            }};
-}
-
-inline RebuildableException rebuildable_cancelled_error() {
-    return {mangled_name(CancelledError()),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<CancelledError>(exception,
-                                     [&](const CancelledError& error) { out.write(shortened(error.message())); });
-            },
-            [](Decoder& in) { return std::make_exception_ptr(CancelledError(in.read<std::string>())); }};
-}
-
-inline RebuildableException rebuildable_process_died() {
-    return {mangled_name(ProcessDied("", 0, 0)),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<ProcessDied>(exception, [&](const ProcessDied& error) {
-                    out.write(shortened(error.what()), error.pid(), error.exitcode());
-                });
-            },
-            [](Decoder& in) {
-                const auto text = in.read<std::string>();
-                const auto pid = in.read<std::int64_t>();
-                const auto exitcode = in.read<std::int64_t>();
-                return std::make_exception_ptr(ProcessDied(text, pid, exitcode));
-            }};
-}
-
-inline RebuildableException rebuildable_task_timeout_error() {
-    return {mangled_name(TaskTimeoutError("", 0, 0)),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<TaskTimeoutError>(exception, [&](const TaskTimeoutError& error) {
-                    out.write(shortened(error.what()), error.pid(), error.task());
-                });
-            },
-            [](Decoder& in) {
-                const auto text = in.read<std::string>();
-                const auto pid = in.read<std::int64_t>();
-                const auto task = in.read<std::uint64_t>();
-                return std::make_exception_ptr(TaskTimeoutError(text, pid, task));
-            }};
-}
-
-inline RebuildableException rebuildable_remote_error() {
-    return {mangled_name(RemoteError("", "", "")),
-            [](Encoder& out, const std::exception_ptr& exception) {
-                with<RemoteError>(exception, [&](const RemoteError& error) {
-                    out.write(shortened(error.type_name()), shortened(error.text()), shortened(error.where()));
-                });
-            },
-            [](Decoder& in) {
-                const auto type = in.read<std::string>();
-                const auto text = in.read<std::string>();
-                const auto where = in.read<std::string>();
-                return std::make_exception_ptr(RemoteError(type, text, where));
-            }};
-}
-
-inline std::span<const RebuildableException> rebuildable_exceptions() {
-    // Never destroyed: a pool may outlive static objects. The place in it is what travels: both ends are one program.
-    static const auto& table = *new std::vector<RebuildableException>{
-        made_of_text<std::runtime_error>(),
-        made_of_text<std::logic_error>(),
-        made_of_text<std::invalid_argument>(),
-        made_of_text<std::domain_error>(),
-        made_of_text<std::length_error>(),
-        made_of_text<std::out_of_range>(),
-        made_of_text<std::range_error>(),
-        made_of_text<std::overflow_error>(),
-        made_of_text<std::underflow_error>(),
-        made_of_nothing<std::exception>(),
-        made_of_nothing<std::bad_alloc>(),
-        made_of_nothing<std::bad_cast>(),
-        made_of_nothing<std::bad_array_new_length>(),
-        made_of_nothing<std::bad_exception>(),
-        made_of_nothing<std::bad_optional_access>(),
-        made_of_nothing<std::bad_variant_access>(),
-        made_of_nothing<std::bad_weak_ptr>(),
-        made_of_text<Error>(),
-        made_of_text<UsageError>(),
-        made_of_text<TimeoutError>(),
-        made_of_text<CodecError>(),
-        made_of_text<EndOfStream>(),
-        made_of_text<BrokenPromiseError>(),
-        made_of_text<BrokenPoolError>(),
-        made_of_text<PoolTerminatedError>(),
-        rebuildable_system_error(),
-        rebuildable_cancelled_error(),
-        rebuildable_process_died(),
-        rebuildable_task_timeout_error(),
-        rebuildable_remote_error(),
-    };
-    return table;
-}
-
-inline constexpr std::uint32_t not_rebuildable = 0xFFFF'FFFF;
-
-/// Writes `exception`, which is not null, so that `read_exception` makes the like of it in another process.
-inline void write_exception(Encoder& out, const std::exception_ptr& exception) {
-    const char* type = nullptr;
-    try {
-        std::rethrow_exception(exception);
-    } catch (...) {
-        type = os::current_exception_type();
-    }
-    const auto table = rebuildable_exceptions();
-    for (std::uint32_t i = 0; type != nullptr && i < table.size(); ++i) {
-        if (std::strcmp(type, table[i].type) != 0) continue;
-        try {
-            Encoder parts;
-            table[i].take_apart(parts, exception);
-            out.write(i);
-            return out.write_bytes(parts.bytes());
-        } catch (...) {
-            break;  // it cannot be taken apart after all: tell its name and text
-        }
-    }
-    std::string text;
-    try {
-        text = shortened(plait::detail::describe(exception));
-    } catch (...) {
-        text = "its what() threw";
-    }
-    out.write(not_rebuildable, os::readable_type(type), text, "process " + std::to_string(os::process_id()));
-}
-
-/// Throws: CodecError where the bytes are no exception.
-inline std::exception_ptr read_exception(Decoder& in) {
-    const auto place = in.read<std::uint32_t>();
-    const auto table = rebuildable_exceptions();
-    if (place < table.size()) return table[place].rebuild(in);
-    if (place != not_rebuildable) throw CodecError("cannot decode an exception: it is of no known kind");
-    const auto type = in.read<std::string>();
-    const auto text = in.read<std::string>();
-    const auto where = in.read<std::string>();
-    return std::make_exception_ptr(RemoteError(type, text, where));
-}
-
-}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
 // --- plait/multiprocessing/pool/worker.hpp ---------------------------------------------------------------------------
 
 // The life of a worker: it runs the initializer, then tasks from its channel until that ends.
@@ -9752,15 +15301,16 @@ public:
     Worker(const os::Handle& channel, Slot& slot) noexcept
         : channel_{channel}, mark_{slot.mark}, outbox_{slot.outbox} {}
 
-    /// `initializer` is an encoded call, or empty. Returns the exit code.
-    int serve(std::span<const std::byte> initializer) {
+    /// Returns the exit code. `initializer` is null for none.
+    int serve(std::shared_ptr<const PackedCall> initializer) {
         // A signal sent to the terminal's group reaches the program, which decides; a task's children die with its group.
         os::lead_process_group();
         os::take_no_notice_of_interrupt();
         os::end_when_asked();
         os::open_missing_standard_streams();
         os::read_nothing_from_standard_input();
-        if (!initializer.empty() && !initialize(initializer)) return 1;
+        if (initializer != nullptr && !initialize(*initializer)) return 1;
+        initializer.reset();  // what it kept open for itself has no use any more
         if (!send(Frame{.kind = Frame::Kind::ready}) || !write_out()) return 0;
 
         Frame frame;
@@ -9775,11 +15325,12 @@ public:
     }
 
 private:
-    bool initialize(std::span<const std::byte> call) {
+    bool initialize(const PackedCall& call) {
         try {
-            Decoder in(call);
-            const Callee callee{in};
-            callee.call(in, result_);
+            Decoder in(call.bytes);
+            in.carry(call.handles);
+            const auto callable = in.read<CallableName>();
+            call_by_name(callable, in, result_);
             return true;
         } catch (...) {
             static_cast<void>(
@@ -9789,39 +15340,24 @@ private:
         }
     }
 
-    /// What a message says of the function to call.
-    struct Callee {
-        explicit Callee(Decoder& in)
-            : place{in.read<std::uint64_t>()},
-              signature{in.read<std::uint64_t>()},
-              state{in.read<std::vector<std::byte>>()} {}
-        void call(Decoder& arguments, Encoder& result) const {
-            find_entry(place, signature).call(state, arguments, result);
-        }
-
-        std::uint64_t place;
-        std::uint64_t signature;
-        std::vector<std::byte> state;
-    };
-
     /// False where the program is gone, or wants no more of this worker.
     bool run_tasks(const Frame& frame, std::span<const std::byte> payload) {
         Decoder in(payload);
-        const Callee callee{in};
+        const auto callable = in.read<CallableName>();
         for (std::uint32_t i = 0; i < frame.count; ++i) {
             Decoder arguments(in.read_bytes(in.read<std::uint64_t>()));
-            if (!run_task(callee, frame.task + i, arguments)) return false;
+            if (!run_task(callable, frame.task + i, arguments)) return false;
         }
         return write_out();
     }
 
-    bool run_task(const Callee& callee, std::uint64_t task, Decoder& arguments) {
+    bool run_task(const CallableName& callable, std::uint64_t task, Decoder& arguments) {
         if (!mark_.begin(task)) return false;  // the program is about to end this worker
         Frame frame{.kind = Frame::Kind::value, .task = task};
         result_.clear();
         std::exception_ptr exception;
         try {
-            callee.call(arguments, result_);
+            call_by_name(callable, arguments, result_);
         } catch (...) {
             exception = std::current_exception();
         }
@@ -9867,10 +15403,11 @@ private:
 
 // --- plait/os/lifeline.hpp -------------------------------------------------------------------------------------------
 
-// Contract: end_with(parent, channel) starts a thread that kills this process once its parent is gone: by the parent's
-// own end, where the system tells of it, or by the end of `channel`, whose other end the parent holds. Both, for a fork
-// of the parent may hold the other end, and not every system tells of a process's end. polite_end, certain_end: the
-// signals that ask a process to end, and end it.
+// Contract: end_with_parent(parent, channel) starts a thread that kills this process once its parent is gone: by the
+// parent's own end, where the system tells of it, or by the end of `channel`, whose other end the parent holds. Both, for
+// a fork of the parent may hold the other end, and not every system tells of a process's end. end_with_program(watch,
+// channel) does the same for a program that is not the parent: the watch began while it surely lived, or is none.
+// polite_end, certain_end: the signals that ask a process to end, and end it.
 
 #if !defined(_WIN32)
 
@@ -9882,6 +15419,7 @@ private:
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -9890,11 +15428,11 @@ namespace plait::inline PLAIT_ABI::os {
 inline constexpr int polite_end = SIGTERM;
 inline constexpr int certain_end = SIGKILL;
 
-inline void end_with(std::int64_t parent, const Handle& channel) {
+/// Ends this process at the news of `watched`, at the end of `channel`, and when `parent`, if given, is no longer its
+/// parent.
+inline void end_with(Handle watched, const Handle& channel, std::optional<std::int64_t> parent) {
     const auto end_this_process = [] { ::kill(::getpid(), SIGKILL); };
-    wake_with_parent();
-    Handle watched = watch_process(parent);
-    if (parent_process_id() != parent) end_this_process();  // asked after the watch began: no gap between
+    if (parent && parent_process_id() != *parent) end_this_process();  // asked after the watch began: no gap between
     const BlockSignals blocked;
     // A handle of its own: the other may be closed before this process has ended, and its number be another's then.
     Handle end{::fcntl(channel.get(), F_DUPFD_CLOEXEC, 3)};
@@ -9905,10 +15443,19 @@ inline void end_with(std::int64_t parent, const Handle& channel) {
         const auto soon = [&] {
             return watched ? detail::Deadline::never() : detail::Deadline{std::chrono::milliseconds{200}};
         };
-        while (!poll(items, soon()) && parent_process_id() == parent) {
+        while (!poll(items, soon()) && (!parent || parent_process_id() == *parent)) {
         }
         end_this_process();
     }).detach();
+}
+
+inline void end_with_parent(std::int64_t parent, const Handle& channel) {
+    wake_with_parent();
+    end_with(watch_process(parent), channel, parent);
+}
+
+inline void end_with_program(const Handle& watched, const Handle& channel) {
+    end_with(watched ? Handle{::fcntl(watched.get(), F_DUPFD_CLOEXEC, 3)} : Handle{}, channel, std::nullopt);
 }
 
 }  // namespace plait::inline PLAIT_ABI::os
@@ -9928,10 +15475,28 @@ namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
 int run_fresh_worker(ChildContext& context);
 
+/// An initializer on its way to a fresh start: its bytes behind what `payload` has, its handles behind `handles`.
+inline void write_initializer(Encoder& payload, std::vector<os::NativeHandle>& handles, const PackedCall* initializer) {
+    payload.write(initializer != nullptr);
+    if (initializer == nullptr) return;
+    payload.write(initializer->bytes);
+    const auto natives = initializer->handles.natives();
+    handles.insert(handles.end(), natives.begin(), natives.end());
+}
+/// Null for none; its handles are those from `first` on.
+inline std::shared_ptr<const PackedCall> read_initializer(Decoder& payload, std::vector<os::Handle>& handles,
+                                                          std::size_t first) {
+    if (!payload.read<bool>()) return nullptr;
+    std::vector<os::Handle> its;
+    for (std::size_t i = first; i < handles.size(); ++i) its.push_back(std::move(handles[i]));
+    return std::make_shared<const PackedCall>(
+        PackedCall{payload.read<std::vector<std::byte>>(), Incoming(std::move(its))});
+}
+
 class Maker {
 public:
     /// `control` is the channel to the program `program`, `slots` the memory with a Slot for each worker.
-    Maker(os::Handle control, os::SharedMapping slots, std::vector<std::byte> initializer, bool spawn,
+    Maker(os::Handle control, os::SharedMapping slots, std::shared_ptr<const PackedCall> initializer, bool spawn,
           std::int64_t program)
         : control_{std::move(control)},
           slots_{std::move(slots)},
@@ -10005,17 +15570,19 @@ private:
         const std::int64_t maker = os::process_id();
         return os::fork_process([&] {
             reaper_.undo();
+            os::mind_own_children();
             control_.reset();
             watched_program_.reset();
             slots_.drop_handle();
             if (!os::die_with_parent(maker)) return 0;
-            return Worker{channel, slot_at(slots_, slot)}.serve(initializer_);
+            return Worker{channel, slot_at(slots_, slot)}.serve(std::move(initializer_));
         });
     }
     std::int64_t start_fresh(std::uint32_t slot, const os::Handle& channel) {
         Encoder payload;
-        payload.write(slot, initializer_);
-        const os::NativeHandle handles[] = {channel.get(), slots_.handle().get()};
+        payload.write(slot);
+        std::vector<os::NativeHandle> handles{channel.get(), slots_.handle().get()};
+        write_initializer(payload, handles, initializer_.get());
         os::SpawnOptions options;
         options.signal_mask = &reaper_.before();
         return start_fresh_child(child_main<&run_fresh_worker>, payload.bytes(), handles, options).process.pid();
@@ -10056,7 +15623,7 @@ private:
 
     os::Handle control_;
     os::SharedMapping slots_;
-    std::vector<std::byte> initializer_;
+    std::shared_ptr<const PackedCall> initializer_;
     bool spawn_;
     std::int64_t program_;
     os::Handle watched_program_;
@@ -10069,8 +15636,8 @@ private:
 inline int run_fresh_maker(ChildContext& context) {
     Decoder in(context.payload);
     const bool spawn = in.read<bool>();
-    auto initializer = in.read<std::vector<std::byte>>();
     auto slots = os::SharedMapping::open(std::move(context.handles.at(0)));
+    auto initializer = read_initializer(in, context.handles, 1);
     return Maker{std::move(context.control), std::move(slots), std::move(initializer), spawn, context.parent}.run();
 }
 
@@ -10079,12 +15646,11 @@ inline int run_fresh_worker(ChildContext& context) {
     if (!os::die_with_parent(context.parent)) return 0;
     Decoder in(context.payload);
     const auto slot = in.read<std::uint32_t>();
-    const auto initializer = in.read<std::vector<std::byte>>();
     const os::Handle channel = std::move(context.handles.at(0));
     auto slots = os::SharedMapping::open(std::move(context.handles.at(1)));
     slots.drop_handle();
     context.control.reset();
-    return Worker{channel, Maker::slot_at(slots, slot)}.serve(initializer);
+    return Worker{channel, Maker::slot_at(slots, slot)}.serve(read_initializer(in, context.handles, 2));
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
@@ -10140,7 +15706,7 @@ namespace detail {
 struct CrewOptions {
     std::size_t processes = 1;
     StartMethod start_method = StartMethod::forkserver;
-    std::vector<std::byte> initializer;  ///< an encoded call, or empty
+    std::shared_ptr<const PackedCall> initializer;  ///< null for none
     std::optional<std::uint64_t> max_tasks_per_child;
     std::chrono::nanoseconds termination_grace{};
 };
@@ -10323,8 +15889,9 @@ inline void Crew::start_maker() {
         return;
     }
     Encoder payload;
-    payload.write(spawn, options_.initializer);
-    const os::NativeHandle handles[] = {slots_.handle().get()};
+    payload.write(spawn);
+    std::vector<os::NativeHandle> handles{slots_.handle().get()};
+    write_initializer(payload, handles, options_.initializer.get());
     os::SpawnOptions how;
     how.signal_mask = &signal_mask_;
     FreshChild fresh = start_fresh_child(child_main<&run_fresh_maker>, payload.bytes(), handles, how);
@@ -10622,9 +16189,8 @@ inline void Engine::dispatch() {
 }
 
 inline void Engine::give(CrewMember& member, Batch batch) {
-    const CallableName& callable = batch.call->callable;
     Encoder message;
-    message.write(callable.place, callable.signature, callable.state);
+    message.write(batch.call->callable);
     message.write_bytes(std::span{batch.arguments}.subspan(batch.begin_of(batch.next)));
     const Frame frame{.kind = Frame::Kind::tasks,
                       .count = static_cast<std::uint32_t>(batch.left()),
@@ -11073,7 +16639,7 @@ template <class F, class Tuple>
 struct StarTraits;
 template <class F, template <class...> class Tuple, class... Args>
 struct StarTraits<F, Tuple<Args...>> : CallTraits<F, const Args&...> {
-    static constexpr void check() { check_call<F, const Args&...>(); }
+    static constexpr void check() { check_task<F, const Args&...>(); }
 };
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
@@ -11081,35 +16647,6 @@ struct StarTraits<F, Tuple<Args...>> : CallTraits<F, const Args&...> {
 // --- plait/multiprocessing/pool.hpp ----------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
-
-/// How many processes can run at once here: the processors that this program may use, not those of the machine.
-///
-/// Python: os.process_cpu_count.
-inline unsigned cpu_count() { return os::usable_processors(); }
-
-/// A call that each worker makes before its first task: a function, or a function and its arguments.
-///
-///     PoolOptions{.initializer = setup}
-///     PoolOptions{.initializer = Initializer(setup, "config.ini")}
-class Initializer {
-public:
-    template <class F, class... Args>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, Initializer>)
-    Initializer(F&& f, Args&&... args) {
-        detail::check_call<std::decay_t<F>, Args...>();
-        using Travel = typename detail::CallTraits<std::decay_t<F>, Args...>::Travel;
-        const std::decay_t<F> callable(std::forward<F>(f));
-        const detail::CallableName name = detail::name_callable<Travel>(callable);
-        Encoder out;
-        out.write(name.place, name.signature, name.state);
-        detail::write_arguments<Travel>(out, std::forward<Args>(args)...);
-        call_ = out.take();
-    }
-
-private:
-    friend class Pool;
-    std::vector<std::byte> call_;
-};
 
 /// What a Pool may be told when it is made.
 struct PoolOptions {
@@ -11258,7 +16795,7 @@ inline Pool::~Pool() {
 template <class F, class... Args>
 auto Pool::apply_async(F&& f, Args&&... args) -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
     using Callable = std::decay_t<F>;
-    detail::check_call<Callable, Args...>();
+    detail::check_task<Callable, Args...>();
     using Traits = detail::CallTraits<Callable, Args...>;
     detail::Engine& engine = this->engine();
     auto state = detail::make_state<detail::CallState<typename Traits::Result>>(engine_);
@@ -11283,7 +16820,7 @@ template <class F, detail::Iterable Items>
 auto Pool::map_async(F&& f, Items&& items, std::size_t chunk_size) {
     using Callable = std::decay_t<F>;
     using Item = detail::ItemOf<Items>;
-    detail::check_call<Callable, Item>();
+    detail::check_task<Callable, Item>();
     using Traits = detail::CallTraits<Callable, Item>;
     const Callable callable(std::forward<F>(f));
     return map_items<typename Traits::Travel, Callable, typename Traits::Result>(
@@ -11340,6 +16877,953 @@ auto Pool::map_items(const Callable& callable, Items&& items, std::size_t chunk_
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 
+// --- plait/os/surroundings.hpp ---------------------------------------------------------------------------------------
+
+// Contract: what a process has from the one that made it, so that a child made by a server can have it from the program.
+//   Surroundings              as plain bytes: umask, nice value, process group, limits, processors, signals
+//     current(status)         the calling thread's
+//     apply()                 makes them this process's own, all but the signal mask; throws std::system_error
+//     apply_signal_mask()     last, for a signal may be waiting
+//   current_standing(status)  a text of what no process can be given afterwards: credentials, filters, control group,
+//                             root, namespaces, session. A server of another standing cannot make the children.
+//   own_status()              what the system tells of the calling thread in one go, for the two
+//   open_working_directory() -> Handle, enter_directory(handle)
+//   environment_block(over)   NAME=value, each ended by a zero byte; those of `over` in place of the program's own
+//   replace_environment(block)
+//   standard_stream_is_inherited(n), replace_standard_stream(n, handle)
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/surroundings.hpp ---------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+struct Surroundings {
+    struct Limit {
+        std::uint64_t soft;
+        std::uint64_t hard;
+    };
+    static constexpr int signals = 64;
+
+    std::int64_t process_group;  ///< 0: it cannot be named here
+    std::uint64_t ignored;       ///< bit n - 1 for signal n
+    std::uint64_t blocked;
+    std::array<std::uint64_t, 16> processors;  ///< none: not told
+    std::array<Limit, 16> limits;
+    std::uint32_t limit_count;
+    std::uint32_t file_mask;
+    std::int32_t nice;
+    std::uint32_t padding;
+
+    /// The calling thread's; `status` is its own_status().
+    static Surroundings current(std::string_view status);
+    void apply() const;
+    void apply_signal_mask() const noexcept;
+
+private:
+    void apply_signals() const noexcept;
+    void apply_limits() const;
+};
+
+namespace detail {
+
+using namespace plait::detail;
+
+/// What the systems have names for, in one order for both ends.
+inline constexpr std::array limit_names{RLIMIT_CPU,  RLIMIT_FSIZE,  RLIMIT_DATA, RLIMIT_STACK,
+                                        RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_AS};
+
+template <std::size_t count>
+Surroundings basic_surroundings(const std::array<decltype(RLIMIT_CPU), count>& names) {
+    Surroundings now{};
+    now.process_group = ::getpgrp();
+    const SignalMask mask = SignalMask::current();
+    for (int number = 1; number <= Surroundings::signals; ++number) {
+        const std::uint64_t bit = std::uint64_t{1} << (number - 1);
+        struct ::sigaction action{};
+        if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) now.ignored |= bit;
+        if (::sigismember(&mask.native, number) == 1) now.blocked |= bit;
+    }
+    for (const auto name : names) {
+        struct ::rlimit limit{};
+        if (::getrlimit(name, &limit) != 0) throw_system_error("getrlimit");
+        now.limits[now.limit_count++] = {limit.rlim_cur, limit.rlim_max};
+    }
+    errno = 0;
+    now.nice = ::getpriority(PRIO_PROCESS, 0);
+    return now;
+}
+
+template <std::size_t count>
+void apply_limits(const Surroundings& wanted, const std::array<decltype(RLIMIT_CPU), count>& names) {
+    for (std::size_t i = 0; i < (std::min)(std::size_t{wanted.limit_count}, names.size()); ++i) {
+        struct ::rlimit limit{};
+        const struct ::rlimit given{static_cast<::rlim_t>(wanted.limits[i].soft),
+                                    static_cast<::rlim_t>(wanted.limits[i].hard)};
+        if (::getrlimit(names[i], &limit) == 0 && limit.rlim_cur == given.rlim_cur && limit.rlim_max == given.rlim_max)
+            continue;
+        if (::setrlimit(names[i], &given) != 0) throw_system_error("setrlimit");
+    }
+}
+
+void apply_processors(const Surroundings& wanted);
+
+}  // namespace detail
+
+inline void Surroundings::apply() const {
+    // The group is gone where the program is; that ends this child in other ways.
+    if (process_group > 0 && process_group != ::getpgrp()) ::setpgid(0, static_cast<pid_t>(process_group));
+    ::umask(static_cast<::mode_t>(file_mask & 0777U));
+    if (::getpriority(PRIO_PROCESS, 0) != nice && ::setpriority(PRIO_PROCESS, 0, nice) != 0)
+        throw_system_error("setpriority");
+    detail::apply_processors(*this);
+    apply_signals();
+    apply_limits();
+}
+
+inline void Surroundings::apply_signals() const noexcept {
+    for (int number = 1; number <= signals; ++number) {
+        const bool ignore = (ignored >> (number - 1) & 1U) != 0;
+        struct ::sigaction action{};
+        if (::sigaction(number, nullptr, &action) != 0 || (action.sa_handler == SIG_IGN) == ignore) continue;
+        ::signal(number, ignore ? SIG_IGN : SIG_DFL);
+    }
+}
+
+inline void Surroundings::apply_signal_mask() const noexcept {
+    SignalMask mask = SignalMask::none();
+    for (int number = 1; number <= signals; ++number)
+        if ((blocked >> (number - 1) & 1U) != 0) ::sigaddset(&mask.native, number);
+    mask.apply();
+}
+
+inline void enter_directory(const Handle& directory) {
+    if (::fchdir(directory.get()) != 0) throw_system_error("fchdir to the program's working directory");
+}
+
+/// The program's environment, `over` (NAME=value) in place of variables of the same name.
+inline std::string environment_block(std::span<const std::string> over) {
+    std::string block;
+    const auto add = [&](std::string_view entry) { block.append(entry).push_back('\0'); };
+    for (const std::string& entry : over) add(entry);
+    for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string_view text{*entry};
+        const std::string_view name = text.substr(0, text.find('=') + 1);
+        const auto names_it = [&](const std::string& own) { return !name.empty() && own.starts_with(name); };
+        if (std::none_of(over.begin(), over.end(), names_it)) add(text);
+    }
+    return block;
+}
+
+/// For a process with a single thread.
+inline void replace_environment(std::string block) {
+    // Neither is ever freed: what getenv gave stays valid.
+    auto& text = *new std::string(std::move(block));
+    auto& entries = *new std::vector<char*>;
+    if (!text.empty() && text.back() != '\0') text.push_back('\0');
+    for (std::size_t at = 0; at < text.size(); at = text.find('\0', at) + 1) entries.push_back(text.data() + at);
+    entries.push_back(nullptr);
+    ::environ = entries.data();
+}
+
+/// Whether a process that this one executes would have it.
+inline bool standard_stream_is_inherited(NativeHandle number) noexcept {
+    const int flags = ::fcntl(number, F_GETFD);
+    return flags >= 0 && (flags & FD_CLOEXEC) == 0;
+}
+
+/// `given` none: the null device.
+inline void replace_standard_stream(NativeHandle number, NativeHandle given) {
+    const Handle null =
+        given != Handle::none
+            ? Handle{}
+            : above_standard_streams(::open("/dev/null", (number == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
+    if (::dup2(null ? null.get() : given, number) < 0) throw_system_error("dup2 of a standard stream");
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/surroundings.hpp ---------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+namespace plait::inline PLAIT_ABI::os {
+
+namespace detail {
+
+inline constexpr std::array all_limit_names{RLIMIT_CPU,      RLIMIT_FSIZE, RLIMIT_DATA,   RLIMIT_STACK,
+                                            RLIMIT_CORE,     RLIMIT_RSS,   RLIMIT_NPROC,  RLIMIT_NOFILE,
+                                            RLIMIT_MEMLOCK,  RLIMIT_AS,    RLIMIT_LOCKS,  RLIMIT_SIGPENDING,
+                                            RLIMIT_MSGQUEUE, RLIMIT_NICE,  RLIMIT_RTPRIO, RLIMIT_RTTIME};
+
+/// None where there is no such file. Throws: std::system_error for want of a descriptor: nothing may be concluded then.
+inline Handle open_system_file(const char* path, int flags) {
+    Handle file = above_standard_streams(::open(path, flags | O_CLOEXEC));
+    if (!file && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) throw_system_error("open in /proc");
+    return file;
+}
+
+/// The whole of such a file; empty where there is none.
+inline std::string read_system_file(const char* path) {
+    const Handle file = open_system_file(path, O_RDONLY);
+    std::array<char, 4096> buffer;
+    std::string text;
+    for (;;) {
+        const ssize_t count = file ? ::read(file.get(), buffer.data(), buffer.size()) : 0;
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return text;
+        text.append(buffer.data(), static_cast<std::size_t>(count));
+    }
+}
+
+inline std::string_view line_of(std::string_view status, std::string_view name) {
+    const auto at = status.find(name);
+    return at == status.npos ? std::string_view{} : status.substr(at, status.find('\n', at + 1) - at);
+}
+
+inline void apply_processors(const Surroundings& wanted) {
+    ::cpu_set_t now;
+    ::cpu_set_t given;
+    CPU_ZERO(&now);
+    static_assert(sizeof given == sizeof wanted.processors);
+    std::memcpy(&given, wanted.processors.data(), sizeof given);
+    if (CPU_COUNT(&given) == 0) return;
+    if (::sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &given) != 0) return;
+    if (::sched_setaffinity(0, sizeof given, &given) != 0) throw_system_error("sched_setaffinity");
+}
+
+}  // namespace detail
+
+inline std::string own_status() { return detail::read_system_file("/proc/thread-self/status"); }
+
+inline Surroundings Surroundings::current(std::string_view status) {
+    Surroundings now = detail::basic_surroundings(detail::all_limit_names);
+    ::cpu_set_t processors;
+    CPU_ZERO(&processors);
+    // A machine with more than 1024 of them says so by an error: then they are as the server's.
+    if (::sched_getaffinity(0, sizeof processors, &processors) == 0)
+        std::memcpy(now.processors.data(), &processors, sizeof processors);
+    if (const auto line = detail::line_of(status, "\nUmask:"); !line.empty()) {
+        now.file_mask = static_cast<std::uint32_t>(std::strtoul(std::string(line.substr(7)).c_str(), nullptr, 8));
+    } else {
+        const ::mode_t mask = ::umask(077);  // for an instant: an old kernel, or no /proc
+        ::umask(mask);
+        now.file_mask = mask;
+    }
+    return now;
+}
+
+inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::all_limit_names); }
+
+inline std::string current_standing(std::string_view status) {
+    std::string standing;
+    for (const char* const name : {"\nUid:", "\nGid:", "\nGroups:", "\nCapInh:", "\nCapPrm:", "\nCapEff:", "\nCapBnd:",
+                                   "\nCapAmb:", "\nNoNewPrivs:", "\nSeccomp:", "\nSeccomp_filters:"})
+        standing += detail::line_of(status, name);
+    standing += "\nLabel: " + detail::read_system_file("/proc/thread-self/attr/current");
+    standing += "\nControl group: " + detail::read_system_file("/proc/thread-self/cgroup");
+    standing += "\nSession: " + std::to_string(::getsid(0));
+    const Handle namespaces = detail::open_system_file("/proc/thread-self/ns", O_PATH | O_DIRECTORY);
+    const auto add = [&](const char* path, int from) {
+        struct ::stat file{};
+        if (::fstatat(from, path, &file, 0) != 0) return;
+        standing.append("\n").append(path).append(" ");
+        standing.append(std::to_string(file.st_dev)).append(" ").append(std::to_string(file.st_ino));
+    };
+    add("/", AT_FDCWD);
+    for (const char* const space :
+         {"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"})
+        if (namespaces) add(space, namespaces.get());
+    return standing;
+}
+
+inline Handle open_working_directory() {
+    // A path only: a directory that may not be read can be worked in.
+    Handle directory = above_standard_streams(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) throw_system_error("open of the working directory");
+    return directory;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/surroundings_fallback.hpp ------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline std::string own_status() { return {}; }
+
+inline Surroundings Surroundings::current(std::string_view) {
+    Surroundings now = detail::basic_surroundings(detail::limit_names);
+    // There is no other way to ask: a file that another thread creates just then has a mode too wide or too narrow.
+    const ::mode_t mask = ::umask(077);
+    ::umask(mask);
+    now.file_mask = mask;
+    return now;
+}
+
+inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::limit_names); }
+
+inline void detail::apply_processors(const Surroundings&) {}
+
+inline std::string current_standing(std::string_view) {
+    std::string standing;
+    const auto add = [&](auto number) { standing += std::to_string(number) + " "; };
+    add(::getuid());
+    add(::geteuid());
+    add(::getgid());
+    add(::getegid());
+    std::vector<::gid_t> groups(static_cast<std::size_t>((std::max)(::getgroups(0, nullptr), 0)));
+    if (::getgroups(static_cast<int>(groups.size()), groups.data()) >= 0)
+        for (const ::gid_t group : groups) add(group);
+    add(::getsid(0));
+    struct ::stat root{};
+    if (::stat("/", &root) == 0) {
+        add(root.st_dev);
+        add(root.st_ino);
+    }
+    return standing;
+}
+
+inline Handle open_working_directory() {
+    Handle directory = above_standard_streams(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) throw_system_error("open of the working directory");
+    return directory;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#endif
+
+// --- plait/multiprocessing/fork_server/protocol.hpp ------------------------------------------------------------------
+
+// What a program and its fork server say to one another.
+//
+// The program sends an `ServerOrder` with handles, the server answers with one `ServerReport`, and that is all the server reads: it
+// forks at once. What the child is to be and to run lies in a piece of shared memory that only the child looks at. The
+// child waits on its own channel for one byte, `go`, which the program sends when it has the report: a start that the
+// program gave up, because the server hung or died, runs nothing, so that it can be made again elsewhere.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// From the program to the server.
+struct ServerOrder {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'6F72;  // "plait or"
+    enum class Kind : std::uint32_t {
+        start,  ///< a child; along come its job, its channel, the one for news of it, the working directory, and the rest
+        guard,   ///< a daemon that the server did not make: along comes a watch for it
+        retire,  ///< no more orders will come; there is no answer
+    };
+    std::uint64_t magic = magic_word;
+    Kind kind = Kind::start;
+    std::uint32_t daemon = 0;
+};
+
+/// What comes along with an order to start, in this order; then the standard streams that there are, then the luggage.
+enum class Along : std::size_t { job, control, news, directory, count };
+
+/// From the server to the program.
+struct ServerReport {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'7265;  // "plait re"
+    enum class Kind : std::uint32_t {
+        none,
+        ready,  ///< the server, once: its pid, and a watch for it, where the system has any
+        made,   ///< a child: the same of that
+        done,
+        failed,  ///< `code` is the error number
+    };
+    std::uint64_t magic = magic_word;
+    Kind kind = Kind::none;
+    std::int32_t code = 0;
+    std::int64_t pid = 0;
+};
+
+/// What a job begins with; the call follows.
+struct StartRequest {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'7371;  // "plait sq"
+
+    ChildPapers papers;
+    std::uint32_t streams = 0;  ///< bit n: the standard stream n comes along
+    os::Surroundings surroundings{};
+    std::string environment;
+
+    void encode(Encoder& out) const {
+        out.write(magic_word, papers, streams, environment);
+        out.write_bytes(std::as_bytes(std::span{&surroundings, 1}));
+    }
+    /// Throws: CodecError for bytes that no program of this build wrote.
+    static StartRequest decode(Decoder& in) {
+        static_assert(std::is_trivially_copyable_v<os::Surroundings>);
+        if (in.read<std::uint64_t>() != magic_word) throw CodecError("its job is no request for a child");
+        StartRequest request;
+        request.papers = in.read<ChildPapers>();
+        request.streams = in.read<std::uint32_t>();
+        request.environment = in.read<std::string>();
+        const auto bytes = in.read_bytes(sizeof request.surroundings);
+        std::memcpy(&request.surroundings, bytes.data(), bytes.size());
+        return request;
+    }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/fork_server/service.hpp -------------------------------------------------------------------
+
+// The fork server's own process: a fresh start of the program's executable with a single thread, that forks children for
+// the program, tells of their ends, and ends the daemons among them when the program is gone.
+//
+// It is no child of the program but a child of one that ends at once: a program that waits for all its children, as many
+// do, would wait for the server, which waits for the program.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// What process lists call the server.
+inline constexpr const char* fork_server_name = "plait-server";
+
+/// In the child that a server made: takes what came along with the order, and the program's surroundings; runs the call.
+class ServedChild {
+public:
+    ServedChild(std::vector<os::Handle> along, os::Handle watched_program)
+        : along_{std::move(along)}, watched_program_{std::move(watched_program)} {}
+
+    /// Returns the exit code.
+    int run() {
+        const os::Handle& control = get(Along::control);
+        try {
+            // Where there is no watch for processes, the other end sees this one's end by that of the channel for news.
+            if (os::can_watch_processes()) get(Along::news).reset();
+            job_ = os::SharedMapping::open(std::move(get(Along::job)));
+            job_.drop_handle();
+            Decoder in(job_.bytes());
+            StartRequest request = StartRequest::decode(in);
+            take_surroundings(request);
+            if (request.papers.daemon) os::end_with_program(watched_program_, control);
+            watched_program_.reset();
+            request.surroundings.apply_signal_mask();
+            std::byte go[1];
+            if (!os::receive_all(control, go)) return 0;  // the start was given up
+            return run_target(control, std::move(request.papers), [&] {
+                const Incoming luggage(std::move(along_));
+                in.carry(luggage);
+                const auto callable = in.read<CallableName>();
+                Encoder result;
+                call_by_name(callable, in, result);
+            });
+        } catch (...) {
+            plait::detail::print_error_line("plait: this process was started as a child and refuses: " +
+                                            plait::detail::describe(std::current_exception()));
+            Farewell::send(control, refused_status, std::current_exception());
+            return refused_status;
+        }
+    }
+
+private:
+    os::Handle& get(Along which) { return fixed_[static_cast<std::size_t>(which)]; }
+
+    void take_surroundings(StartRequest& request) {
+        os::replace_environment(std::move(request.environment));
+        os::enter_directory(get(Along::directory));
+        get(Along::directory).reset();
+        std::size_t taken = 0;
+        for (int number = 0; number <= 2; ++number) {
+            const bool comes = (request.streams >> number & 1U) != 0;
+            if (comes && taken == along_.size()) throw CodecError("its standard streams did not come along");
+            os::replace_standard_stream(number, comes ? along_[taken++].get() : os::Handle::none);
+        }
+        along_.erase(along_.begin(), along_.begin() + static_cast<std::ptrdiff_t>(taken));
+        request.surroundings.apply();
+    }
+
+    std::vector<os::Handle> along_;  // behind the fixed ones: streams and luggage
+    std::vector<os::Handle> fixed_ = split_off_fixed(along_);
+    os::Handle watched_program_;
+    os::SharedMapping job_;
+
+    static std::vector<os::Handle> split_off_fixed(std::vector<os::Handle>& along) {
+        const auto end = along.begin() + static_cast<std::ptrdiff_t>(Along::count);
+        std::vector<os::Handle> fixed(std::make_move_iterator(along.begin()), std::make_move_iterator(end));
+        along.erase(along.begin(), end);
+        return fixed;
+    }
+};
+
+class ForkService {
+public:
+    /// `watch` is one for `program`, which lived when it was made, or none where there can be none.
+    ForkService(os::Handle control, std::int64_t program, os::Handle watch)
+        : control_{std::move(control)}, program_{program}, watched_program_{std::move(watch)} {}
+
+    /// Until the program wants no more of it, or is gone, and all children have ended.
+    void run() {
+        os::lead_own_process_group();  // what is sent to the program's group is for the program and the children
+        os::go_to_root_directory();
+        for (int number = 0; number <= 2; ++number) os::replace_standard_stream(number, os::Handle::none);
+        os::allow_many_handles();
+        os::set_thread_name(fork_server_name);
+        introduce_itself();
+        while (serving_ || !children_.empty()) {
+            wait();
+            while (const auto dead = reaper_.reap([](std::int64_t) {})) tell_end(*dead);
+            if (program_is_gone()) end_daemons();
+        }
+    }
+
+private:
+    struct Made {
+        std::int64_t pid;
+        bool daemon;
+        os::Handle news;
+    };
+
+    void introduce_itself() {
+        const os::Handle self = os::watch_process(os::process_id());
+        if (!self && os::can_watch_processes()) os::throw_system_error("pidfd_open");
+        answer({.kind = ServerReport::Kind::ready, .pid = os::process_id()}, self.get());
+    }
+
+    void wait() {
+        std::vector<os::PollItem> items{{serving_ ? control_.get() : os::Handle::none, os::readable},
+                                        {watched_program_.get(), os::readable}};
+        for (const os::Handle& guarded : guarded_) items.emplace_back(guarded.get(), os::readable);
+        // Where the system does not tell of the program's end it is asked for now and then.
+        reaper_.wait(items, watched_program_ || program_gone_
+                                ? plait::detail::Deadline::never()
+                                : plait::detail::Deadline{std::chrono::milliseconds{200}});
+        for (std::size_t i = guarded_.size(); i-- > 0;)
+            if (items[2 + i].is_ready()) guarded_.erase(guarded_.begin() + static_cast<std::ptrdiff_t>(i));
+        if (items[0].is_ready()) obey();
+    }
+
+    bool program_is_gone() {
+        if (program_gone_) return false;  // known, and seen to
+        program_gone_ =
+            left_ || (watched_program_ ? os::wait_readable(watched_program_.get(), plait::detail::Deadline::at({}))
+                                       : !os::process_exists(program_));
+        if (program_gone_) watched_program_.reset();
+        return program_gone_;
+    }
+
+    void obey() {
+        ServerOrder order{.magic = 0};
+        std::vector<os::Handle> along;
+        const bool whole = os::receive_with_handles(control_, std::as_writable_bytes(std::span{&order, 1}), along,
+                                                    plait::detail::Deadline::at({}));
+        if (order.magic != ServerOrder::magic_word) {
+            // The end of the channel without a word: the program was killed, or executes another one.
+            left_ = true;
+            serving_ = false;
+        } else if (order.kind == ServerOrder::Kind::retire) {
+            serving_ = false;
+        } else if (!whole) {
+            answer({.kind = ServerReport::Kind::failed, .code = EMFILE});
+        } else if (order.kind == ServerOrder::Kind::start && along.size() >= static_cast<std::size_t>(Along::count)) {
+            start(order, std::move(along));
+        } else if (order.kind == ServerOrder::Kind::guard && along.size() == 1) {
+            guarded_.push_back(std::move(along.front()));
+            answer({.kind = ServerReport::Kind::done});
+        } else {
+            answer({.kind = ServerReport::Kind::failed, .code = EINVAL});
+        }
+    }
+
+    void start(const ServerOrder& order, std::vector<os::Handle> along) {
+        std::int64_t pid = 0;
+        try {
+            pid = os::fork_process([&] { return become_child(std::move(along)); });
+        } catch (const std::system_error& error) {
+            return answer({.kind = ServerReport::Kind::failed, .code = error.code().value()});
+        }
+        children_.push_back({pid, order.daemon != 0, std::move(along[static_cast<std::size_t>(Along::news)])});
+        const os::Handle watch = os::watch_process(pid);
+        if (!watch && os::can_watch_processes()) return answer({.kind = ServerReport::Kind::failed, .code = errno});
+        answer({.kind = ServerReport::Kind::made, .pid = pid}, watch.get());
+    }
+
+    int become_child(std::vector<os::Handle> along) {
+        reaper_.undo();
+        signals_.restore();
+        control_.reset();
+        guarded_.clear();
+        children_.clear();
+        os::set_thread_name(thread_name_);
+        return ServedChild{std::move(along), std::move(watched_program_)}.run();
+    }
+
+    void tell_end(const os::Reaped& dead) {
+        const auto made =
+            std::find_if(children_.begin(), children_.end(), [&](const Made& each) { return each.pid == dead.pid; });
+        if (made == children_.end()) return;
+        const os::ServedEnd end{.code = dead.status.code};
+        try {
+            static_cast<void>(os::send_some(made->news, std::as_bytes(std::span{&end, 1})));
+        } catch (const std::system_error&) {
+            // Nobody waits for it any more.
+        }
+        children_.erase(made);
+    }
+
+    void end_daemons() {
+        for (const Made& made : children_)
+            if (made.daemon) os::end_child(made.pid);
+        for (const os::Handle& guarded : guarded_)
+            static_cast<void>(os::signal_watched(guarded.get(), os::certain_end));
+        guarded_.clear();
+        serving_ = false;
+    }
+
+    void answer(const ServerReport& report, os::NativeHandle along = os::Handle::none) {
+        const std::span<const os::NativeHandle> handles{&along, along != os::Handle::none ? 1U : 0U};
+        if (!os::send_with_handles(control_, std::as_bytes(std::span{&report, 1}), handles)) left_ = true;
+    }
+
+    os::Handle control_;  // open to the end, which its own end tells
+    std::int64_t program_;
+    os::Handle watched_program_;
+    const std::string thread_name_ = os::thread_name();
+    const os::TerminalSignals signals_ = os::ignore_terminal_signals();
+    os::ChildReaper reaper_;
+    std::vector<Made> children_;
+    std::vector<os::Handle> guarded_;  // watches for daemons that others made
+    bool serving_ = true;
+    bool left_ = false;  // the program let go of the channel without a word
+    bool program_gone_ = false;
+};
+
+/// The main of a fork server. Nothing of the user's runs in it, at its end neither.
+inline int run_fork_server(ChildContext& context) {
+    os::Handle watch = os::watch_process(context.parent);
+    // Asked after the watch began: it is the parent's, and not another's that got its number.
+    if (os::parent_process_id() != context.parent) os::exit_immediately(0);
+    os::fork_process([&] {
+        // What tells of the parent's end is not for its child.
+        for (int i = 1; i < os::inherited_handles(); ++i) os::inherited_handle(os::first_inherited + i).reset();
+        ForkService{std::move(context.control), context.parent, std::move(watch)}.run();
+        return 0;
+    });
+    os::exit_immediately(0);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/fork_server.hpp ---------------------------------------------------------------------------
+
+// The program's side of its fork server (fork_server/service.hpp is the server's own): one for each program, made at the
+// first need, and made anew when it was killed, does not answer, or the program's standing is another by now.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// A child that a server made, and the channel to it.
+struct ServedProcess {
+    os::Child process;
+    os::Handle control;
+};
+
+class ForkServer {
+public:
+    /// The one of this process; a forked copy of a program has another.
+    static ForkServer& of_this_program();
+
+    /// Whether this program can have one; else `start` throws UsageError.
+    static bool can_be() noexcept { return fresh_starts_find_their_way(); }
+
+    /// A child with this thread's surroundings, which runs the call that `write_call` writes.
+    /// Throws: UsageError, std::system_error, Error; what `write_call` throws. Nothing is left behind then.
+    template <class WriteCall>
+    ServedProcess start(ChildPapers papers, std::span<const std::string> environment, WriteCall&& write_call);
+
+    /// Has a daemon that this program made itself killed when the program is gone, stopped or not.
+    /// Throws: UsageError, std::system_error, Error where there can be no server.
+    void prepare() {
+        const std::scoped_lock lock{mutex_};
+        use_server(os::current_standing(os::own_status()));
+    }
+    /// After `prepare`. Where the server was killed meanwhile the daemon is left to see to its own end.
+    void guard(const os::Child& daemon);
+
+    /// Lets go of the server, which ends when its children have. Returns whether that was within two seconds.
+    ///
+    /// Python: multiprocessing.forkserver's _stop. For tests, and for a program that will start no more.
+    bool stop() {
+        const std::scoped_lock lock{mutex_};
+        retire();
+        const plait::detail::Deadline deadline{std::chrono::seconds{2}};
+        std::erase_if(retired_, [&](os::Child& server) { return server.wait(deadline); });
+        return retired_.empty();
+    }
+
+    /// The server's number; empty while there is none.
+    std::optional<std::int64_t> pid() {
+        const std::scoped_lock lock{mutex_};
+        return control_ ? std::optional{server_.pid()} : std::nullopt;
+    }
+    /// How long it may take to answer: after that it is ended, and another one made.
+    void set_patience(Timeout patience) {
+        const std::scoped_lock lock{mutex_};
+        patience_ = patience;
+    }
+
+    /// Around a fork: held, what it holds of the server is known; not waited for, as the server may hang.
+    [[nodiscard]] std::unique_lock<std::mutex> try_hold() { return std::unique_lock{mutex_, std::try_to_lock}; }
+    /// In a forked copy of the program, if it was held: closes what it holds of the server, which is the program's.
+    void forget_in_copy() noexcept {
+        control_.reset();
+        server_ = os::Child{};
+        retired_.clear();
+    }
+
+private:
+    /// What goes along with an order, and what stays here.
+    struct Attempt {
+        os::ChannelEnds control = os::make_channel();
+        os::ChannelEnds news = os::make_channel();
+    };
+
+    void use_server(const std::string& standing);
+    void make_server(const std::string& standing);
+    /// Nothing where the server is gone or does not answer.
+    std::optional<ServerReport> ask(const ServerOrder& order, std::span<const os::NativeHandle> along,
+                                    std::vector<os::Handle>& came);
+    void retire() noexcept;
+    void give_up() noexcept;
+    ServedProcess start_with(const std::string& standing, const os::SharedMapping& job, const os::Handle& directory,
+                             std::span<const os::NativeHandle> luggage, bool daemon);
+
+    std::mutex mutex_;  // guards all below; held while the server is asked
+    Timeout patience_ = std::chrono::seconds{10};
+    std::string standing_;
+    os::Child server_;
+    os::Handle control_;
+    std::vector<os::Child> retired_;
+};
+
+PLAIT_VISIBLE inline PerProcess<ForkServer>& fork_servers() noexcept {
+    static constinit PerProcess<ForkServer> servers;
+    return servers;
+}
+inline ForkServer& ForkServer::of_this_program() { return fork_servers().get(); }
+
+template <class WriteCall>
+ServedProcess ForkServer::start(ChildPapers papers, std::span<const std::string> environment, WriteCall&& write_call) {
+    check_fresh_start();
+    const bool daemon = papers.daemon;
+    const std::string status = os::own_status();
+    StartRequest request{.papers = std::move(papers),
+                         .surroundings = os::Surroundings::current(status),
+                         .environment = os::environment_block(environment)};
+    std::vector<os::NativeHandle> behind;  // the fixed handles
+    for (int number = 0; number <= 2; ++number) {
+        if (!os::standard_stream_is_inherited(number)) continue;
+        request.streams |= 1U << number;
+        behind.push_back(number);
+    }
+    Outgoing luggage;
+    Encoder out;
+    out.carry(luggage);
+    request.encode(out);
+    write_call(out);
+    behind.insert(behind.end(), luggage.handles().begin(), luggage.handles().end());
+    if (behind.size() + static_cast<std::size_t>(Along::count) > os::most_handles)
+        throw CodecError(
+            "a process cannot be given so many locks, queues, connections and their like: send some later");
+    const auto job = os::SharedMapping::create(out.size());
+    std::memcpy(job.data(), out.bytes().data(), out.size());
+    const os::Handle directory = os::open_working_directory();
+    os::flush_standard_streams();
+    return start_with(os::current_standing(status), job, directory, behind, daemon);
+}
+
+inline ServedProcess ForkServer::start_with(const std::string& standing, const os::SharedMapping& job,
+                                            const os::Handle& directory, std::span<const os::NativeHandle> behind,
+                                            bool daemon) {
+    const std::scoped_lock lock{mutex_};
+    // Once more with a new server: the old one was killed, or hung, with or without this order.
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        use_server(standing);
+        Attempt channels;
+        std::vector<os::NativeHandle> along{job.handle().get(), channels.control.second.get(),
+                                            channels.news.second.get(), directory.get()};
+        along.insert(along.end(), behind.begin(), behind.end());
+        std::vector<os::Handle> came;
+        const auto report = ask({.kind = ServerOrder::Kind::start, .daemon = daemon}, along, came);
+        if (!report) {
+            give_up();
+            continue;
+        }
+        if (report->kind == ServerReport::Kind::failed) os::throw_system_error("fork in the fork server", report->code);
+        // Below, the child sees the end of its channel, and ends.
+        if (os::can_watch_processes() && came.empty())
+            os::throw_system_error("recvmsg of a watch for a new process", EMFILE);
+        const std::byte go[1] = {};
+        os::send_all(channels.control.first, go);
+        return {os::adopt_served_child(report->pid, came.empty() ? os::Handle{} : std::move(came.front()),
+                                       std::move(channels.news.first)),
+                std::move(channels.control.first)};
+    }
+    throw Error("the fork server was gone or did not answer, and so did the one made in its place");
+}
+
+inline void ForkServer::use_server(const std::string& standing) {
+    std::erase_if(retired_, [](os::Child& server) { return server.reap(); });
+    if (control_ && server_.reap()) give_up();
+    if (control_ && standing != standing_) retire();
+    if (!control_) make_server(standing);
+}
+
+inline void ForkServer::make_server(const std::string& standing) {
+    os::SpawnOptions options;
+    const os::SignalMask none = os::SignalMask::none();
+    options.signal_mask = &none;
+    FreshChild fresh = start_fresh_child(child_main<&run_fork_server>, {}, {}, options);
+    ServerReport report;
+    std::vector<os::Handle> came;
+    const auto bytes = std::as_writable_bytes(std::span{&report, 1});
+    const bool answers = os::receive_with_handles(fresh.control, bytes, came, plait::detail::Deadline{patience_});
+    const bool ready = report.magic == ServerReport::magic_word && report.kind == ServerReport::Kind::ready;
+    if (!ready) fresh.process.send_signal(os::certain_end);
+    fresh.process.wait(plait::detail::Deadline::never());  // the server's parent has done its part
+    if (!ready) {
+        if (const auto refusal = Farewell::receive(fresh.control, bytes); refusal && refusal->exception)
+            std::rethrow_exception(refusal->exception);
+        throw Error("the fork server ended before it could serve, or did not answer");
+    }
+    if (!answers || came.empty() == os::can_watch_processes()) os::throw_system_error("recvmsg of a watch", EMFILE);
+    // Without a watch the end of the channel tells of its end.
+    server_ = came.empty() ? os::adopt_served_child(report.pid, os::Handle{}, os::duplicate(fresh.control))
+                           : os::adopt_served_child(report.pid, std::move(came.front()), os::Handle{});
+    control_ = std::move(fresh.control);
+    standing_ = standing;
+}
+
+inline std::optional<ServerReport> ForkServer::ask(const ServerOrder& order, std::span<const os::NativeHandle> along,
+                                                   std::vector<os::Handle>& came) {
+    if (!os::send_with_handles(control_, std::as_bytes(std::span{&order, 1}), along)) return std::nullopt;
+    ServerReport report{.magic = 0};
+    static_cast<void>(os::receive_with_handles(control_, std::as_writable_bytes(std::span{&report, 1}), came,
+                                               plait::detail::Deadline{patience_}));
+    if (report.magic != ServerReport::magic_word) return std::nullopt;
+    return report;
+}
+
+inline void ForkServer::guard(const os::Child& daemon) {
+    const std::scoped_lock lock{mutex_};
+    const os::NativeHandle along[] = {daemon.sentinel()};
+    std::vector<os::Handle> came;
+    if (control_ && !ask({.kind = ServerOrder::Kind::guard}, along, came)) give_up();
+}
+
+inline void ForkServer::retire() noexcept {
+    if (!control_) return;
+    const ServerOrder order{.kind = ServerOrder::Kind::retire};
+    try {
+        static_cast<void>(os::send_with_handles(control_, std::as_bytes(std::span{&order, 1}), {}));
+        retired_.push_back(std::move(server_));
+    } catch (...) {
+        // It sees the end of its channel instead.
+    }
+    server_ = os::Child{};
+    control_.reset();
+}
+
+/// The server is killed, if it is there still; its children go on.
+inline void ForkServer::give_up() noexcept {
+    try {
+        server_.send_signal(os::certain_end);
+        server_.wait(plait::detail::Deadline::never());
+    } catch (...) {
+        // It is not ours to signal any more: it has another user, and sees the end of its channel.
+    }
+    server_ = os::Child{};
+    control_.reset();
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/process/registry.hpp ----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+class ProcessState;
+
+/// The processes that this program has started, or is about to.
+class ProcessRegistry {
+public:
+    /// The one of this process: that of a forked copy is empty.
+    static ProcessRegistry& of_this_program();
+
+    /// Held while a registered process's handles change, and around a fork: a copy closes them, and knows which.
+    [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
+
+    void add(std::weak_ptr<ProcessState> state) {
+        const std::scoped_lock lock{mutex_};
+        std::erase_if(states_, [](const auto& each) { return each.expired(); });
+        states_.push_back(std::move(state));
+    }
+    [[nodiscard]] std::vector<std::shared_ptr<ProcessState>> all() {
+        const std::scoped_lock lock{mutex_};
+        return all_locked();
+    }
+    /// The same, for who holds the mutex.
+    [[nodiscard]] std::vector<std::shared_ptr<ProcessState>> all_locked() const {
+        std::vector<std::shared_ptr<ProcessState>> states;
+        for (const auto& each : states_)
+            if (auto state = each.lock()) states.push_back(std::move(state));
+        return states;
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<std::weak_ptr<ProcessState>> states_;
+};
+
+PLAIT_VISIBLE inline PerProcess<ProcessRegistry>& process_registries() noexcept {
+    static constinit PerProcess<ProcessRegistry> registries;
+    return registries;
+}
+inline ProcessRegistry& ProcessRegistry::of_this_program() { return process_registries().get(); }
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
 // --- plait/multiprocessing/process_state.hpp -------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
@@ -11349,13 +17833,13 @@ struct ProcessOptions {
     std::string name = {};  ///< for people; Process-1, Process-2 and so on where it is empty
     bool daemon = false;    ///< does not outlive this program, however that ends; terminated by the destructor
     std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
-    /// Variables that the child has over this program's own; fresh starts only.
+    /// Variables that the child has over this program's own.
     std::vector<std::pair<std::string, std::string>> environment = {};
 };
 
 /// How a process ended.
 struct ExitStatus {
-    bool known = false;     ///< false while it runs, and where the host reaped the child for itself
+    bool known = false;     ///< false while it runs, and where the host, or a killed server, took it
     std::int64_t code = 0;  ///< the exit code; minus the signal's number
     int signal = 0;         ///< the signal that ended it, or 0
     std::string text = {};  ///< for people
@@ -11367,79 +17851,42 @@ namespace detail {
 struct ProcessTarget {
     plait::detail::MoveOnlyFunction<void(Encoder& out)> encode;
     plait::detail::MoveOnlyFunction<void()> run;
+    std::string_view what;  ///< for people; of static storage
 };
 
-/// What the child tells before it ends by itself: its exit code, and what the target threw.
-struct Farewell {
-    static void send(const os::Handle& control, int code, const std::exception_ptr& exception) {
-        Encoder out;
-        out.write(code, exception != nullptr);
-        if (exception != nullptr) write_exception(out, exception);
-        os::send_all(control, out.bytes(), plait::detail::Deadline{std::chrono::seconds{5}});
-    }
-    /// From a child that has ended: all it said is there. Nothing where it was killed, or wrote something else.
-    static std::optional<Farewell> receive(const os::Handle& control);
-
-    int code = 0;
-    std::exception_ptr exception;
-};
-
-/// In the child: runs `call`, tells what came of it, and returns the exit code.
-template <class Call>
-int run_target(const os::Handle& control, const std::string& name, bool daemon, std::int64_t parent, Call&& call) {
-    if (daemon) os::end_with(parent, control);
-    int code = 0;
-    std::exception_ptr exception;
-    try {
-        call();
-    } catch (...) {
-        exception = std::current_exception();
-        code = 1;
-        plait::detail::print_error_line("plait: " + name +
-                                        ": an exception left the target: " + plait::detail::describe(exception));
-    }
-    os::flush_standard_streams();
-    Farewell::send(control, code, exception);
-    return code;
-}
-
-/// The main of a process by spawn: its payload is its name, whether it is a daemon, the callable and the arguments.
+/// The main of a process by spawn: its payload is its papers, the callable and the arguments.
 inline int run_spawned_process(ChildContext& context) {
     Decoder in(context.payload);
-    const auto name = in.read<std::string>();
-    const bool daemon = in.read<bool>();
-    return run_target(context.control, name, daemon, context.parent, [&] {
-        const auto place = in.read<std::uint64_t>();
-        const auto signature = in.read<std::uint64_t>();
-        const auto state = in.read<std::vector<std::byte>>();
+    auto papers = in.read<ChildPapers>();
+    if (papers.daemon) os::end_with_parent(context.parent, context.control);
+    return run_target(context.control, std::move(papers), [&] {
+        const Incoming luggage(std::move(context.handles));
+        in.carry(luggage);
+        const auto callable = in.read<CallableName>();
         Encoder result;
-        find_entry(place, signature).call(state, in, result);
+        call_by_name(callable, in, result);
     });
 }
 
-class ProcessState {
+/// What a Process and what tells of it share.
+class ProcessState : public std::enable_shared_from_this<ProcessState> {
 public:
-    ProcessState(ProcessOptions options, ProcessTarget target)
-        : options_{std::move(options)}, target_{std::move(target)} {
-        static constinit std::atomic<unsigned> counter{0};
-        const unsigned number = counter.fetch_add(1, std::memory_order_relaxed) + 1;
-        if (options_.name.empty()) options_.name = "Process-" + std::to_string(number);
-    }
+    ProcessState(ProcessOptions options, ProcessTarget target);
     ProcessState(const ProcessState&) = delete;
     ProcessState& operator=(const ProcessState&) = delete;
-    ~ProcessState();
+    ~ProcessState() = default;
 
     void start();
     bool join(Timeout timeout);
     bool is_alive() {
         const std::scoped_lock lock{mutex_};
         check_open();
-        return started_ && !child_.reap();
+        return started() && !child_.reap();
     }
     std::optional<std::int64_t> pid() {
         const std::scoped_lock lock{mutex_};
         check_open();
-        return started_ ? std::optional<std::int64_t>{child_.pid()} : std::nullopt;
+        return started() ? std::optional<std::int64_t>{child_.pid()} : std::nullopt;
     }
     const ProcessOptions& options() const noexcept { return options_; }
     ExitStatus exit_status();
@@ -11453,14 +17900,45 @@ public:
         return child_.sentinel();
     }
 
+    /// Its Process goes: waits for it, and ends it first if it is a daemon, or an exception unwinds.
+    void let_go() noexcept;
+    /// Its number if it is a running child of this program.
+    std::optional<std::int64_t> pid_if_alive() {
+        const std::scoped_lock lock{mutex_};
+        if (!started() || closed_ || owner_ != os::process_id() || child_.reap()) return std::nullopt;
+        return child_.pid();
+    }
+    /// In a forked copy of the program: what it holds is the program's.
+    void close_handles() noexcept {
+        child_ = os::Child{};
+        control_.reset();
+    }
+
 private:
-    void start_copy();
-    void start_fresh();
+    enum class Phase { made, starting, started };
+    struct Begun {
+        os::Child child;
+        os::Handle control;
+    };
+
+    Begun start_copy();
+    Begun start_fresh();
+    Begun start_served();
+    [[nodiscard]] std::vector<std::string> environment() const {
+        std::vector<std::string> entries;
+        for (const auto& [variable, value] : options_.environment) entries.push_back(variable + "=" + value);
+        return entries;
+    }
+    [[nodiscard]] ChildPapers papers() const {
+        return {options_.name, numbers_, this_process().papers.name, os::process_id(), options_.daemon};
+    }
+
     void send_signal(int number, const char* what) {
         const std::scoped_lock lock{mutex_};
         check_started(what);
         child_.send_signal(number);
     }
+    [[nodiscard]] bool started() const noexcept { return phase_ == Phase::started; }
     void check_open() const {
         if (closed_) throw UsageError("this Process was closed: read what you need of it before close()");
         if (owner_ != os::process_id())
@@ -11468,7 +17946,7 @@ private:
     }
     void check_started(const char* what) const {
         check_open();
-        if (!started_) throw UsageError(std::string("Process::") + what + ": it was not started; call start() first");
+        if (!started()) throw UsageError(std::string("Process::") + what + ": it was not started; call start() first");
     }
     /// What an ended child said; read once.
     const Farewell* farewell() {
@@ -11477,12 +17955,15 @@ private:
         return farewell_ ? &*farewell_ : nullptr;
     }
 
-    std::mutex mutex_;  // guards all below but the options
-    ProcessOptions options_;
-    ProcessTarget target_;
+    const std::string numbers_ = this_process().next_numbers();
+    const ProcessOptions options_;
     const std::int64_t owner_ = os::process_id();
     const int exceptions_at_start_ = std::uncaught_exceptions();
-    bool started_ = false;
+
+    std::mutex mutex_;  // guards all below; the handles change under the registry's too
+    ProcessTarget target_;
+    const std::string_view what_ = target_.what;
+    Phase phase_ = Phase::made;
     bool closed_ = false;
     bool heard_ = false;
     os::Child child_;
@@ -11490,72 +17971,108 @@ private:
     std::optional<Farewell> farewell_;
 };
 
-inline std::optional<Farewell> Farewell::receive(const os::Handle& control) {
-    std::vector<std::byte> bytes;
-    std::byte part[4096];
-    // Bounded: an honest child says no more, and a child's own child may hold the channel and write for ever.
-    while (bytes.size() < 4 * longest_text) {
-        const os::Transfer received = os::receive_some(control, part);
-        if (received.count == 0) break;
-        bytes.insert(bytes.end(), part, part + received.count);
-    }
-    try {
-        Decoder in(bytes);
-        Farewell farewell;
-        farewell.code = in.read<int>();
-        if (in.read<bool>()) farewell.exception = read_exception(in);
-        return farewell;
-    } catch (const CodecError&) {
-        return std::nullopt;
-    }
+inline ProcessOptions checked(ProcessOptions options, const std::string& numbers) {
+    if (options.name.empty()) options.name = "Process-" + numbers;
+    const auto has_zero = [](const std::string& text) { return text.find('\0') != text.npos; };
+    for (const auto& [variable, value] : options.environment)
+        if (variable.empty() || variable.find('=') != variable.npos || has_zero(variable) || has_zero(value))
+            throw std::invalid_argument(
+                "plait: a name in a process's environment is empty or holds '=' or a zero byte");
+    return options;
 }
 
-inline ProcessState::~ProcessState() {
-    if (!started_ || closed_ || owner_ != os::process_id()) return;
-    try {
-        const bool unwinding = std::uncaught_exceptions() > exceptions_at_start_;
-        if (options_.daemon || unwinding) {
-            child_.send_signal(os::polite_end);
-            if (!child_.wait(plait::detail::Deadline{std::chrono::seconds{2}})) child_.send_signal(os::certain_end);
-        }
-        child_.wait(plait::detail::Deadline::never());
-    } catch (...) {
-        plait::detail::report_unraisable("the destructor of " + options_.name, std::current_exception());
-    }
-}
+inline ProcessState::ProcessState(ProcessOptions options, ProcessTarget target)
+    : options_{checked(std::move(options), numbers_)}, target_{std::move(target)} {}
 
 inline void ProcessState::start() {
-    const std::scoped_lock lock{mutex_};
-    check_open();
-    if (started_) throw UsageError("Process::start: it was started before; make a new Process for another run");
-    // There is no server of forks yet: a fresh start of its own gives the child the same, in a little more time.
-    if (options_.start_method.value_or(get_start_method()) == StartMethod::fork)
-        start_copy();
-    else
-        start_fresh();
-    started_ = true;
+    {
+        const std::scoped_lock lock{mutex_};
+        check_open();
+        if (phase_ != Phase::made)
+            throw UsageError("Process::start: it was started before; make a new Process for another run");
+        phase_ = Phase::starting;
+    }
+    // Not under the mutex: the arguments' Codecs, and their destructors at the end, are the user's.
+    ProcessTarget handed_over;
+    ProcessRegistry& registry = ProcessRegistry::of_this_program();
+    try {
+        registry.add(weak_from_this());
+        Begun begun;
+        switch (options_.start_method.value_or(get_start_method())) {
+            case StartMethod::fork:
+                begun = start_copy();
+                break;
+            case StartMethod::spawn:
+                begun = start_fresh();
+                break;
+            case StartMethod::forkserver:
+                begun = start_served();
+                break;
+        }
+        const std::scoped_lock lock{registry.mutex(), mutex_};
+        child_ = std::move(begun.child);
+        control_ = std::move(begun.control);
+        phase_ = Phase::started;
+        handed_over = std::move(target_);
+    } catch (...) {
+        const std::scoped_lock lock{mutex_};
+        phase_ = Phase::made;
+        throw;
+    }
 }
 
-inline void ProcessState::start_copy() {
+/// The server that kills a daemon which this program makes itself: a stopped one cannot see to its own end.
+inline ForkServer* guard_of(const ProcessOptions& options) {
+    if (!options.daemon || !ForkServer::can_be() || !os::can_watch_processes()) return nullptr;
+    ForkServer& server = ForkServer::of_this_program();
+    server.prepare();
+    return &server;
+}
+
+inline ProcessState::Begun ProcessState::start_copy() {
+    ForkServer* const guard = guard_of(options_);
     os::ChannelEnds channel = os::make_channel();
     const std::int64_t parent = os::process_id();
-    child_ = os::fork_child([&] {
-        channel.first.reset();
-        plait::detail::wait_helper() = nullptr;
-        return run_target(channel.second, options_.name, options_.daemon, parent, target_.run);
-    });
-    control_ = std::move(channel.first);
+    ChildPapers its_papers = papers();
+    ForkServer& server = ForkServer::of_this_program();
+    ProcessRegistry& registry = ProcessRegistry::of_this_program();
+    Begun begun;
+    {
+        const auto server_is_held = server.try_hold();
+        const std::scoped_lock lock{registry.mutex()};
+        begun.child = os::fork_child([&] {
+            channel.first.reset();
+            for (const auto& state : registry.all_locked()) state->close_handles();
+            if (server_is_held) server.forget_in_copy();
+            plait::detail::wait_helper() = nullptr;
+            if (!options_.environment.empty()) os::replace_environment(os::environment_block(environment()));
+            if (options_.daemon) os::end_with_parent(parent, channel.second);
+            return run_target(channel.second, std::move(its_papers), target_.run);
+        });
+    }
+    begun.control = std::move(channel.first);
+    if (guard != nullptr) guard->guard(begun.child);
+    return begun;
 }
 
-inline void ProcessState::start_fresh() {
+inline ProcessState::Begun ProcessState::start_fresh() {
+    check_fresh_start();
+    ForkServer* const guard = guard_of(options_);
+    Outgoing luggage;
     Encoder payload;
-    payload.write(options_.name, options_.daemon);
+    payload.carry(luggage);
+    payload.write(papers());
     target_.encode(payload);
     os::SpawnOptions spawn;
-    for (const auto& [variable, value] : options_.environment) spawn.environment.push_back(variable + "=" + value);
-    FreshChild fresh = start_fresh_child(child_main<&run_spawned_process>, payload.bytes(), {}, spawn);
-    child_ = std::move(fresh.process);
-    control_ = std::move(fresh.control);
+    spawn.environment = environment();
+    FreshChild fresh = start_fresh_child(child_main<&run_spawned_process>, payload.bytes(), luggage.handles(), spawn);
+    if (guard != nullptr) guard->guard(fresh.process);
+    return {std::move(fresh.process), std::move(fresh.control)};
+}
+
+inline ProcessState::Begun ProcessState::start_served() {
+    ServedProcess served = ForkServer::of_this_program().start(papers(), environment(), target_.encode);
+    return {std::move(served.process), std::move(served.control)};
 }
 
 inline bool ProcessState::join(Timeout timeout) {
@@ -11569,7 +18086,7 @@ inline bool ProcessState::join(Timeout timeout) {
     for (;;) {
         child_.wait_for_news(deadline);  // not under the mutex: others may ask, signal and join meanwhile
         const std::scoped_lock lock{mutex_};
-        if (child_.reap()) return true;
+        if (closed_ || child_.reap()) return true;
         if (deadline.has_passed()) return false;
     }
 }
@@ -11577,35 +18094,50 @@ inline bool ProcessState::join(Timeout timeout) {
 inline ExitStatus ProcessState::exit_status() {
     const std::scoped_lock lock{mutex_};
     check_open();
-    if (!started_) return {.text = "not started"};
+    if (!started()) return {.text = "not started"};
     if (!child_.reap()) return {.text = "running"};
     os::ExitStatus seen = child_.status();
     if (!seen.known)
         if (const Farewell* const told = farewell()) seen = {true, told->code};
-    if (!seen.known) return {.text = "ended; its status was taken by another part of the program"};
+    if (!seen.known)
+        return {.text = "ended; its status was taken by another part of the program, or went with a server"};
     ExitStatus status{.known = true, .code = seen.code, .signal = seen.code < 0 ? static_cast<int>(-seen.code) : 0};
-    status.text = status.signal != 0 ? "killed by " + os::signal_description(status.signal)
-                                     : "exited with status " + std::to_string(status.code);
+    status.text = status.signal != 0
+                      ? "killed by " + os::signal_description(status.signal) + " while it ran " + std::string(what_)
+                      : "exited with status " + std::to_string(status.code);
     return status;
 }
 
 inline std::exception_ptr ProcessState::exception() {
     const std::scoped_lock lock{mutex_};
     check_open();
-    if (!started_ || !child_.reap()) return nullptr;
+    if (!started() || !child_.reap()) return nullptr;
     const Farewell* const told = farewell();
     return told != nullptr ? told->exception : nullptr;
 }
 
 inline void ProcessState::close() {
-    const std::scoped_lock lock{mutex_};
+    const std::scoped_lock lock{ProcessRegistry::of_this_program().mutex(), mutex_};
     if (closed_) return;
     check_open();
-    if (started_ && !child_.reap())
+    if (started() && !child_.reap())
         throw UsageError("Process::close: it still runs; join() it, or end it with terminate() or kill(), first");
-    child_ = os::Child{};
-    control_.reset();
+    close_handles();
     closed_ = true;
+}
+
+inline void ProcessState::let_go() noexcept {
+    if (owner_ != os::process_id()) return;
+    try {
+        if (!pid_if_alive()) return;
+        if (options_.daemon || std::uncaught_exceptions() > exceptions_at_start_) {
+            terminate();
+            if (!join(std::chrono::seconds{2})) kill();
+        }
+        join(Timeout::never());
+    } catch (...) {
+        plait::detail::report_unraisable("the destructor of " + options_.name, std::current_exception());
+    }
 }
 
 }  // namespace detail
@@ -11627,7 +18159,8 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 ///
 /// The function is a function pointer, a captureless lambda, or a function object with a Codec; the arguments are
 /// converted to its parameters' types, encoded by `start`, and decoded over there. A lambda with captures runs in a copy
-/// of this program: `Process::forked`.
+/// of this program: `Process::forked`. A child by spawn ends by std::exit, its own exit handlers run; one by fork or
+/// forkserver, as in Python, by _exit once the standard streams are flushed.
 ///
 /// Threads: every member from any thread of the program that made it.
 /// Lifetime: the destructor joins; it terminates a daemon, and any child while an exception unwinds.
@@ -11654,10 +18187,13 @@ public:
         std::swap(state_, other.state_);
         return *this;
     }
-    ~Process() = default;
+    ~Process() {
+        if (state_ != nullptr) state_->let_go();
+    }
 
     /// Throws: UsageError the second time, or where `freeze_support` was not called; std::system_error where no process
-    /// can be had: nothing is left behind then, and it can be tried again.
+    /// can be had, and what the arguments' Codecs throw: nothing is left behind then, and it can be tried again. Once it
+    /// has started, the target and the arguments are no more held here.
     void start() { state().start(); }
 
     /// Waits for its end. Throws: UsageError before `start`.
@@ -11671,12 +18207,13 @@ public:
     const std::string& name() { return state().options().name; }
     bool daemon() { return state().options().daemon; }
 
-    /// What it ended with: 0 for a target that returned, 1 for one that threw, minus the signal's number; empty while it
-    /// runs, before `start`, and where the host took the status for itself.
+    /// What it ended with: 0 for a target that returned, 1 for one that threw, 125 for a child that could not be what it
+    /// was to be, minus the signal's number; empty while it runs, before `start`, and where the status is unknown: the
+    /// host took it for itself, or somebody killed the fork server.
     std::optional<std::int64_t> exitcode();
     /// The same with more words: whether it is known, the code, the signal, a text.
     ExitStatus exit_status() { return state().exit_status(); }
-    /// What the target threw, carried home; null while it runs, where it threw nothing, and where
+    /// What the target threw, or why the child refused, carried home; null while it runs, where it threw nothing, and where
     /// the process crashed, which `exitcode` tells.
     std::exception_ptr exception() { return state().exception(); }
 
@@ -11691,13 +18228,13 @@ public:
     os::NativeHandle sentinel() { return state().sentinel(); }
 
 private:
-    explicit Process(std::unique_ptr<detail::ProcessState> state) noexcept : state_{std::move(state)} {}
+    explicit Process(std::shared_ptr<detail::ProcessState> state) noexcept : state_{std::move(state)} {}
     detail::ProcessState& state() const {
         if (state_ == nullptr) throw UsageError("this Process was moved from: use the object that it was moved to");
         return *state_;
     }
 
-    std::unique_ptr<detail::ProcessState> state_;
+    std::shared_ptr<detail::ProcessState> state_;
 };
 
 template <class F, class... Args>
@@ -11713,12 +18250,12 @@ Process::Process(ProcessOptions options, F&& target, Args&&... args) {
     auto call = std::make_shared<Call>(Call{std::forward<F>(target), Travel(std::forward<Args>(args)...)});
     detail::ProcessTarget ways;
     ways.encode = [call](Encoder& out) {
-        const detail::CallableName name = detail::name_callable<Travel>(call->callable);
-        out.write(name.place, name.signature, name.state);
+        out.write(detail::name_callable<Travel>(call->callable));
         std::apply([&](const auto&... values) { out.write(values...); }, call->arguments);
     };
     ways.run = [call] { std::apply(call->callable, std::move(call->arguments)); };
-    state_ = std::make_unique<detail::ProcessState>(std::move(options), std::move(ways));
+    ways.what = detail::callable_name<Callable>();
+    state_ = std::make_shared<detail::ProcessState>(std::move(options), std::move(ways));
 }
 
 template <class F, class... Args>
@@ -11729,7 +18266,8 @@ Process Process::forked(F&& target, Args&&... args) {
         ways.run = [callable = std::decay_t<decltype(callable)>(std::forward<decltype(callable)>(callable)),
                     arguments = std::tuple<std::decay_t<decltype(values)>...>(std::forward<decltype(values)>(
                         values)...)]() mutable { std::apply(std::move(callable), std::move(arguments)); };
-        return Process(std::make_unique<detail::ProcessState>(std::move(chosen), std::move(ways)));
+        ways.what = detail::callable_name<std::decay_t<decltype(callable)>>();
+        return Process(std::make_shared<detail::ProcessState>(std::move(chosen), std::move(ways)));
     };
     if constexpr (std::is_same_v<std::remove_cvref_t<F>, ProcessOptions>) {
         options = std::forward<F>(target);
@@ -11744,6 +18282,875 @@ inline std::optional<std::int64_t> Process::exitcode() {
     const ExitStatus status = state().exit_status();
     return status.known ? std::optional<std::int64_t>{status.code} : std::nullopt;
 }
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/process_info.hpp --------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// A process that one may ask about: this one, its parent, or one of its children. Copies tell of the same process, and
+/// go on to after its end.
+///
+/// Python: the Process objects that current_process, parent_process and active_children give. What one starts oneself is
+/// a Process.
+///
+/// Threads: any.
+class ProcessInfo {
+public:
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    [[nodiscard]] bool daemon() const noexcept { return daemon_; }
+    [[nodiscard]] bool is_alive() const;
+
+    /// Throws: UsageError for the process itself, which would wait for ever.
+    void join() const { static_cast<void>(join(Timeout::never())); }
+    /// Returns whether it ended within `timeout`.
+    [[nodiscard]] bool join(Timeout timeout) const;
+
+    /// Asks a child to end (SIGTERM); does nothing after its end. Throws: UsageError for another process than a child.
+    void terminate() const { child("terminate").terminate(); }
+    /// Ends a child (SIGKILL).
+    void kill() const { child("kill").kill(); }
+
+private:
+    friend ProcessInfo current_process();
+    friend std::optional<ProcessInfo> parent_process();
+    friend std::vector<ProcessInfo> active_children();
+
+    ProcessInfo(std::string name, std::int64_t pid, bool daemon) : name_{std::move(name)}, pid_{pid}, daemon_{daemon} {}
+    [[nodiscard]] detail::ProcessState& child(const char* what) const {
+        if (child_ == nullptr) throw UsageError(std::string(what) + ": a process may only end its own children");
+        return *child_;
+    }
+    bool wait_for_parent(Timeout timeout) const;
+
+    std::string name_;
+    std::int64_t pid_ = 0;
+    bool daemon_ = false;
+    std::shared_ptr<detail::ProcessState> child_;
+    os::NativeHandle parent_channel_ = os::Handle::none;  // open for life
+    std::shared_ptr<os::Handle> parent_watch_;            // where the system has any
+};
+
+/// This process: "MainProcess" in the program, in a child what its Process is called.
+inline ProcessInfo current_process() {
+    const detail::ChildPapers& papers = detail::this_process().papers;
+    return {papers.name, os::process_id(), papers.daemon};
+}
+
+/// The program that started this process; empty in one that no Process of ours started.
+inline std::optional<ProcessInfo> parent_process() {
+    const detail::ThisProcess& self = detail::this_process();
+    if (self.control == os::Handle::none) return std::nullopt;
+    ProcessInfo parent(self.papers.parent_name, self.papers.parent, false);
+    parent.parent_channel_ = self.control;
+    os::Handle watch = os::watch_process(parent.pid_);
+    // Its number may be another's by now: only what holds the channel's other end is the parent.
+    os::PollItem channel{self.control, 0};
+    if (!os::poll({&channel, 1}, plait::detail::Deadline::at({})))
+        parent.parent_watch_ = std::make_shared<os::Handle>(std::move(watch));
+    return parent;
+}
+
+/// The processes that this program has started and that run; those that have ended are reaped.
+///
+/// Python: multiprocessing.active_children.
+inline std::vector<ProcessInfo> active_children() {
+    std::vector<ProcessInfo> children;
+    for (auto& state : detail::ProcessRegistry::of_this_program().all()) {
+        const auto pid = state->pid_if_alive();
+        if (!pid) continue;
+        ProcessInfo info(state->options().name, *pid, state->options().daemon);
+        info.child_ = std::move(state);
+        children.push_back(std::move(info));
+    }
+    return children;
+}
+
+inline bool ProcessInfo::is_alive() const {
+    if (child_ != nullptr) return child_->pid_if_alive().has_value();
+    if (parent_channel_ != os::Handle::none) return !wait_for_parent(std::chrono::seconds{0});
+    return pid_ == os::process_id();
+}
+
+inline bool ProcessInfo::join(Timeout timeout) const {
+    if (child_ != nullptr) return !child_->pid_if_alive() || child_->join(timeout);
+    if (parent_channel_ != os::Handle::none) return wait_for_parent(timeout);
+    throw UsageError("join: a process cannot wait for its own end");
+}
+
+/// The parent is gone at its own end or at the channel's: a fork of it may hold that open, and it may have executed
+/// another program.
+inline bool ProcessInfo::wait_for_parent(Timeout timeout) const {
+    if (parent_watch_ == nullptr) return true;  // it was gone when this was asked for
+    std::array items{os::PollItem{parent_channel_, 0}, os::PollItem{parent_watch_->get(), os::readable}};
+    return os::poll(items, plait::detail::Deadline{timeout});
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/queue.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// A row of items that some processes put in at one end and others take out at the other, waiting where they must.
+///
+/// Python: multiprocessing.Queue. To wait until all items are dealt with use JoinableQueue; SimpleQueue has fewer words;
+/// between two processes alone a Pipe will do, and within one process threading::Queue is ten times as fast.
+///
+///     void square(Queue<int> numbers, Queue<int> squares) {
+///         for (;;) {
+///             const int number = numbers.get();
+///             squares.put(number * number);
+///         }
+///     }
+///     Queue<int> numbers, squares;
+///     Process worker(ProcessOptions{.daemon = true}, square, numbers, squares);
+///
+/// A handle: its copies, in this process and in those that were given one, name the same queue. Nothing of it has a
+/// name that others could open, and its memory goes with its last handle. With a `maxsize` greater than zero `put` waits
+/// while there are so many items; else there is always room, as long as there is memory, up to 64 GiB.
+///
+/// Words: put, put_nowait, get, get_nowait, qsize, empty, full, maxsize, waiting, close, shutdown, is_shutdown; each is
+/// documented in QueueItems (detail/queue_items.hpp).
+/// Items: whatever the codec takes, of any size; but no locks, queues, connections.
+/// Order: the items of one process come in the order in which it put them.
+/// Death: a process that is killed, at any instruction, blocks nobody. What it was putting is there whole or not at all;
+/// what it had taken dies with it.
+/// A process that is stopped inside of a call holds others up until it goes on, but for their timeouts.
+/// Memory: of a queue that was used, 16 MiB stay for its next items while it is busy, and 1 MiB once somebody has waited
+/// in vain for a tenth of a second. (By POSIX alone, as much as it once needed.)
+/// Threads: every member from any thread; the destructor when the others are done.
+template <class T>
+class Queue final : private detail::QueueItems<T> {
+    using Base = detail::QueueItems<T>;
+
+public:
+    /// Throws: std::system_error where there is no memory, or no descriptor.
+    explicit Queue(std::ptrdiff_t most = 0) : Base{most} {}
+
+    using Base::close;
+    using Base::empty;
+    using Base::full;
+    using Base::get;
+    using Base::get_nowait;
+    using Base::is_shutdown;
+    using Base::maxsize;
+    using Base::put;
+    using Base::put_nowait;
+    using Base::qsize;
+    using Base::shutdown;
+    using Base::waiting;
+
+    /// Whether they are the same queue.
+    friend bool operator==(const Queue& a, const Queue& b) noexcept { return static_cast<const Base&>(a) == b; }
+
+private:
+    friend struct Codec<Queue>;
+    explicit Queue(Decoder& in) : Base{in} {}
+};
+
+template <class T>
+struct Codec<Queue<T>> {
+    static constexpr bool carries_handles = true;
+
+    static void encode(Encoder& out, const Queue<T>& queue) { queue.Base::encode(out); }
+    static Queue<T> decode(Decoder& in) { return Queue<T>{in}; }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/register_exception.hpp --------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// Lets exceptions of exactly the type `E` arrive as `E` where another process threw them, and not as a RemoteError.
+///
+/// `E` has a Codec, or is a plain struct; or it holds nothing but a text, of which it is made and which its `what()`
+/// gives; or it is no more than a std::exception, and made of nothing. What turns out not to be so arrives as a
+/// RemoteError, and so does what others are nested in, with the texts of all. Call it in both processes: before
+/// `freeze_support`, or by a RegisterException.
+///
+///     int main(int argc, char** argv) {
+///         mp::register_exception<ParseError>();
+///         mp::freeze_support(argc, argv);
+///
+/// Threads: any. A second call changes nothing.
+/// A library that is loaded with its symbols to itself has a list of its own: register there what arrives there.
+template <class E>
+void register_exception() {
+    static_assert(std::is_class_v<E> && std::is_same_v<E, std::remove_cv_t<E>>,
+                  "plait: an exception is registered by its class: register_exception<MyError>()");
+    // Once a type; the list is never told of it again.
+    static const bool added = [] {
+        if constexpr (Encodable<E> && Decodable<E>)
+            detail::add_registered_exception(detail::made_by_codec<E>());
+        else if constexpr (detail::MadeOfText<E>)
+            detail::add_registered_exception(detail::made_of_text<E>());
+        else if constexpr (detail::MadeOfNothing<E>)
+            detail::add_registered_exception(detail::made_of_nothing<E>());
+        else
+            static_assert(
+                detail::possible<E>,
+                "plait: this exception cannot be made again in another process: specialise "
+                "plait::multiprocessing::Codec for it, or let it hold nothing but the text that what() gives, "
+                "and be constructed from that");
+        return true;
+    }();
+    static_cast<void>(added);
+}
+
+/// `register_exception` as an object, for a file that has no main: it does so when the program begins.
+///
+///     const mp::RegisterException<ParseError> parse_errors_cross;
+template <class E>
+class RegisterException {
+public:
+    RegisterException() { register_exception<E>(); }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/semaphore.hpp -----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+
+/// A Semaphore in shared memory. Each step is one exchange of one word, so a process may die between any two of them.
+class SemaphoreState {
+public:
+    static constexpr std::ptrdiff_t max_value = INT32_MAX;
+
+    SemaphoreState(std::ptrdiff_t permits, std::ptrdiff_t bound) : word_{first_word(permits)}, bound_{bound} {}
+
+    bool try_acquire() noexcept { return take(0); }
+    bool acquire(Deadline deadline);
+    void release(std::ptrdiff_t permits);
+
+    [[nodiscard]] std::ptrdiff_t value() const noexcept { return permits(word_.load(std::memory_order_relaxed)); }
+    [[nodiscard]] std::size_t waiting() const noexcept { return sleepers_.count(); }
+
+private:
+    // What word_ holds: the free permits, each worth `one_permit`, and below them `sleepers_bit`: somebody may sleep, so a
+    // release has to wake. Who is about to sleep sets the bit; a release takes it away, in the exchange that adds the
+    // permits, and wakes as many as it adds. Others may sleep on: so who has slept sets it again with the permit that it
+    // takes. A wake that is lost, with the process that was to give or to get it, is made up for by the next look.
+    static constexpr std::uint32_t sleepers_bit = 1;
+    static constexpr std::uint32_t one_permit = 2;
+
+    static constexpr std::ptrdiff_t permits(std::uint32_t word) noexcept {
+        return static_cast<std::ptrdiff_t>(word / one_permit);
+    }
+    static constexpr std::uint32_t first_word(std::ptrdiff_t permits) {
+        if (permits < 0 || permits > max_value)
+            throw std::invalid_argument("plait::multiprocessing::Semaphore: a number of permits is 0 to max_value");
+        return static_cast<std::uint32_t>(permits) * one_permit;
+    }
+    bool take(std::uint32_t bit) noexcept {
+        std::uint32_t word = word_.load(std::memory_order_relaxed);
+        while (word >= one_permit) {
+            sync_point();
+            // Acquire pairs with the release in `release`.
+            if (word_.compare_exchange_weak(word, (word - one_permit) | bit, std::memory_order_acquire,
+                                            std::memory_order_relaxed)) {
+                sync_point();
+                return true;
+            }
+        }
+        return false;
+    }
+
+    std::atomic<std::uint32_t> word_;
+    Sleepers sleepers_;
+    const std::ptrdiff_t bound_;  // the most permits that there can be
+};
+
+/// Told from a Semaphore's where it arrives.
+class BoundedSemaphoreState : public SemaphoreState {
+public:
+    using SemaphoreState::SemaphoreState;
+};
+
+}  // namespace detail
+
+/// A number of permits, for threads of several processes: `acquire` takes one and waits while there is none, `release`
+/// gives some back.
+///
+/// Python: multiprocessing.Semaphore. To let n at a time use something, prefer BoundedSemaphore, which finds a permit that
+/// was given back twice; within one process, threading::Semaphore.
+///
+///     mp::Semaphore downloads(4);
+///     void download(mp::Semaphore downloads, const Url& url) {
+///         const std::scoped_lock guard{downloads};
+///         fetch(url);
+///     }
+///
+/// A handle, as Lock is: copies name the same semaphore, also in other processes. A Lockable of the standard.
+/// Deaths: a permit has no owner. One that a process had when it died is lost: where that must not be, let who sees the
+/// death release it. A waiter that dies takes nothing.
+/// Throws: std::system_error from the constructor.
+/// Order: what a thread did before `release` is visible to who acquires the permit. Waiters do not come in turn.
+/// Threads: every member from any thread of any process; any of them may release.
+class Semaphore {
+public:
+    /// The most permits that there can be.
+    static constexpr std::ptrdiff_t max_value = detail::SemaphoreState::max_value;
+
+    /// Throws: std::invalid_argument for a number of permits below zero or over `max_value`.
+    explicit Semaphore(std::ptrdiff_t permits = 1) : state_{detail::Shared<State>::create(permits, max_value)} {}
+    // No moves: a handle always names a semaphore.
+    Semaphore(const Semaphore&) = default;
+    Semaphore& operator=(const Semaphore&) = default;
+
+    /// Waits until there is a permit, and takes it.
+    void acquire() const { static_cast<void>(state_->acquire(detail::Deadline::never())); }
+    /// Waits for `timeout` at most; returns whether it took a permit.
+    [[nodiscard]] bool acquire(Timeout timeout) const {
+        return state_->try_acquire() || (!timeout.is_zero() && state_->acquire(detail::Deadline{timeout}));
+    }
+    /// Takes a permit if there is one.
+    [[nodiscard]] bool try_acquire() const noexcept { return state_->try_acquire(); }
+    /// Adds `permits`, and wakes as many who wait.
+    ///
+    /// Throws, changing nothing: std::invalid_argument for less than one; UsageError where there would be more than
+    /// `max_value`.
+    void release(std::ptrdiff_t permits = 1) const { state_->release(permits); }
+
+    /// How many permits are free now.
+    std::ptrdiff_t value() const noexcept { return state_->value(); }
+    /// How many wait until they get one: a hint, for those killed meanwhile stay counted.
+    std::size_t waiting() const noexcept { return state_->waiting(); }
+    /// Whether they are the same semaphore.
+    friend bool operator==(const Semaphore& a, const Semaphore& b) noexcept { return a.state_ == b.state_; }
+
+    // The standard's names.
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout) const {
+        return acquire(Timeout{timeout});
+    }
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_acquire_until(const std::chrono::time_point<Clock, Duration>& at) const {
+        return detail::attempt_until(at, [this](Timeout timeout) { return acquire(timeout); });
+    }
+    void lock() const { acquire(); }
+    bool try_lock() const noexcept { return try_acquire(); }
+    void unlock() const { release(); }
+
+private:
+    friend struct detail::SharedHandleCodec<Semaphore>;
+    using State = detail::SemaphoreState;
+
+    explicit Semaphore(detail::Shared<State> state) noexcept : state_{std::move(state)} {}
+
+    detail::Shared<State> state_;
+};
+
+/// A Semaphore that never has more permits than at first: a `release` without an `acquire` is a UsageError, and changes
+/// nothing.
+///
+/// Python: multiprocessing.BoundedSemaphore. All else is as of Semaphore.
+class BoundedSemaphore {
+public:
+    /// Throws: std::invalid_argument for a number of permits below zero or over `Semaphore::max_value`.
+    explicit BoundedSemaphore(std::ptrdiff_t permits = 1) : state_{detail::Shared<State>::create(permits, permits)} {}
+    BoundedSemaphore(const BoundedSemaphore&) = default;
+    BoundedSemaphore& operator=(const BoundedSemaphore&) = default;
+
+    void acquire() const { static_cast<void>(state_->acquire(detail::Deadline::never())); }
+    [[nodiscard]] bool acquire(Timeout timeout) const {
+        return state_->try_acquire() || (!timeout.is_zero() && state_->acquire(detail::Deadline{timeout}));
+    }
+    [[nodiscard]] bool try_acquire() const noexcept { return state_->try_acquire(); }
+    /// Adds `permits`, and wakes as many who wait.
+    ///
+    /// Throws, changing nothing: std::invalid_argument for less than one; UsageError where there would be more than at
+    /// first.
+    void release(std::ptrdiff_t permits = 1) const { state_->release(permits); }
+
+    std::ptrdiff_t value() const noexcept { return state_->value(); }
+    std::size_t waiting() const noexcept { return state_->waiting(); }
+    friend bool operator==(const BoundedSemaphore& a, const BoundedSemaphore& b) noexcept {
+        return a.state_ == b.state_;
+    }
+
+    template <class Rep, class Period>
+    [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> timeout) const {
+        return acquire(Timeout{timeout});
+    }
+    template <class Clock, class Duration>
+    [[nodiscard]] bool try_acquire_until(const std::chrono::time_point<Clock, Duration>& at) const {
+        return detail::attempt_until(at, [this](Timeout timeout) { return acquire(timeout); });
+    }
+    void lock() const { acquire(); }
+    bool try_lock() const noexcept { return try_acquire(); }
+    void unlock() const { release(); }
+
+private:
+    friend struct detail::SharedHandleCodec<BoundedSemaphore>;
+    using State = detail::BoundedSemaphoreState;
+
+    explicit BoundedSemaphore(detail::Shared<State> state) noexcept : state_{std::move(state)} {}
+
+    detail::Shared<State> state_;
+};
+
+template <>
+struct Codec<Semaphore> : detail::SharedHandleCodec<Semaphore> {};
+template <>
+struct Codec<BoundedSemaphore> : detail::SharedHandleCodec<BoundedSemaphore> {};
+
+namespace detail {
+
+inline bool SemaphoreState::acquire(Deadline deadline) {
+    if (take(0) || spin_until([this] { return take(0); })) return true;
+    // Those who sleep beside this thread have to hear of the permits that it does not take.
+    std::uint32_t bit = 0;
+    for (;;) {
+        std::uint32_t word = word_.load(std::memory_order_relaxed);
+        if (word >= one_permit) {
+            if (take(bit)) return true;
+            continue;
+        }
+        if (deadline.has_passed()) return false;
+        sync_point();
+        if (word == 0 && !word_.compare_exchange_weak(word, sleepers_bit, std::memory_order_relaxed)) continue;
+        sync_point();
+        sleepers_.sleep(word_, sleepers_bit, deadline);
+        bit = sleepers_bit;
+    }
+}
+
+inline void SemaphoreState::release(std::ptrdiff_t added) {
+    if (added < 1) throw std::invalid_argument("plait::multiprocessing::Semaphore: release gives one permit or more");
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    std::uint32_t next = 0;
+    do {
+        if (added > bound_ || permits(word) > bound_ - added)
+            throw UsageError(
+                "release of more permits than the semaphore can have: release what was acquired, and once");
+        next = (word & ~sleepers_bit) + static_cast<std::uint32_t>(added) * one_permit;
+        sync_point();
+        // Release pairs with the acquire in `take`.
+    } while (!word_.compare_exchange_weak(word, next, std::memory_order_release, std::memory_order_relaxed));
+    if ((word & sleepers_bit) != 0) wake(word_, static_cast<std::size_t>(added));
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/shared_memory.hpp -------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// Bytes that several processes see at the same time.
+///
+/// Python: multiprocessing.shared_memory.SharedMemory. For one value, or a row of them, with a lock, Value and Array say
+/// more; to hand data over, a Queue or a Pipe needs no lock.
+///
+///     void fill(SharedMemory memory) { std::ranges::fill(memory.buf(), std::byte{7}); }
+///
+///     SharedMemory memory(1 << 20);
+///     Process child(fill, memory);
+///     child.start();
+///     child.join();
+///     memory.buf()[0];    // 7
+///
+/// A handle: its copies, in this process and in those that were given one, name the same memory, which goes with the last
+/// of them. It begins zeroed, and is all there: where memory is short the constructor throws, not a later write.
+///
+/// Without a name nobody can come by it but who is given a handle. `create` gives it a name, under which this user's
+/// programs `open` it; such memory stays until somebody calls `unlink`, also when all processes have ended.
+/// Threads: any; what they do with the bytes is theirs to order: with a Lock, say.
+class SharedMemory {
+public:
+    /// Throws: std::invalid_argument for no bytes; std::system_error where there is no memory, or no descriptor.
+    explicit SharedMemory(std::size_t size)
+        : SharedMemory{std::make_shared<Named>(detail::SharedObject::create(checked(size)), std::string{})} {}
+
+    /// Under a name that nobody has: no '/' in it, at most 250 bytes. Throws also: std::system_error where it is taken.
+    static SharedMemory create(std::string_view name, std::size_t size) {
+        std::string checked_name = checked(name);
+        auto mapping = os::SharedMapping::create_named(checked_name, checked(size));
+        try {
+            auto object = detail::SharedObjects::instance().add(std::move(mapping));
+            return SharedMemory{std::make_shared<Named>(std::move(object), std::string{name})};
+        } catch (...) {
+            os::remove_memory_name(checked_name);
+            throw;
+        }
+    }
+    /// What somebody made under that name. Throws: std::invalid_argument; std::system_error where there is none.
+    static SharedMemory open(std::string_view name) {
+        std::string checked_name = checked(name);
+        auto object = detail::SharedObject::open(os::open_memory_name(checked_name));
+        return SharedMemory{std::make_shared<Named>(std::move(object), std::move(checked_name))};
+    }
+
+    // No moves: a handle always names memory, until it is closed.
+    SharedMemory(const SharedMemory&) = default;
+    SharedMemory& operator=(const SharedMemory&) = default;
+
+    /// As many bytes as were asked for. Throws: UsageError after `close`.
+    [[nodiscard]] std::size_t size() const { return bytes().size(); }
+    [[nodiscard]] std::byte* data() const { return bytes().data(); }
+    [[nodiscard]] std::span<std::byte> buf() const { return bytes(); }
+    /// Empty where it has none.
+    [[nodiscard]] std::string name() const { return named_ != nullptr ? named_->name : std::string{}; }
+
+    /// Lets go of the memory, which is not to be touched by this handle any more; other handles are as they were. Twice is
+    /// fine.
+    void close() noexcept { named_.reset(); }
+    /// Takes the name back: nobody can open it from now on. Who has a handle keeps the memory.
+    ///
+    /// Throws: UsageError where it has no name, and after `close`; std::system_error where somebody has done so already.
+    void unlink() const {
+        if (open_one().name.empty()) throw UsageError("this memory has no name to unlink: it goes with its last handle");
+        os::remove_memory_name(named_->name);
+    }
+
+    /// Whether they are the same memory.
+    friend bool operator==(const SharedMemory& a, const SharedMemory& b) noexcept {
+        return a.named_ == b.named_ ||
+               (a.named_ != nullptr && b.named_ != nullptr && a.named_->object == b.named_->object);
+    }
+
+private:
+    friend struct Codec<SharedMemory>;
+    struct Named {
+        Named(std::shared_ptr<detail::SharedObject> memory, std::string its_name)
+            : object{std::move(memory)}, name{std::move(its_name)} {}
+
+        std::shared_ptr<detail::SharedObject> object;
+        std::string name;
+    };
+
+    explicit SharedMemory(std::shared_ptr<const Named> named) noexcept : named_{std::move(named)} {}
+
+    static std::size_t checked(std::size_t size) {
+        if (size == 0) throw std::invalid_argument("plait: shared memory of no bytes");
+        return size;
+    }
+    static std::string checked(std::string_view name) {
+        if (name.empty() || name.size() > 250 || name == "." || name == ".." ||
+            name.find_first_of(std::string_view{"/\0", 2}) != std::string_view::npos)
+            throw std::invalid_argument("plait: the name of shared memory is 1 to 250 bytes without a slash");
+        return std::string{name};
+    }
+    [[nodiscard]] const Named& open_one() const {
+        if (named_ == nullptr) throw UsageError("this handle of the memory was closed: use another, or none");
+        return *named_;
+    }
+    [[nodiscard]] std::span<std::byte> bytes() const { return open_one().object->bytes(); }
+
+    std::shared_ptr<const Named> named_;
+};
+
+template <>
+struct Codec<SharedMemory> {
+    static constexpr bool carries_handles = true;
+
+    static void encode(Encoder& out, const SharedMemory& memory) {
+        const auto& named = memory.open_one();
+        detail::put_handle(out, named.object->handle().get());
+        out.write(named.name);
+    }
+    static SharedMemory decode(Decoder& in) {
+        auto object = detail::SharedObject::open(detail::get_handle(in));
+        auto name = in.read<std::string>();
+        if (!name.empty()) name = SharedMemory::checked(name);
+        return SharedMemory{std::make_shared<SharedMemory::Named>(std::move(object), std::move(name))};
+    }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/simple_queue.hpp --------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// A Queue without a bound, in its fewest words.
+///
+/// Python: multiprocessing.SimpleQueue.
+///
+///     SimpleQueue<std::string> words;
+///     words.put("one");
+///     words.get();
+///
+/// Everything is as in Queue.
+template <class T>
+class SimpleQueue final : private detail::QueueItems<T> {
+    using Base = detail::QueueItems<T>;
+
+public:
+    SimpleQueue() : Base{0} {}
+
+    using Base::close;
+    using Base::empty;
+    using Base::get;
+    using Base::put;
+
+    /// Whether they are the same queue.
+    friend bool operator==(const SimpleQueue& a, const SimpleQueue& b) noexcept { return static_cast<const Base&>(a) == b; }
+
+private:
+    friend struct Codec<SimpleQueue>;
+    explicit SimpleQueue(Decoder& in) : Base{in} {}
+};
+
+template <class T>
+struct Codec<SimpleQueue<T>> {
+    static constexpr bool carries_handles = true;
+
+    static void encode(Encoder& out, const SimpleQueue<T>& queue) { queue.Base::encode(out); }
+    static SimpleQueue<T> decode(Decoder& in) { return SimpleQueue<T>{in}; }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/value.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+
+template <class T>
+struct ValueState {
+    template <class... Args>
+    explicit ValueState(Args&&... args) : value(std::forward<Args>(args)...) {}
+
+    Kinded<RLockState> lock;
+    T value;
+};
+
+}  // namespace detail
+
+/// One value that several processes see at the same time, and a lock for it.
+///
+/// Python: multiprocessing.Value. For a row of them use Array; for a mere count std::atomic<long> will do as `T`, without
+/// the lock.
+///
+///     void count(Value<long> counter) {
+///         for (int i = 0; i < 1000; ++i) {
+///             const std::scoped_lock guard{counter.get_lock()};
+///             *counter += 1;      // without the lock, two processes may add to the same number, and one is lost
+///         }
+///     }
+///     Value<long> counter(0);
+///     Process one(count, counter), other(count, counter);
+///
+/// A `T` is trivially copyable, or a std::atomic of such, and holds no pointers: an address means nothing in another
+/// process. (Pointers inside of a struct the compiler does not find.)
+///
+/// A handle: its copies, in this process and in those that were given one, name the same value, which goes with the last
+/// of them. Nothing but the lock orders what processes do with it.
+/// Death: where a process died holding the lock, `acquire` throws OwnerDiedError: `recover` it, and look at the value.
+/// Threads: any; what they do with the value is theirs to order.
+template <class T>
+class Value {
+public:
+    /// Made from `args`, or zero. Throws: std::system_error where there is no memory, or no descriptor.
+    template <class... Args>
+        requires std::is_constructible_v<T, Args...>
+    explicit Value(Args&&... args) : state_{State::create(std::forward<Args>(args)...)}, lock_{lock_of(state_)} {
+        detail::check_shareable<T>();
+    }
+    // No moves: a handle always names a value.
+    Value(const Value&) = default;
+    Value& operator=(const Value&) = default;
+
+    T& operator*() const noexcept { return state_->value; }
+    T* operator->() const noexcept { return &state_->value; }
+    [[nodiscard]] T& value() const noexcept { return state_->value; }
+    /// The lock that goes with it wherever it goes. Nobody is made to use it.
+    [[nodiscard]] const RLock& get_lock() const noexcept { return lock_; }
+
+    /// Whether they are the same value, not whether it is equal.
+    friend bool operator==(const Value& a, const Value& b) noexcept { return a.state_ == b.state_; }
+
+private:
+    friend struct Codec<Value>;
+    using State = detail::Shared<detail::ValueState<T>>;
+
+    explicit Value(State state) : state_{std::move(state)}, lock_{lock_of(state_)} {}
+    static RLock lock_of(const State& state) { return RLock{state.part(&detail::ValueState<T>::lock)}; }
+
+    State state_;
+    RLock lock_;
+};
+
+template <class T>
+Value(T) -> Value<T>;
+
+template <class T>
+struct Codec<Value<T>> {
+    static constexpr bool carries_handles = true;
+
+    static void encode(Encoder& out, const Value<T>& value) { detail::put_shared(out, value.state_); }
+    static Value<T> decode(Decoder& in) { return Value<T>{detail::get_shared<detail::ValueState<T>>(in)}; }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/wait.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+class WaitSet;
+}
+
+/// What `wait` waits for: a Connection's next message or end, a Process's end, or a handle that becomes readable.
+///
+/// Made from each of these, and equal to what it was made from. Lifetime: that outlives it.
+class Waitable {
+public:
+    Waitable(const Connection& connection)
+        : endpoint_{&detail::ConnectionAccess::endpoint(connection)}, handle_{endpoint_->native()} {
+        if (!connection.readable()) throw UsageError("wait: this end of Pipe(false) only sends");
+    }
+    /// A sentinel, or any other handle.
+    Waitable(os::NativeHandle handle) noexcept : handle_{handle} {}
+    template <class Process>
+        requires requires(Process& process) {
+            { process.sentinel() } -> std::same_as<os::NativeHandle>;
+        }
+    Waitable(Process& process) : Waitable{process.sentinel()} {}
+
+    /// The handle of a process or of one's own, to tell which it is.
+    [[nodiscard]] os::NativeHandle native_handle() const noexcept { return handle_; }
+
+    friend bool operator==(const Waitable& a, const Waitable& b) noexcept {
+        return a.endpoint_ == b.endpoint_ && (a.endpoint_ != nullptr || a.handle_ == b.handle_);
+    }
+
+private:
+    friend class detail::WaitSet;
+
+    detail::Endpoint* endpoint_ = nullptr;
+    os::NativeHandle handle_ = os::Handle::none;
+};
+
+namespace detail {
+
+/// What one call of `wait` waits for.
+class WaitSet {
+public:
+    explicit WaitSet(std::vector<Waitable> waitables);
+    WaitSet(const WaitSet&) = delete;
+    WaitSet& operator=(const WaitSet&) = delete;
+    ~WaitSet() { end_watching(); }
+
+    /// Those that are ready, once some are, in order; none at the deadline.
+    std::vector<Waitable> wait(plait::detail::Deadline deadline);
+
+private:
+    static os::NativeHandle handle_of(const Waitable& each) noexcept {
+        return each.endpoint_ != nullptr ? each.endpoint_->native() : each.handle_;
+    }
+    void end_watching() noexcept {
+        for (; watching_ != 0; --watching_)
+            if (detail::Endpoint* const end = waitables_[watching_ - 1].endpoint_) end->end_watching();
+    }
+    /// Those that are ready: by what was received before and, if `polled`, by what a poll said.
+    std::vector<Waitable> collect(bool polled);
+
+    std::vector<Waitable> waitables_;
+    std::vector<os::PollItem> items_;
+    std::size_t watching_ = 0;  // how many of the first are held open
+    bool has_connections_ = false;
+    bool has_busy_ = false;  // another thread receives from one of them
+};
+
+inline WaitSet::WaitSet(std::vector<Waitable> waitables) : waitables_{std::move(waitables)} {
+    items_.reserve(waitables_.size());
+    for (const Waitable& each : waitables_) {
+        if (each.endpoint_ != nullptr) {
+            has_connections_ = true;
+            if (!each.endpoint_->begin_watching()) {
+                end_watching();
+                throw UsageError("wait: a connection among these is closed");
+            }
+        }
+        ++watching_;
+        items_.emplace_back(handle_of(each), os::readable);
+    }
+}
+
+inline std::vector<Waitable> WaitSet::collect(bool polled) {
+    std::vector<Waitable> ready;
+    has_busy_ = false;
+    for (std::size_t i = 0; i < waitables_.size(); ++i) {
+        const Waitable& each = waitables_[i];
+        const bool told = polled && items_[i].is_ready();
+        if (each.endpoint_ == nullptr) {
+            if (told) ready.push_back(each);
+            continue;
+        }
+        const Endpoint::State state = each.endpoint_->look(told);
+        if (state == Endpoint::State::closed)
+            throw UsageError("wait: a connection among these was closed by another thread");
+        if (state == Endpoint::State::ready) ready.push_back(each);
+        // Its bytes are not ours to read now: it would be told again and again.
+        const bool is_busy = state == Endpoint::State::busy;
+        items_[i].fd = is_busy ? os::Handle::none : handle_of(each);
+        has_busy_ = has_busy_ || is_busy;
+    }
+    return ready;
+}
+
+inline std::vector<Waitable> WaitSet::wait(plait::detail::Deadline deadline) {
+    using plait::detail::Deadline;
+    bool is_ready = !collect(false).empty();
+    for (;;) {
+        Deadline until = is_ready ? Deadline::at({}) : deadline;
+        // Nothing wakes who waits here for a connection that is closed under it, or received from elsewhere.
+        if (has_connections_) until = (std::min)(until, Deadline{std::chrono::milliseconds{has_busy_ ? 5 : 100}});
+        static_cast<void>(os::poll(items_, until));
+        std::vector<Waitable> ready = collect(true);
+        if (!ready.empty() || deadline.has_passed()) return ready;
+        is_ready = false;
+    }
+}
+
+template <class T>
+concept WaitableRange = requires(const T& range) {
+    { *range.begin() } -> std::convertible_to<Waitable>;
+    range.end();
+} || requires(T& range) {
+    { *range.begin() } -> std::convertible_to<Waitable>;
+    range.end();
+};
+
+struct Wait {
+    std::vector<Waitable> operator()(std::initializer_list<Waitable> waitables,
+                                     Timeout timeout = Timeout::never()) const {
+        return WaitSet(std::vector<Waitable>(waitables)).wait(plait::detail::Deadline{timeout});
+    }
+    template <WaitableRange Range>
+    std::vector<Waitable> operator()(Range&& range, Timeout timeout = Timeout::never()) const {
+        std::vector<Waitable> waitables;
+        for (auto&& each : range) waitables.emplace_back(each);
+        return WaitSet(std::move(waitables)).wait(plait::detail::Deadline{timeout});
+    }
+};
+
+}  // namespace detail
+
+/// Waits until one of several is ready, and returns those that are, in the order given; none where none is within the
+/// timeout.
+///
+///     for (const Waitable& ready : wait({left, child}, 1s)) {
+///         if (ready == left) use(left.recv<int>());
+///         if (ready == child) child.join();
+///     }
+///
+/// Python: multiprocessing.connection.wait. A connection is ready when a `recv` from it would not wait: there is a whole
+/// message, or the end. Also takes a range: of connections, handles, processes, or Waitables.
+/// Throws: UsageError for a connection that is closed, also while it waits, or that only sends; std::system_error.
+/// Threads: any; a connection that another thread is receiving from is ready when that one has left something.
+inline constexpr detail::Wait wait{};
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 

@@ -17,9 +17,9 @@ using support::patience;
 using support::Race;
 
 TEST_CASE("a thread that runs is listed, one that was joined is not, whoever looks while it ends") {
-    std::optional<Thread> thread;
     std::atomic<bool> seen{false};
     std::atomic<bool> gone{false};
+    std::optional<Thread> thread;  // asks `seen` until it is joined
     bool listed_running = false;
     bool listed_joined = false;
     bool listed_main = false;
