@@ -52,6 +52,7 @@ struct SocketFaults {
 std::atomic<bool> disturbed{false};
 SocketFaults faults;
 std::atomic<unsigned> calls{0};
+std::atomic<unsigned> calls_with_handles{0};
 
 /// For its scope.
 class Disturbed {
@@ -163,6 +164,7 @@ extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
 }
 extern "C" ssize_t sendmsg(int descriptor, const msghdr* message, int flags) {
     if (fails()) return -1;
+    if (message->msg_controllen != 0) ++calls_with_handles;
     return call_shortened(message, [&](msghdr* some) { return ::syscall(SYS_sendmsg, descriptor, some, flags); });
 }
 extern "C" ssize_t send(int descriptor, const void* bytes, std::size_t size, int flags) {
@@ -175,6 +177,19 @@ TEST_CASE("messages arrive whole when no call takes or gives more than a few byt
     const std::size_t most = GENERATE(1UL, 2UL, 3UL, 17UL, 1000UL);
     const Disturbed disturbance{{.most = most}};
     CHECK(everything_arrives(left, right, most == 1 ? 70'000 : 100'000));
+}
+
+TEST_CASE("handles go once, however many calls their message takes") {
+    auto [left, right] = Pipe();
+    auto [a, b] = Pipe();
+    calls_with_handles = 0;
+    {
+        const Disturbed disturbance{{.most = 7}};
+        left.send(std::move(a));
+    }
+    CHECK(calls_with_handles == 1);
+    right.recv<Connection>().send(1);
+    CHECK(b.recv<int>() == 1);
 }
 
 TEST_CASE("messages arrive whole when calls are interrupted, or find nothing where there was something") {

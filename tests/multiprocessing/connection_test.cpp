@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -117,6 +118,12 @@ std::size_t waiting_in(const Connection& connection) { return ConnectionAccess::
 bool is_full(Connection& end) {
     ::pollfd item{ConnectionAccess::endpoint(end).native(), POLLOUT, 0};
     return ::poll(&item, 1, 0) == 0;
+}
+
+/// Whether the thread of that number sleeps in a system call; 0 is none yet.
+bool is_asleep(int thread) {
+    const auto state = thread != 0 ? process_state(thread) : std::nullopt;
+    return state && state->state == 'S';
 }
 
 int descriptor_of(const Connection& connection) { return ConnectionAccess::endpoint(connection).native(); }
@@ -254,7 +261,9 @@ TEST_CASE("a closed connection refuses everything, and is closed as often as one
     CHECK_THROWS_AS(left.recv<int>(), UsageError);
     CHECK_THROWS_AS(left.poll(), UsageError);
     CHECK_THROWS_AS(left.recv_bytes(1ms), UsageError);
+    CHECK_THROWS_AS(left.native_handle(), UsageError);
     CHECK_THROWS_AS(right.send(std::move(left)), UsageError);
+    CHECK_FALSE(right.closed());
     const Connection moved = std::move(right);
     CHECK(right.closed());
     CHECK_THAT(text_of<UsageError>([&, &end = right] { end.send(1); }), ContainsSubstring("moved from"));
@@ -433,6 +442,29 @@ TEST_CASE("a wait for a message ends in time, and the message comes later") {
     CHECK(right.recv<int>(0s) == 3);
 }
 
+TEST_CASE("what is there is received without a wait, and what keeps coming does not lengthen one") {
+    auto [left, right] = Pipe();
+    left.send_bytes(pattern(130'000));
+    CHECK(right.recv_bytes(0s).size() == 130'000);
+    left.send(std::string(130'000, 'x'));
+    CHECK(right.poll());
+    CHECK(right.recv<std::string>().size() == 130'000);
+    std::thread flood{[&, &end = left] {
+        try {
+            end.send_bytes(Bytes(std::size_t{512} << 20));
+        } catch (const std::system_error&) {
+        }
+    }};
+    const auto before = std::chrono::steady_clock::now();
+    const bool timed_out =
+        caught<TimeoutError>([&, &end = right] { static_cast<void>(end.recv_bytes(20ms)); }).has_value();
+    const auto took = std::chrono::steady_clock::now() - before;
+    right.close();
+    flood.join();
+    CHECK(timed_out);
+    CHECK(took < 5s);
+}
+
 TEST_CASE("what could not be sent at all in time leaves the connection as it was") {
     auto [left, right] = Pipe();
     int sent = 0;
@@ -485,8 +517,12 @@ TEST_CASE("a thread that waits for a message keeps no other from sending, pollin
     auto [left, right] = Pipe();
     std::string end_of_first;
     std::string end_of_second;
-    std::thread first{
-        [&, &end = right] { end_of_first = text_of<UsageError>([&] { static_cast<void>(end.recv<int>()); }); }};
+    std::atomic<int> thread{0};
+    std::thread first{[&, &end = right] {
+        thread = ::gettid();
+        end_of_first = text_of<UsageError>([&] { static_cast<void>(end.recv<int>()); });
+    }};
+    CHECK(within(30s, [&] { return is_asleep(thread); }));
     // Another waits for its turn when the first has it.
     std::thread second{
         [&, &end = right] { end_of_second = text_of<UsageError>([&] { static_cast<void>(end.recv<int>()); }); }};
@@ -522,10 +558,13 @@ TEST_CASE("a wait is woken by close where no descriptor is left to be woken by")
     auto [left, right] = Pipe();
     std::string ended;
     {
-        const DescriptorLimit limit{0};
-        std::thread receiver{
-            [&, &end = right] { ended = text_of<UsageError>([&] { static_cast<void>(end.recv<int>()); }); }};
-        CHECK(within(30s, [&, &end = right] { return !end.poll() && waiting_in(end) == 0; }));
+        const DescriptorLimit limit{1};  // for the look at the thread
+        std::atomic<int> thread{0};
+        std::thread receiver{[&, &end = right] {
+            thread = ::gettid();
+            ended = text_of<UsageError>([&] { static_cast<void>(end.recv<int>()); });
+        }};
+        CHECK(within(30s, [&] { return is_asleep(thread); }));
         right.close();
         receiver.join();
     }
@@ -671,13 +710,20 @@ TEST_CASE("a copy of the program uses its copy of an end, and the stream ends wh
 
 TEST_CASE("nothing that a connection opens is inherited by a program, or a standard stream") {
     const auto before = open_descriptors();
+    const auto new_ones_are_closed_on_exec = [&] {
+        const auto now = open_descriptors();
+        return std::all_of(now.begin(), now.end(), [&](const Descriptor& each) {
+            return std::find(before.begin(), before.end(), each) != before.end() || is_closed_on_exec(each.number);
+        });
+    };
     auto [left, right] = Pipe();
     auto [a, b] = Pipe();
-    left.send(std::move(a));
-    auto arrived = right.recv<Connection>();
     CHECK_THROWS_AS(b.recv<int>(1ms), TimeoutError);
-    for (const Descriptor& each : open_descriptors())
-        if (std::find(before.begin(), before.end(), each) == before.end()) CHECK(is_closed_on_exec(each.number));
+    left.send(std::move(a));
+    CHECK(right.poll());  // it has come, and nobody has taken it
+    CHECK(new_ones_are_closed_on_exec());
+    auto arrived = right.recv<Connection>();
+    CHECK(new_ones_are_closed_on_exec());
     CHECK(in_a_child([] {
               close_standard_streams();
               auto [first, second] = Pipe();

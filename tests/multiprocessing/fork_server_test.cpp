@@ -310,11 +310,12 @@ TEST_CASE("a start that the program gave up after the fork runs nothing") {
     Process child([](const std::string& file) { std::ofstream{file} << "ran"; }, folder.file("out"));
     bool refused = false;
     for (unsigned more = 0; more < 40 && !refused; ++more) {
-        const DescriptorLimit limit{more};
+        DescriptorLimit limit{more};
         try {
             child.start();
             break;
         } catch (const std::system_error& error) {
+            limit.lift();
             CHECK(error.code().value() == EMFILE);
             refused = std::string{error.what()}.find("watch") != std::string::npos;
         }
@@ -324,21 +325,29 @@ TEST_CASE("a start that the program gave up after the fork runs nothing") {
     if (refused) CHECK_FALSE(std::filesystem::exists(folder.file("out")));
 }
 
-TEST_CASE("where the server can have no more processes start says so, and can be tried again") {
+TEST_CASE("where there can be no server, or no more processes of it, start says so, and can be tried again") {
     if (::geteuid() != 0) return;  // nobody else has a user to himself
-    Gate gate;
-    CHECK(in_a_child([&] {
-              // The program, its server and one child; a user of whom nothing else runs.
-              const struct ::rlimit three{3, 3};
-              if (::setresuid(54'321, 54'321, 54'321) != 0 || ::setrlimit(RLIMIT_NPROC, &three) != 0) return 1;
+    CHECK(in_a_child([] {
+              // A user of whom nothing else runs: the program, the start of its server, the server; then one child.
+              if (::setresuid(54'321, 54'321, 54'321) != 0) return 1;
+              const auto allow = [](::rlim_t processes) {
+                  const struct ::rlimit limit{processes, 3};
+                  return ::setrlimit(RLIMIT_NPROC, &limit) == 0;
+              };
+              const auto error_of = [](Process& child) {
+                  const auto error = caught<std::system_error>([&] { child.start(); });
+                  return error ? error->code().value() : 0;
+              };
               Process first(run_for_ever, 0);
-              first.start();
               Process second(run_exit_with, 4);
-              const auto error = caught<std::system_error>([&] { second.start(); });
-              if (!error || error->code().value() != EAGAIN) return 2;
+              for (const ::rlim_t too_few : {::rlim_t{1}, ::rlim_t{2}})
+                  if (!allow(too_few) || error_of(first) != EAGAIN) return 2;
+              if (!allow(3)) return 3;
+              first.start();
+              if (error_of(second) != EAGAIN) return 4;
               first.kill();
               first.join();
-              return within(30s, [&] { return started_processes().empty(); }) && status_of(second) == 4 ? 0 : 3;
+              return within(30s, [&] { return started_processes().empty(); }) && status_of(second) == 4 ? 0 : 5;
           }) == 0);
 }
 

@@ -43,6 +43,7 @@ void do_nothing() {}
 struct Refusal {
     int status = -1;  // as waitpid tells it
     std::string text;
+    std::exception_ptr told = nullptr;  // what the parent was told by the channel
 };
 
 /// Starts this program as a child of plait's is started, but with `channel` (none: -1) in place of its channel. `argument`
@@ -87,7 +88,10 @@ Refusal start_with_job(std::span<const std::byte> job) {
     const std::byte hello[1] = {};
     const os::NativeHandle handles[] = {memory.handle().get()};
     os::send_with_handles(channel.first, hello, handles);
-    return start_forged(channel.second.get());
+    Refusal refusal = start_forged(channel.second.get());
+    const auto farewell = mp::Farewell::receive(channel.first);
+    if (farewell && farewell->code == 125) refusal.told = farewell->exception;
+    return refusal;
 }
 
 mp::Place valid_place() {
@@ -187,6 +191,9 @@ TEST_CASE("a job that this build did not write is refused") {
 
     const std::byte little[8] = {};
     check_refused(start_with_job(little), "too short");
+    const Refusal refusal = start_with_job(little);
+    REQUIRE(refusal.told != nullptr);
+    CHECK_THROWS_WITH(std::rethrow_exception(refusal.told), ContainsSubstring("too short"));
     auto header = valid_header();
     header.magic ^= 1;
     check_refused(start_with_header(header), "another version");

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,6 +42,11 @@ namespace {
 void do_nothing() {}
 void run_exit_with(int code) { exit_with(code); }
 void stand_at(const std::string& gate) { pass_gate(gate); }
+/// As after a change of its user, say: the system does not wake it at its parent's end.
+void stand_unwoken_at(const std::string& gate) {
+    ::prctl(PR_SET_PDEATHSIG, 0);
+    pass_gate(gate);
+}
 void spin(int) {
     for (volatile int turns = 0;;) turns = turns + 1;
 }
@@ -79,7 +85,7 @@ TEST_CASE("a daemon goes with its program, however that ends, and others stay") 
         Process busy(ProcessOptions{.daemon = true, .start_method = start_method}, spin, 0);
         Process other(ProcessOptions{.start_method = start_method}, stand_at, others_gate.path());
         daemon.start();
-        // The end of the thread that started it is no end of the program, and must not be what is waited for.
+        // The end of the thread that started it is no end of the program.
         std::thread([&] { stopped.start(); }).join();
         busy.start();
         other.start();
@@ -139,6 +145,66 @@ TEST_CASE("a daemon goes with its program also where the server was killed befor
     if (pids[1] > 0) ::kill(pids[1], SIGKILL);
     CHECK(stands);
     CHECK(ends_too);
+}
+
+TEST_CASE("a stopped daemon that nothing wakes goes with its program, also where the server was let go of") {
+    if (!plait::os::can_watch_processes()) return;  // then no server sees to what it did not make
+    const auto start_method = GENERATE(StartMethod::spawn, StartMethod::fork);
+    const bool lets_go = GENERATE(false, true);
+    Gate gate;
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    const pid_t program = fork_and_run([&] {
+        Process daemon(ProcessOptions{.daemon = true, .start_method = start_method}, stand_unwoken_at, gate.path());
+        daemon.start();
+        if (lets_go) static_cast<void>(fork_server().stop());
+        const int pid = static_cast<int>(*daemon.pid());
+        if (::write(ends[1], &pid, sizeof pid) < 0) ::_exit(1);
+        for (;;) ::pause();
+    });
+    int pid = 0;
+    const bool told = ::read(ends[0], &pid, sizeof pid) == static_cast<ssize_t>(sizeof pid);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    const bool stands = gate.reached();
+    if (stands && told) {
+        ::kill(pid, SIGSTOP);
+        CHECK(within(30s, [&] { return process_state(pid).value().state == 'T'; }));
+    }
+    ::kill(program, SIGKILL);
+    ::waitpid(program, nullptr, 0);
+    REQUIRE((told && stands));
+    CHECK(within(30s, [&] { return !is_alive(pid); }));
+}
+
+TEST_CASE("an interrupt of the program's group ends it and its children, and leaves no server") {
+    Gate gate;
+    Gate other;
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    const pid_t program = fork_and_run([&] {
+        ::setpgid(0, 0);
+        ::signal(SIGINT, SIG_DFL);
+        Process child(stand_at, gate.path());
+        Process daemon(ProcessOptions{.daemon = true}, stand_at, other.path());
+        child.start();
+        daemon.start();
+        const int pids[] = {static_cast<int>(*child.pid()), static_cast<int>(*daemon.pid()),
+                            static_cast<int>(*fork_server().pid())};
+        if (::write(ends[1], pids, sizeof pids) < 0) ::_exit(1);
+        for (;;) ::pause();
+    });
+    int pids[3] = {};
+    const bool told = ::read(ends[0], pids, sizeof pids) == static_cast<ssize_t>(sizeof pids);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    const bool all_stand = gate.reached() && other.reached();
+    ::kill(-program, SIGINT);
+    int status = 0;
+    ::waitpid(program, &status, 0);
+    REQUIRE((told && all_stand));
+    CHECK(WTERMSIG(status) == SIGINT);
+    for (const int pid : pids) CHECK(within(30s, [&] { return !is_alive(pid); }));
 }
 
 TEST_CASE("a daemon's own daemons go with it") {

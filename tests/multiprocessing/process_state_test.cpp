@@ -100,10 +100,11 @@ TEST_CASE("a start that fails leaves nothing behind, and can be tried again") {
     for (unsigned more = 0; more < 2; ++more) {
         int error = 0;
         {
-            const DescriptorLimit limit{more};
+            DescriptorLimit limit{more};
             try {
                 child.start();
             } catch (const std::system_error& failed) {
+                limit.lift();
                 error = failed.code().value();
             }
         }
@@ -122,17 +123,23 @@ TEST_CASE("a fresh process has the standard streams and its channel, and nothing
         const auto open = open_descriptors();
         std::ofstream{file} << open.size();
     };
+    const auto start_method = GENERATE(StartMethod::forkserver, StartMethod::spawn);
     const auto count = [&] {
-        Process child(list, folder.file("out"));
+        Process child(ProcessOptions{.start_method = start_method}, list, folder.file("out"));
         child.start();
         child.join();
         return contents(folder.file("out"));
     };
+    Gate gate;
+    Process other(ProcessOptions{.start_method = start_method}, stand_at, gate.path());  // whose channels are its own
+    other.start();
+    REQUIRE(gate.reached());
     const std::string before = count();
     std::vector<int> opened;
     for (int i = 0; i < 50; ++i) opened.push_back(::open("/dev/null", i % 2 == 0 ? O_RDONLY : O_RDONLY | O_CLOEXEC));
     CHECK(count() == before);
     for (const int descriptor : opened) ::close(descriptor);
+    gate.open();
     CHECK(before == std::to_string(3 + plait::os::inherited_handles()));
 }
 

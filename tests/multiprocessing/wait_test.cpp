@@ -5,6 +5,7 @@
 #include "support/catch.hpp"
 #include "support/deadline.hpp"
 #include "support/misbehaviour.hpp"
+#include "support/process_state.hpp"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <span>
@@ -139,8 +141,15 @@ TEST_CASE("a closed connection, or one that only sends, cannot be waited for") {
 TEST_CASE("a wait ends with an error when another thread closes one of its connections") {
     auto [left, right] = Pipe();
     bool ended = false;
-    std::thread waiter{[&, &end = right] { ended = caught<UsageError>([&] { mp::wait({end}); }).has_value(); }};
-    // By then it waits, or is about to: both are woken.
+    std::atomic<int> thread{0};
+    std::thread waiter{[&, &end = right] {
+        thread = ::gettid();
+        ended = caught<UsageError>([&] { mp::wait({end}); }).has_value();
+    }};
+    CHECK(within(30s, [&] {
+        const auto state = thread != 0 ? process_state(thread) : std::nullopt;
+        return state && state->state == 'S';
+    }));
     right.close();
     waiter.join();
     CHECK(ended);

@@ -88,4 +88,13 @@ inline void relax_processor() noexcept {
 #endif
 }
 
+/// Has the processor fetch what will be written at `address` soon, which need not be an address at all.
+inline void prefetch_for_write([[maybe_unused]] const void* address) noexcept {
+#if defined(__x86_64__)
+    asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));  // the builtin asks for reading only
+#elif defined(__GNUC__)
+    __builtin_prefetch(address, 1);
+#endif
+}
+
 }  // namespace plait::inline PLAIT_ABI::detail

@@ -137,10 +137,7 @@ public:
     ///
     /// Python: fileno. Several small messages are received at once; from this call on they are not, so that each is seen
     /// there. What was received before is told by `poll()`.
-    [[nodiscard]] os::NativeHandle native_handle() {
-        if (readable()) endpoint().stop_reading_ahead();
-        return endpoint().native();
-    }
+    [[nodiscard]] os::NativeHandle native_handle() { return endpoint().give_native(); }
 
 private:
     friend detail::ConnectionAccess;

@@ -41,6 +41,13 @@ struct ServedProcess {
     os::Handle control;
 };
 
+/// Has children made by a process that has a single thread, and nothing of the program's: that is as quick from a large
+/// program as from a small one, and no other thread's lock is held in them.
+///
+/// What they are to have of the program's is taken when they are started, and travels. Starts are served one after the
+/// other; who starts waits for the fork alone.
+///
+/// Threads: any.
 class ForkServer {
 public:
     /// The one of this process; a forked copy of a program has another.

@@ -10,6 +10,7 @@
 #include <plait/multiprocessing/fork_server.hpp>
 #include <plait/multiprocessing/freeze_support.hpp>
 #include <plait/multiprocessing/process/farewell.hpp>
+#include <plait/multiprocessing/process/options.hpp>
 #include <plait/multiprocessing/process/registry.hpp>
 #include <plait/multiprocessing/process/this_process.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
@@ -26,30 +27,12 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
-
-/// What a Process may be told before it starts.
-struct ProcessOptions {
-    std::string name = {};  ///< for people; Process-1, Process-2 and so on where it is empty
-    bool daemon = false;    ///< does not outlive this program, however that ends; terminated by the destructor
-    std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
-    /// Variables that the child has over this program's own.
-    std::vector<std::pair<std::string, std::string>> environment = {};
-};
-
-/// How a process ended.
-struct ExitStatus {
-    bool known = false;     ///< false while it runs, and where the host, or a killed server, took it
-    std::int64_t code = 0;  ///< the exit code; minus the signal's number
-    int signal = 0;         ///< the signal that ended it, or 0
-    std::string text = {};  ///< for people
-};
 
 namespace detail {
 
@@ -177,16 +160,6 @@ private:
     std::optional<Farewell> farewell_;
 };
 
-inline ProcessOptions checked(ProcessOptions options, const std::string& numbers) {
-    if (options.name.empty()) options.name = "Process-" + numbers;
-    const auto has_zero = [](const std::string& text) { return text.find('\0') != text.npos; };
-    for (const auto& [variable, value] : options.environment)
-        if (variable.empty() || variable.find('=') != variable.npos || has_zero(variable) || has_zero(value))
-            throw std::invalid_argument(
-                "plait: a name in a process's environment is empty or holds '=' or a zero byte");
-    return options;
-}
-
 inline ProcessState::ProcessState(ProcessOptions options, ProcessTarget target)
     : options_{checked(std::move(options), numbers_)}, target_{std::move(target)} {}
 
@@ -227,7 +200,8 @@ inline void ProcessState::start() {
     }
 }
 
-/// The server that kills a daemon which this program makes itself: a stopped one cannot see to its own end.
+/// The server that kills a daemon which this program makes itself: a stopped one cannot see to its own end, and the
+/// system does not wake one that has changed its user meanwhile.
 inline ForkServer* guard_of(const ProcessOptions& options) {
     if (!options.daemon || !ForkServer::can_be() || !os::can_watch_processes()) return nullptr;
     ForkServer& server = ForkServer::of_this_program();

@@ -82,7 +82,8 @@ public:
 
     [[nodiscard]] std::uint64_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
     void set_limit(std::uint64_t limit) noexcept { limit_.store(limit, std::memory_order_relaxed); }
-    void stop_reading_ahead();
+    /// For the user's own poll: from now on nothing is read ahead. Throws: UsageError.
+    [[nodiscard]] os::NativeHandle give_native();
 
     /// Calls `use(reader)` as the one who receives. Throws: UsageError where another thread does, or it is closed.
     template <class Function>
@@ -249,8 +250,10 @@ inline Endpoint::State Endpoint::look(bool may_read) {
     return reader_.ready() || ended_ ? State::ready : State::idle;
 }
 
-inline void Endpoint::stop_reading_ahead() {
-    use_reader([](MessageReader& reader) { reader.stop_reading_ahead(); });
+inline os::NativeHandle Endpoint::give_native() {
+    if (directions_.receives) use_reader([](MessageReader& reader) { reader.stop_reading_ahead(); });
+    check_open();
+    return end_.get();
 }
 
 template <class Function>

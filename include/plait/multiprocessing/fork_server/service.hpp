@@ -113,7 +113,7 @@ public:
     ForkService(os::Handle control, std::int64_t program, os::Handle watch)
         : control_{std::move(control)}, program_{program}, watched_program_{std::move(watch)} {}
 
-    /// Until the program wants no more of it, or is gone, and all children have ended.
+    /// Until the program wants no more of it, or is gone, and all children and guarded daemons have ended.
     void run() {
         os::lead_own_process_group();  // what is sent to the program's group is for the program and the children
         os::go_to_root_directory();
@@ -121,7 +121,7 @@ public:
         os::allow_many_handles();
         os::set_thread_name(fork_server_name);
         introduce_itself();
-        while (serving_ || !children_.empty()) {
+        while (serving_ || !children_.empty() || !guarded_.empty()) {
             wait();
             while (const auto dead = reaper_.reap([](std::int64_t) {})) tell_end(*dead);
             if (program_is_gone()) end_daemons();
@@ -225,8 +225,13 @@ private:
     void end_daemons() {
         for (const Made& made : children_)
             if (made.daemon) os::end_child(made.pid);
-        for (const os::Handle& guarded : guarded_)
-            static_cast<void>(os::signal_watched(guarded.get(), os::certain_end));
+        for (const os::Handle& guarded : guarded_) {
+            try {
+                static_cast<void>(os::signal_watched(guarded.get(), os::certain_end));
+            } catch (const std::system_error&) {
+                // It is another user's by now: it has to see to its own end.
+            }
+        }
         guarded_.clear();
         serving_ = false;
     }
