@@ -36,8 +36,8 @@ namespace mp = plait::multiprocessing;
 using Small = std::array<std::uint64_t, 8>;
 using Large = std::vector<std::byte>;
 constexpr std::size_t large_size = std::size_t{1} << 20;
-constexpr std::ptrdiff_t room = 1024;      // for small items
-constexpr std::ptrdiff_t large_room = 8;   // and large ones
+constexpr std::ptrdiff_t room = 1024;     // for small items
+constexpr std::ptrdiff_t large_room = 8;  // and large ones
 
 /// What one item costs when a child puts `count` of them, of which the first only says that it has begun, and this
 /// process gets them.
@@ -90,7 +90,11 @@ struct Ring {
 double small_by_ring(std::size_t count) {
     const auto ring = shared<Ring<sizeof(Small), room>>();
     return each(
-        count, [=](std::size_t i) { const Small item{i}; ring->put(&item); },
+        count,
+        [=](std::size_t i) {
+            const Small item{i};
+            ring->put(&item);
+        },
         [=](std::size_t i) {
             Small item;
             ring->get(&item);
@@ -119,8 +123,8 @@ double large_by_ring(std::size_t count) {
         });
 }
 
-double large_by_queue(std::size_t count) {
-    mp::Queue<Large> queue(large_room);
+double large_by_queue(std::size_t count, std::ptrdiff_t maxsize) {
+    mp::Queue<Large> queue(maxsize);
     const Large item(large_size);
     return each(
         count, [=](std::size_t) { queue.put(item); },
@@ -159,7 +163,8 @@ double by_socket(std::size_t count, std::size_t size) {
 double by_boost(std::size_t count, std::size_t size, std::ptrdiff_t most) {
     namespace ipc = boost::interprocess;
     const std::string name = "plait-benchmark-" + std::to_string(getpid());
-    const auto queue = std::make_shared<ipc::message_queue>(ipc::create_only, name.c_str(), static_cast<std::size_t>(most), size);
+    const auto queue =
+        std::make_shared<ipc::message_queue>(ipc::create_only, name.c_str(), static_cast<std::size_t>(most), size);
     ipc::message_queue::remove(name.c_str());
     auto item = std::make_shared<Large>(size);
     return each(
@@ -183,8 +188,8 @@ int main(int argc, char** argv) {
     benchmark::Table small_table{"D3: 64 bytes from a process to another, each", benchmark::ns,
                                  "at most 83 ns (12 million a second)"};
     small_table.bare("a ring in shared memory, spinning", [=] { return small_by_ring(small_items); });
-    small_table.plait("Queue", [=] { return small_by_queue(small_items, room); });
-    small_table.plait("Queue without a bound", [=] { return small_by_queue(small_items, 0); });
+    small_table.plait("Queue", [=] { return small_by_queue(small_items, 0); });
+    small_table.plait("Queue with a bound", [=] { return small_by_queue(small_items, room); });
     small_table.peer("a socket", [=] { return by_socket(small_items, sizeof(Small)); });
 #if defined(BENCHMARK_BOOST)
     small_table.peer("boost message_queue", [=] { return by_boost(small_items, sizeof(Small), room); });
@@ -194,7 +199,8 @@ int main(int argc, char** argv) {
     benchmark::Table large_table{"D3: 1 MiB from a process to another, each", benchmark::us,
                                  "at most 65 µs (15 GiB a second)"};
     large_table.bare("a ring in shared memory, spinning", [=] { return large_by_ring(large_items); });
-    large_table.plait("Queue", [=] { return large_by_queue(large_items); });
+    large_table.plait("Queue", [=] { return large_by_queue(large_items, 0); });
+    large_table.plait("Queue with a bound", [=] { return large_by_queue(large_items, large_room); });
     large_table.peer("a socket", [=] { return by_socket(large_items, large_size); });
 #if defined(BENCHMARK_BOOST)
     large_table.peer("boost message_queue", [=] { return by_boost(large_items, large_size, large_room); });

@@ -272,17 +272,21 @@ TEST_CASE("wait_for notices what nobody notified") {
 
 TEST_CASE("a predicate that notifies tells others, not its own thread") {
     const Condition condition;
-    std::vector<ForkedChild> waiter;
     const std::scoped_lock guard{condition};
     int asked = 0;
+    std::size_t waiting = 0;
     const auto notifies = [&] {
-        if (++asked == 2) condition.notify();
+        if (++asked == 2) {
+            condition.notify();
+            waiting = condition.waiting();
+        }
         return asked == 3;
     };
     const auto begin = std::chrono::steady_clock::now();
     CHECK(condition.wait_for(notifies, 30s));
     // Asked the third time because a tenth of a second had passed, not because it told itself.
     CHECK(std::chrono::steady_clock::now() - begin >= 200ms);
+    CHECK(waiting == 1);
 }
 
 TEST_CASE("a notification is not spent on a waiter that was killed before it") {

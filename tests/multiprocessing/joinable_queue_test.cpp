@@ -13,8 +13,6 @@
 #include <vector>
 
 using namespace std::chrono_literals;
-using support::ForkedChild;
-using support::within;
 using plait::CodecError;
 using plait::QueueEmpty;
 using plait::QueueFull;
@@ -24,6 +22,8 @@ using plait::multiprocessing::JoinableQueue;
 using plait::multiprocessing::Process;
 using plait::multiprocessing::ProcessOptions;
 using plait::multiprocessing::StartMethod;
+using support::ForkedChild;
+using support::within;
 
 namespace {
 

@@ -321,7 +321,7 @@ TEST_CASE("a lock that crosses to another process is the same lock, wherever it 
         const Lock copy = lock;
         if (!(copy == lock) || copy == done || lock.try_acquire()) return 1;
         // A grandchild has it too.
-        if (ForkedChild{[&lock = copy] { return lock.acquire(30s) ? 0 : 1; }}.join() != 0) return 2;
+        if (ForkedChild{[&copy] { return copy.acquire(30s) ? 0 : 1; }}.join() != 0) return 2;
         return 0;
     }};
     const Lock lock;

@@ -9,6 +9,7 @@
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
 
+#include <plait/multiprocessing/pipe.hpp>
 #include <plait/multiprocessing/process.hpp>
 
 #include <signal.h>
@@ -22,6 +23,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -78,6 +81,23 @@ struct plait::multiprocessing::Codec<Touchy> {
 };
 
 namespace {
+
+/// Has no memory to give when it is told so.
+template <class T>
+struct Allocator {
+    using value_type = T;
+    static inline bool is_exhausted = false;
+
+    Allocator() = default;
+    template <class Other>
+    Allocator(const Allocator<Other>&) noexcept {}
+    T* allocate(std::size_t count) {
+        if (is_exhausted) throw std::bad_alloc();
+        return std::allocator<T>{}.allocate(count);
+    }
+    void deallocate(T* memory, std::size_t count) noexcept { std::allocator<T>{}.deallocate(memory, count); }
+    friend bool operator==(const Allocator&, const Allocator&) = default;
+};
 
 void put_numbers(Queue<std::uint64_t> queue, std::uint64_t who, std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) queue.put(who << 32 | i, soon);
@@ -159,9 +179,10 @@ TEST_CASE("a queue gives items of every kind in the order in which they were put
 
 TEST_CASE("a queue takes items of every size") {
     const Queue<std::string> queue;
-    const std::vector<std::size_t> sizes = {0,         1,         7,         8,         9,         32'727,     32'728,    32'729,
-                                            32'744,    32'752,    32'753,    65'519,    65'527,    65'528,     65'529,    65'536,
-                                            65'537,    131'072,   1'000'000, 16'777'207, 16'777'208, 16'777'209, 16'777'217, 50'000'000};
+    const std::vector<std::size_t> sizes = {0,         1,          7,          8,          9,          32'727,
+                                            32'728,    32'729,     32'744,     32'752,     32'753,     65'519,
+                                            65'527,    65'528,     65'529,     65'536,     65'537,     131'072,
+                                            1'000'000, 16'777'207, 16'777'208, 16'777'209, 16'777'217, 50'000'000};
     for (int round = 0; round < 2; ++round) {
         for (const std::size_t size : sizes) queue.put(large_text(size, round));
         for (const std::size_t size : sizes) {
@@ -322,7 +343,8 @@ TEST_CASE("threads of one process use one handle of a queue") {
     CHECK(queue.empty());
 }
 
-TEST_CASE("a process that is killed at any time while it puts and gets blocks nobody, and nothing is lost but what it took") {
+TEST_CASE(
+    "a process that is killed at any time while it puts and gets blocks nobody, and nothing is lost but what it took") {
     const Queue<std::uint64_t> queue(10);
     const Queue<std::uint64_t> taken;
     std::uint64_t put = 0;
@@ -362,6 +384,8 @@ TEST_CASE("the memory that processes had in hand when they were killed comes bac
             }
         });
         REQUIRE(within(soon, [&] { return queue.qsize() != 0; }));
+        for (const auto end = Clock::now() + std::chrono::microseconds{7 * round}; Clock::now() < end;) {
+        }
         busy.kill();
         queue.put(item);  // repairs, if that is needed
         while (!queue.empty()) REQUIRE(queue.get(soon) == item);
@@ -463,6 +487,19 @@ TEST_CASE("where there is no memory an item stays with who puts it, and in the q
         return queue.get() == large ? failures : 4;
     });
     CHECK(code == (plait::detail::address_sanitizer ? code : 2));
+}
+
+TEST_CASE("an item for which its getter has no memory stays the next one") {
+    const Queue<std::vector<int, Allocator<int>>> queue;
+    queue.put({1, 2, 3});
+    queue.put({4});
+    Allocator<int>::is_exhausted = true;
+    CHECK_THROWS_AS(queue.get(), std::bad_alloc);
+    CHECK_THROWS_AS(queue.get_nowait(), std::bad_alloc);
+    Allocator<int>::is_exhausted = false;
+    CHECK(queue.qsize() == 2);
+    CHECK(queue.get(soon).size() == 3);
+    CHECK(queue.get(soon).size() == 1);
 }
 
 TEST_CASE("an item larger than the memory is an error, and the queue goes on") {
@@ -604,6 +641,17 @@ TEST_CASE("a queue works under a storm of signals") {
     for (std::uint64_t i = 0; i < 2'000; ++i) REQUIRE(queue.get(soon) == i);
     REQUIRE(within(soon, [&] { return storm.count() != 0; }));
     CHECK(child.join() == 0);
+}
+
+TEST_CASE("a queue goes through a connection, and is the same where it arrives") {
+    auto [left, right] = plait::multiprocessing::Pipe();
+    const Queue<int> queue;
+    left.send(queue);
+    const auto arrived = right.recv<Queue<int>>();
+    CHECK(arrived == queue);
+    arrived.put(8);
+    CHECK(queue.get(soon) == 8);
+    CHECK_THROWS_AS(plait::multiprocessing::encode(queue), CodecError);
 }
 
 TEST_CASE("copies of a queue's handle are the same queue, and two queues are not") {

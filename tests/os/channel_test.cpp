@@ -128,6 +128,43 @@ TEST_CASE("a message with handles that is too short, late or from nobody is refu
     CHECK(handles.empty());
 }
 
+TEST_CASE("pieces go one after the other without a wait, and handles with their first byte") {
+    ChannelEnds channel = make_channel();
+    const auto bytes = pattern(100);
+    const std::span<const std::byte> pieces[] = {std::span{bytes}.first(60), {}, std::span{bytes}.subspan(60)};
+    const NativeHandle sent[] = {channel.first.get()};
+    std::byte buffer[200];
+    std::vector<Handle> handles;
+    CHECK(receive_some(channel.second, buffer, handles).count == 0);
+    CHECK(send_some(channel.first, pattern(1)).count == 1);
+    CHECK(send_some(channel.first, pieces, sent).count == 100);
+    CHECK(send_some(channel.first, pattern(1)).count == 1);
+    // What came before may come along, what came after does not.
+    std::size_t received = 0;
+    while (handles.empty())
+        received += receive_some(channel.second, std::span{buffer}.subspan(received), handles).count;
+    CHECK(received <= 101);
+    CHECK(handles.size() == 1);
+    while (received < 102) received += receive_some(channel.second, std::span{buffer}.subspan(received), handles).count;
+    CHECK(buffer[100] == bytes[99]);
+    CHECK(handles.size() == 1);
+    handles.clear();
+    channel.first.reset();
+    CHECK(receive_some(channel.second, buffer, handles).closed);
+    CHECK(send_some(channel.second, pieces, {}).closed);
+}
+
+TEST_CASE("who stops sending can be sent to, and the other end reads the end") {
+    const ChannelEnds channel = make_channel();
+    CHECK(send_some(channel.first, pattern(1)).count == 1);
+    stop_sending(channel.first);
+    std::byte buffer[4];
+    CHECK(receive_some(channel.second, buffer).count == 1);
+    CHECK(receive_some(channel.second, buffer).closed);
+    CHECK(send_all(channel.second, pattern(2)));
+    CHECK(receive_some(channel.first, buffer).count == 2);
+}
+
 TEST_CASE("the maker of a channel is known to both ends") {
     const ChannelEnds channel = make_channel();
     CHECK(peer_is(channel.first, ::getpid()));

@@ -30,11 +30,10 @@ namespace {
 
 using Word = std::atomic<std::uint32_t>;
 
-/// Sleeps until the word is no longer 0: what woke it may be nothing.
-FutexResult sleep_while_zero(const Word& word, Deadline deadline) {
-    FutexResult result = FutexResult::changed;
-    while (word.load() == 0 && !deadline.has_passed()) result = futex_wait(word, 0, deadline);
-    return result;
+/// Sleeps until the word is no longer 0, for what ends a single sleep may be nothing; false when the time is over.
+bool sleep_while_zero(const Word& word, Deadline deadline) {
+    while (word.load() == 0 && !deadline.has_passed()) futex_wait(word, 0, deadline);
+    return word.load() != 0;
 }
 
 }  // namespace
@@ -46,12 +45,20 @@ TEST_CASE("who would sleep on a word that has changed does not") {
 
 TEST_CASE("a sleep on a word ends at its deadline, and not before, whatever signals come") {
     const Word word{0};
-    const auto begin = std::chrono::steady_clock::now();
+    const auto time_of = [](auto sleep) {
+        const auto begin = std::chrono::steady_clock::now();
+        sleep();
+        return std::chrono::steady_clock::now() - begin;
+    };
+    FutexResult result = FutexResult::woken;
+    const auto undisturbed = time_of([&] { result = futex_wait(word, 0, Deadline{20ms}); });
+    CHECK(result == FutexResult::timed_out);
+    CHECK(undisturbed >= 20ms);
+    CHECK(undisturbed < 10s);
     const support::SignalStorm storm;
-    CHECK(sleep_while_zero(word, Deadline{20ms}) == FutexResult::timed_out);
-    const auto time = std::chrono::steady_clock::now() - begin;
-    CHECK(time >= 20ms);
-    CHECK(time < 10s);
+    const auto disturbed = time_of([&] { CHECK_FALSE(sleep_while_zero(word, Deadline{20ms})); });
+    CHECK(disturbed >= 20ms);
+    CHECK(disturbed < 10s);
     CHECK(futex_wait(word, 0, Deadline{0ms}) == FutexResult::timed_out);
 }
 
@@ -81,13 +88,19 @@ TEST_CASE("a word is the same one in two mappings of it") {
     auto& here = *reinterpret_cast<Word*>(memory.data());
     auto& there = *reinterpret_cast<Word*>(same.data());
     REQUIRE(&here != &there);
-    FutexResult result = FutexResult::changed;
-    std::thread sleeper{[&] { result = sleep_while_zero(there, Deadline{30s}); }};
+    std::atomic<bool> sleeps{false};
+    bool woken = false;
+    const auto begin = std::chrono::steady_clock::now();
+    std::thread sleeper{[&] {
+        sleeps = true;
+        woken = sleep_while_zero(there, Deadline{30s});
+    }};
+    while (!sleeps) std::this_thread::yield();
     here.store(1);
-    do futex_wake(here, 1);
-    while (there.load() != 1);
+    futex_wake(here, 1);
     sleeper.join();
-    CHECK(result != FutexResult::timed_out);
+    CHECK(woken);
+    CHECK(std::chrono::steady_clock::now() - begin < 10s);
 }
 
 TEST_CASE("a sleeper that was killed is in nobody's way") {
@@ -95,8 +108,7 @@ TEST_CASE("a sleeper that was killed is in nobody's way") {
     const SharedVariable<Word> reached{0U};
     const auto sleep = [&] {
         reached->fetch_add(1);
-        sleep_while_zero(*word, Deadline{30s});
-        return word->load() == 1 ? 0 : 1;
+        return sleep_while_zero(*word, Deadline{30s}) ? 0 : 1;
     };
     ForkedChild dead{sleep};
     ForkedChild alive{sleep};

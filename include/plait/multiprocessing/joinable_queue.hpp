@@ -54,7 +54,9 @@ public:
     [[nodiscard]] bool join(Timeout timeout) const { return Base::join(timeout); }
 
     /// Whether they are the same queue.
-    friend bool operator==(const JoinableQueue& a, const JoinableQueue& b) noexcept { return static_cast<const Base&>(a) == b; }
+    friend bool operator==(const JoinableQueue& a, const JoinableQueue& b) noexcept {
+        return static_cast<const Base&>(a) == b;
+    }
 
 private:
     friend struct Codec<JoinableQueue>;

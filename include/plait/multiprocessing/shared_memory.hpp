@@ -80,7 +80,8 @@ public:
     ///
     /// Throws: UsageError where it has no name, and after `close`; std::system_error where somebody has done so already.
     void unlink() const {
-        if (open_one().name.empty()) throw UsageError("this memory has no name to unlink: it goes with its last handle");
+        if (open_one().name.empty())
+            throw UsageError("this memory has no name to unlink: it goes with its last handle");
         os::remove_memory_name(named_->name);
     }
 

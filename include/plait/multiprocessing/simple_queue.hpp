@@ -30,7 +30,9 @@ public:
     using Base::put;
 
     /// Whether they are the same queue.
-    friend bool operator==(const SimpleQueue& a, const SimpleQueue& b) noexcept { return static_cast<const Base&>(a) == b; }
+    friend bool operator==(const SimpleQueue& a, const SimpleQueue& b) noexcept {
+        return static_cast<const Base&>(a) == b;
+    }
 
 private:
     friend struct Codec<SimpleQueue>;

@@ -33,7 +33,8 @@ struct Row {
 
     void put(std::size_t size, int seed) {
         std::vector<std::byte> bytes(size);
-        for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(i * 7 + static_cast<std::size_t>(seed));
+        for (std::size_t i = 0; i < size; ++i)
+            bytes[i] = static_cast<std::byte>(i * 7 + static_cast<std::size_t>(seed));
         fifo.put(std::span{bytes}.first(size / 3), std::span{bytes}.subspan(size / 3));
     }
     /// Whether the next item is the one that was put so; it is taken.
@@ -124,7 +125,8 @@ TEST_CASE("whatever is written into the memory, a row reads and writes nothing b
                 std::uint64_t word = random() >> random() % 64;
                 const std::uint64_t where = random() % 4;
                 if (where == 0) {
-                    std::memcpy(reinterpret_cast<std::byte*>(&row->state) + random() % (sizeof row->state / 8) * 8, &word, 8);
+                    std::memcpy(reinterpret_cast<std::byte*>(&row->state) + random() % (sizeof row->state / 8) * 8,
+                                &word, 8);
                 } else if (where == 1) {
                     std::byte* const table = stranger.at(Arena::first_granule) - Arena::first_granule * granule;
                     std::memcpy(table + random() % 256 / 8 * 8, &word, 8);

@@ -101,8 +101,7 @@ private:
     [[noreturn]] static void throw_broken() {
         throw BrokenBarrierError(
             "the barrier is broken: a wait took too long, the action threw or its process died, or somebody called "
-            "abort "
-            "or reset");
+            "abort or reset");
     }
 
     std::atomic<std::uint64_t> word_{0};
@@ -123,7 +122,7 @@ std::size_t BarrierState::wait(Timeout timeout, Action action) {
     const bool has_action = action_size_ != 0;
     if (has_action && acting_.owned())
         throw UsageError("a wait in the barrier's own action would wait for itself: wait after it");
-    const Deadline deadline{timeout};
+    const Deadline deadline = has_action ? Deadline{timeout} : Deadline::never();
     std::uint64_t word = word_.load(std::memory_order_acquire);
     for (;;) {
         if (!is_whole(word)) throw_broken();

@@ -9,6 +9,11 @@
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
+/// Between words that different processes write. (Processors fetch lines of 64 bytes in pairs.)
+struct Apart {
+    char bytes[128]{};
+};
+
 /// One end of a row in shared memory: how many items have passed it, and the place of the next one.
 ///
 /// Who passes an item holds the end's lock, and may be killed at any instruction. So it writes the next place where
@@ -44,7 +49,7 @@ private:
 
     // Apart: the other end looks at the word while this one writes a place.
     Plain<Place> places_[2];
-    [[maybe_unused]] char apart_[64]{};
+    [[maybe_unused]] Apart apart_;
     Atomic<std::uint64_t> word_{0};  // twice the count, and which place is in force; written by the holder of the lock
 };
 

@@ -58,8 +58,8 @@ void put_item(SharedQueue& queue, const T& item, Timeout timeout) {
     } else if constexpr (shape<T> == Shape::sequence && BitwiseRange<T>) {
         const std::uint64_t count{item.size()};
         using Element = typename T::value_type;
-        queue.put(item_bytes(count),
-                  {reinterpret_cast<const std::byte*>(item.data()), item.size() * sizeof(Element)}, timeout);
+        queue.put(item_bytes(count), {reinterpret_cast<const std::byte*>(item.data()), item.size() * sizeof(Element)},
+                  timeout);
     } else {
         // The buffer stays for the thread's next item, unless it has grown large. A Codec that puts in turn finds none.
         constexpr std::size_t keep = 64 * 1024;

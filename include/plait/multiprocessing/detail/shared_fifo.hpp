@@ -28,9 +28,9 @@ struct FifoPlace {
 /// What the processes share of a SharedFifo, beside its memory. The two ends stand apart, as two processes use them.
 struct FifoState {
     ArenaState arena;
-    [[maybe_unused]] char apart_[64]{};
+    Apart apart;
     QueueEnd<FifoPlace> putting;
-    [[maybe_unused]] char further_apart_[64]{};
+    Apart further_apart;
     QueueEnd<FifoPlace> taking;
     std::uint64_t known_put = 0;  // how many were put, when who takes last looked
 };
@@ -155,7 +155,8 @@ inline void SharedFifo::put(std::span<const std::byte> head, std::span<const std
     const FifoPlace end = checked(state_.putting.place());
     const std::uint64_t size = head.size() + body.size();
     const bool is_large = size > largest_inline;
-    const auto framed = static_cast<std::uint32_t>(sizeof(Frame) + (is_large ? sizeof(Extent) : padded(static_cast<std::uint32_t>(size))));
+    const auto framed = static_cast<std::uint32_t>(
+        sizeof(Frame) + (is_large ? sizeof(Extent) : padded(static_cast<std::uint32_t>(size))));
     FifoPlace place = end;
     Claim segment{arena_};
     if (place.offset + framed > last_offset) {
@@ -168,8 +169,8 @@ inline void SharedFifo::put(std::span<const std::byte> head, std::span<const std
     Claim extent{arena_};
     if (is_large) {
         // One too many is refused as well as more.
-        const auto granules = static_cast<std::uint32_t>(
-            (std::min)(granules_for(size), std::uint64_t{Arena::most_granules} + 1));
+        const auto granules =
+            static_cast<std::uint32_t>((std::min)(granules_for(size), std::uint64_t{Arena::most_granules} + 1));
         extent.first = arena_.allocate(granules);
         extent.count = granules;
         os::MemoryView view;
@@ -185,6 +186,9 @@ inline void SharedFifo::put(std::span<const std::byte> head, std::span<const std
     if (segment.count != 0) write(end_at, Frame{jump, segment.first});
     segment.count = extent.count = 0;
     state_.putting.pass({place.granule, place.offset + framed});
+    // Who takes has these lines from the last time round: by the item after the next they are here.
+    prefetch_for_write(at + 4 * std::size_t{framed});
+    prefetch_for_write(at + 4 * std::size_t{framed} + 64);
 }
 
 inline SharedFifo::Item SharedFifo::item_at(FifoPlace place) {
@@ -228,8 +232,7 @@ inline bool SharedFifo::peek(Item& item) {
         if (taken == state_.known_put) return false;
     }
     item = item_at(checked(state_.taking.place()));
-    if (item.granules != 0)
-        item.bytes = {arena_.at(item.first, item.granules, item.view), item.bytes.size()};
+    if (item.granules != 0) item.bytes = {arena_.at(item.first, item.granules, item.view), item.bytes.size()};
     return true;
 }
 

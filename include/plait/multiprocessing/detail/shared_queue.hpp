@@ -32,19 +32,20 @@ struct QueueState {
 
     explicit QueueState(std::int64_t most) : maxsize{most} {}
 
+    // What everybody reads, who puts, and who takes, each apart from the others.
     std::int64_t maxsize;                   // bounded if greater than zero; never changes
     std::atomic<std::uint32_t> shut{0};     // a Shut, only grows; written under put_lock
     std::atomic<std::uint32_t> wounded{0};  // 1 after a death under a lock, until memory was repaired
-    [[maybe_unused]] char apart_[64]{};
+    std::atomic<std::uint64_t> done{0};     // for how many items task_done was called; at most as many as were put
+    WaitPoint<> end_of_work;                // who joins
+    Apart apart;
     os::Mutex put_lock;
     std::uint64_t room_until = 0;  // the count at which the queue is full, by what the holder of put_lock last read
     WaitPoint<> items;             // who gets sleeps here
-    FifoState fifo;                // the end for putting next to its lock, and the other next to the other
-    WaitPoint<> room;              // who puts
+    Apart further_apart;
+    FifoState fifo;    // ends with what belongs to the end for taking
+    WaitPoint<> room;  // who puts
     os::Mutex get_lock;
-    [[maybe_unused]] char further_apart_[64]{};
-    std::atomic<std::uint64_t> done{0};  // for how many items task_done was called; at most as many as were put
-    WaitPoint<> end_of_work;             // who joins
 };
 
 /// How long somebody is willing to wait; the clock is read only where it comes to that.
@@ -125,8 +126,9 @@ private:
     public:
         Hold(SharedQueue& queue, os::Mutex& lock, os::MutexResult result) : queue_{queue}, lock_{lock} {
             if (result == os::MutexResult::already_mine)
-                throw UsageError("a queue was used by what was being done to one of its items: let the item's types do "
-                                 "without the queue that it is in");
+                throw UsageError(
+                    "a queue was used by what was being done to one of its items: let the item's types do "
+                    "without the queue that it is in");
             held_ = result != os::MutexResult::timed_out;
             if (result == os::MutexResult::owner_died) queue_.state_->wounded.store(1, std::memory_order_relaxed);
         }
@@ -151,7 +153,9 @@ private:
 
     [[nodiscard]] bool is_bounded() const noexcept { return state_->maxsize > 0; }
     void check_open() const {
-        if (closed_.load()) throw UsageError("this handle of the queue was closed: use a copy made by another process, or no more of it");
+        if (closed_.load())
+            throw UsageError(
+                "this handle of the queue was closed: use a copy made by another process, or no more of it");
     }
     /// Under the lock for putting. By what was last read there may be too little room, never too much.
     bool has_room() {
@@ -164,6 +168,17 @@ private:
     /// Waits until `ready()`, or somebody may have closed or shut the queue; false at the end of patience.
     template <class Ready>
     bool wait(WaitPoint<>& point, Patience& patience, Ready ready);
+    /// Waits for a few more to come, as long as they do come: each look at another's count costs both as much as an item.
+    void let_grow(std::uint64_t (SharedFifo::*count)() const noexcept) const noexcept {
+        const std::uint64_t first = (fifo_.*count)();
+        std::uint64_t before = first;
+        for (int pauses = 4; pauses <= 64; pauses *= 2) {
+            for (int i = 0; i < pauses; ++i) relax_processor();
+            const std::uint64_t now = (fifo_.*count)();
+            if (now == before || now - first > 64) return;
+            before = now;
+        }
+    }
     void repair_if_wounded();
     void trim();
     void wake_everybody() noexcept {
@@ -244,7 +259,10 @@ template <class Ready>
 bool SharedQueue::wait(WaitPoint<>& point, Patience& patience, Ready ready) {
     if (patience.is_none()) return false;
     const auto must_look = [&] { return ready() || closed_.load() || is_shutdown(); };
-    if (spin_until(must_look)) return true;
+    if (spin_until(must_look)) {
+        let_grow(&point == &state_->items ? &SharedFifo::put_count : &SharedFifo::taken_count);
+        return true;
+    }
     switch (point.sleep(patience.deadline(), must_look)) {
         case WaitPoint<>::Result::timed_out:
             return false;

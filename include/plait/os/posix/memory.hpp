@@ -50,7 +50,8 @@ inline void allocate_memory(const Handle& handle, std::uint64_t offset, std::uin
     check_size_limit(offset + size, "posix_fallocate of shared memory");
     // Asked for more than there is, a system that keeps no account of such memory kills processes until nobody is left.
     const long pages = ::sysconf(_SC_PHYS_PAGES);
-    if (pages > 0 && offset + size > static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)))
+    if (pages > 0 &&
+        offset + size > static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)))
         throw_system_error("posix_fallocate of shared memory", ENOMEM);
     int error = 0;
     do error = ::posix_fallocate(handle.get(), static_cast<off_t>(offset), static_cast<off_t>(size));
