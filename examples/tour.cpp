@@ -99,7 +99,8 @@ std::vector<std::string> files_under(const std::string& folder) {
         const bool hidden = entry.path().filename().string().starts_with('.');
         std::error_code ignored;
         if (hidden && entry.is_directory(ignored)) walk.disable_recursion_pending();
-        if (!hidden && entry.is_regular_file(ignored) && !entry.is_symlink(ignored))
+        const bool grows = fs::equivalent(entry.path(), "/dev/stdout", ignored);  // ./tour > tour.txt
+        if (!hidden && !grows && entry.is_regular_file(ignored) && !entry.is_symlink(ignored))
             paths.push_back(entry.path().string());
     }
     std::sort(paths.begin(), paths.end());

@@ -87,6 +87,26 @@ TEST_CASE("surroundings that a process may not have are an error") {
           }) == 0);
 }
 
+TEST_CASE("surroundings are within others unless they are nicer to themselves or may have more") {
+    const os::Surroundings here = now();
+    REQUIRE(here.limit_count > 0);
+    CHECK(here.are_within(here));
+    os::Surroundings other = here;
+    ++other.nice;
+    other.limits[0].hard -= 1;
+    other.limits[0].soft = 0;
+    other.file_mask ^= 1;
+    CHECK(other.are_within(here));
+    other = here;
+    --other.nice;
+    CHECK_FALSE(other.are_within(here));
+    other = here;
+    os::Surroundings less = here;
+    less.limits[here.limit_count - 1].hard = 0;
+    other.limits[here.limit_count - 1].hard = 1;
+    CHECK_FALSE(other.are_within(less));
+}
+
 TEST_CASE("bytes of any kind are surroundings that can be refused, never more") {
     CHECK(in_a_child([] {
               for (const int fill : {0xFF, 0x7F, 0x80, 0x01}) {
@@ -169,6 +189,7 @@ TEST_CASE("a working directory is entered by its handle, though it has no name a
 
 TEST_CASE("a standard stream is inherited unless it is closed, or to be closed") {
     CHECK(in_a_child([] {
+              const bool third = is_open(3);
               os::replace_standard_stream(0, os::Handle::none);
               if (!os::standard_stream_is_inherited(0)) return 1;
               char byte = 0;
@@ -178,6 +199,6 @@ TEST_CASE("a standard stream is inherited unless it is closed, or to be closed")
               close_standard_streams();
               if (os::standard_stream_is_inherited(1)) return 4;
               for (int number = 0; number <= 2; ++number) os::replace_standard_stream(number, os::Handle::none);
-              return ::write(1, "x", 1) == 1 && ::write(2, "x", 1) == 1 && !is_open(3) ? 0 : 5;
+              return ::write(1, "x", 1) == 1 && ::write(2, "x", 1) == 1 && is_open(3) == third ? 0 : 5;
           }) == 0);
 }

@@ -25,8 +25,11 @@ public:
     template <class Rep, class Period>
     constexpr Timeout(std::chrono::duration<Rep, Period> duration) : duration_{saturated(duration)} {}
     template <class Number>
-        requires std::is_arithmetic_v<Number>
+        requires(std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool>)
     Timeout(Number) = delete;  // say the unit: 5s, 500ms
+    template <class Truth>
+        requires std::is_same_v<Truth, bool>
+    Timeout(Truth) = delete;  // not to wait has names of its own: try_acquire, get_nowait, put_nowait
 
     static constexpr Timeout never() noexcept { return Timeout{}; }
 

@@ -61,7 +61,8 @@ private:
 ///
 /// A value is received as the type it was sent as (a text literal or string_view as std::string, a span as std::vector),
 /// bytes as bytes. A connection travels too, as an argument of a Process or by `send(std::move(connection))`.
-/// Two ends that both send and do not receive wait for each other: some 200 KiB, or 270 short messages, are under way.
+/// Two ends that both send and do not receive wait for each other: 80 to 200 KiB, by the size of the messages, and at most some
+/// 270 messages are under way.
 ///
 /// Threads: any; one at a time sends and one receives, the others wait for their turn.
 /// Fork: a copy of the program has a copy of each open end; one of the copies of an end sends, and one receives. The

@@ -32,7 +32,8 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 /// The function is a function pointer, a captureless lambda, or a function object with a Codec; the arguments are
 /// converted to its parameters' types, encoded by `start`, and decoded over there. A lambda with captures runs in a copy
 /// of this program: `Process::forked`. A child by spawn ends by std::exit, its own exit handlers run; one by fork or
-/// forkserver, as in Python, by _exit once the standard streams are flushed.
+/// forkserver, as in Python, by _exit once the standard streams are flushed. A target that ends its thread by
+/// pthread_exit ends the process with SIGABRT.
 ///
 /// Threads: every member from any thread of the program that made it.
 /// Lifetime: the destructor joins; it terminates a daemon, and any child while an exception unwinds.
@@ -93,7 +94,8 @@ public:
     void terminate() { state().terminate(); }
     /// Ends it (SIGKILL); does nothing after its end.
     void kill() { state().kill(); }
-    /// Lets go of what an ended process holds here; every later call throws UsageError. Throws: UsageError while it runs.
+    /// Lets go of what an ended process holds here: name() and daemon() are still to be had, every other call but
+    /// close() throws UsageError from then on. Throws: UsageError while it runs.
     void close() { state().close(); }
 
     /// A handle that becomes readable at its end, to be waited for with others; it belongs to this object.
@@ -113,21 +115,23 @@ template <class F, class... Args>
 Process::Process(ProcessOptions options, F&& target, Args&&... args) {
     using Callable = std::decay_t<F>;
     detail::check_call<Callable, Args...>();
-    using Travel = typename detail::CallTraits<Callable, Args...>::Travel;
-    // The two ways to run it share what was given: converted once, now, so that later changes of the caller do not count.
-    struct Call {
-        Callable callable;
-        Travel arguments;
-    };
-    auto call = std::make_shared<Call>(Call{std::forward<F>(target), Travel(std::forward<Args>(args)...)});
-    detail::ProcessTarget ways;
-    ways.encode = [call](Encoder& out) {
-        out.write(detail::name_callable<Travel>(call->callable));
-        std::apply([&](const auto&... values) { out.write(values...); }, call->arguments);
-    };
-    ways.run = [call] { std::apply(call->callable, std::move(call->arguments)); };
-    ways.what = detail::callable_name<Callable>();
-    state_ = std::make_shared<detail::ProcessState>(std::move(options), std::move(ways));
+    if constexpr (detail::call_fits<Callable, Args...>()) {
+        using Travel = typename detail::CallTraits<Callable, Args...>::Travel;
+        // The two ways to run it share what was given: converted once, now, so that later changes of the caller do not count.
+        struct Call {
+            Callable callable;
+            Travel arguments;
+        };
+        auto call = std::make_shared<Call>(Call{std::forward<F>(target), Travel(std::forward<Args>(args)...)});
+        detail::ProcessTarget ways;
+        ways.encode = [call](Encoder& out) {
+            out.write(detail::name_callable<Travel>(call->callable));
+            std::apply([&](const auto&... values) { out.write(values...); }, call->arguments);
+        };
+        ways.run = [call] { std::apply(call->callable, std::move(call->arguments)); };
+        ways.what = detail::callable_name<Callable>();
+        state_ = std::make_shared<detail::ProcessState>(std::move(options), std::move(ways));
+    }
 }
 
 template <class F, class... Args>

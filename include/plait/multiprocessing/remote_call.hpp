@@ -228,18 +228,35 @@ consteval bool takes_arguments(std::type_identity<std::tuple<T...>>) {
         return (std::is_constructible_v<T, Args> && ...);
 }
 
+/// An argument that only moves, and was not told to.
+template <class Argument>
+inline constexpr bool forgot_to_move =
+    std::is_lvalue_reference_v<Argument> && !std::is_copy_constructible_v<std::remove_cvref_t<Argument>> &&
+    std::is_move_constructible_v<std::remove_cvref_t<Argument>>;
+
+/// Whether the call can be sent; where not, `check_call` says why, and what a user's call would make of it is not compiled.
+template <class F, class... Args>
+consteval bool call_fits() {
+    using Traits = CallTraits<F, Args...>;
+    if constexpr (!TravellingCallable<F> || Traits::writes_back() || !Traits::fits)
+        return false;
+    else
+        return takes_arguments<Args...>(std::type_identity<typename Traits::Travel>{});
+}
+
 /// The sentences for what cannot be sent; stands where a user's call is compiled.
 template <class F, class... Args>
 constexpr void check_call() {
+    static_assert(!(forgot_to_move<Args> || ...),
+                  "plait: this argument cannot be copied, it moves: pass std::move(it), a Connection for instance");
     static_assert(TravellingCallable<F>,
                   "plait: this callable cannot go to another process: a lambda with captures needs this program's "
                   "memory. Pass what it captures as arguments, give its class a Codec, or use Process::forked");
     static_assert(!CallTraits<F, Args...>::writes_back(),
                   "plait: a non-const reference parameter cannot be written back to this process: take it by value "
-                  "and return the result");
-    static_assert(CallTraits<F, Args...>::writes_back() ||
-                      (CallTraits<F, Args...>::fits &&
-                       takes_arguments<Args...>(std::type_identity<typename CallTraits<F, Args...>::Travel>{})),
+                  "and return the result, or share a multiprocessing::Value, Lock or their like");
+    static_assert(!TravellingCallable<F> || CallTraits<F, Args...>::writes_back() || (forgot_to_move<Args> || ...) ||
+                      call_fits<F, Args...>(),
                   "plait: the arguments do not fit the callable: give one for each parameter, of a type that converts");
 }
 
@@ -251,9 +268,10 @@ constexpr void check_task() {
     static_assert(!carries_handles<typename Traits::Travel>() && !carries_handles<F>(),
                   "plait: a lock, queue, connection or its like cannot be an argument of a pool's task: give it to the "
                   "workers by PoolOptions::initializer, or to a Process at its start");
-    static_assert(!carries_handles<typename Traits::Result>(),
-                  "plait: a lock, queue, connection or its like cannot be the result of a pool's task: make it here, and "
-                  "give it to the workers by PoolOptions::initializer");
+    static_assert(
+        !carries_handles<typename Traits::Result>(),
+        "plait: a lock, queue, connection or its like cannot be the result of a pool's task: make it here, and "
+        "give it to the workers by PoolOptions::initializer");
 }
 
 }  // namespace detail

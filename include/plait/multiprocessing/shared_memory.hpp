@@ -41,7 +41,7 @@ class SharedMemory {
 public:
     /// Throws: std::invalid_argument for no bytes; std::system_error where there is no memory, or no descriptor.
     explicit SharedMemory(std::size_t size)
-        : SharedMemory{std::make_shared<Named>(detail::SharedObject::create(checked(size)), std::string{})} {}
+        : SharedMemory{detail::SharedObject::create(checked(size)), std::string{}} {}
 
     /// Under a name that nobody has: no '/' in it, at most 250 bytes. Throws also: std::system_error where it is taken.
     static SharedMemory create(std::string_view name, std::size_t size) {
@@ -49,7 +49,7 @@ public:
         auto mapping = os::SharedMapping::create_named(checked_name, checked(size));
         try {
             auto object = detail::SharedObjects::instance().add(std::move(mapping));
-            return SharedMemory{std::make_shared<Named>(std::move(object), std::string{name})};
+            return SharedMemory{std::move(object), std::string{name}};
         } catch (...) {
             os::remove_memory_name(checked_name);
             throw;
@@ -59,7 +59,7 @@ public:
     static SharedMemory open(std::string_view name) {
         std::string checked_name = checked(name);
         auto object = detail::SharedObject::open(os::open_memory_name(checked_name));
-        return SharedMemory{std::make_shared<Named>(std::move(object), std::move(checked_name))};
+        return SharedMemory{std::move(object), std::move(checked_name)};
     }
 
     // No moves: a handle always names memory, until it is closed.
@@ -71,37 +71,26 @@ public:
     [[nodiscard]] std::byte* data() const { return bytes().data(); }
     [[nodiscard]] std::span<std::byte> buf() const { return bytes(); }
     /// Empty where it has none.
-    [[nodiscard]] std::string name() const { return named_ != nullptr ? named_->name : std::string{}; }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
     /// Lets go of the memory, which is not to be touched by this handle any more; other handles are as they were. Twice is
     /// fine.
-    void close() noexcept { named_.reset(); }
+    void close() noexcept { object_.reset(); }
     /// Takes the name back: nobody can open it from now on. Who has a handle keeps the memory.
     ///
-    /// Throws: UsageError where it has no name, and after `close`; std::system_error where somebody has done so already.
+    /// Also after `close`. Throws: UsageError where it has no name; std::system_error where somebody has done so already.
     void unlink() const {
-        if (open_one().name.empty())
-            throw UsageError("this memory has no name to unlink: it goes with its last handle");
-        os::remove_memory_name(named_->name);
+        if (name_.empty()) throw UsageError("this memory has no name to unlink: it goes with its last handle");
+        os::remove_memory_name(name_);
     }
 
     /// Whether they are the same memory.
-    friend bool operator==(const SharedMemory& a, const SharedMemory& b) noexcept {
-        return a.named_ == b.named_ ||
-               (a.named_ != nullptr && b.named_ != nullptr && a.named_->object == b.named_->object);
-    }
+    friend bool operator==(const SharedMemory& a, const SharedMemory& b) noexcept { return a.object_ == b.object_; }
 
 private:
     friend struct Codec<SharedMemory>;
-    struct Named {
-        Named(std::shared_ptr<detail::SharedObject> memory, std::string its_name)
-            : object{std::move(memory)}, name{std::move(its_name)} {}
-
-        std::shared_ptr<detail::SharedObject> object;
-        std::string name;
-    };
-
-    explicit SharedMemory(std::shared_ptr<const Named> named) noexcept : named_{std::move(named)} {}
+    SharedMemory(std::shared_ptr<detail::SharedObject> object, std::string name) noexcept
+        : object_{std::move(object)}, name_{std::move(name)} {}
 
     static std::size_t checked(std::size_t size) {
         if (size == 0) throw std::invalid_argument("plait: shared memory of no bytes");
@@ -113,13 +102,14 @@ private:
             throw std::invalid_argument("plait: the name of shared memory is 1 to 250 bytes without a slash");
         return std::string{name};
     }
-    [[nodiscard]] const Named& open_one() const {
-        if (named_ == nullptr) throw UsageError("this handle of the memory was closed: use another, or none");
-        return *named_;
+    [[nodiscard]] const detail::SharedObject& open_one() const {
+        if (object_ == nullptr) throw UsageError("this handle of the memory was closed: use another, or none");
+        return *object_;
     }
-    [[nodiscard]] std::span<std::byte> bytes() const { return open_one().object->bytes(); }
+    [[nodiscard]] std::span<std::byte> bytes() const { return open_one().bytes(); }
 
-    std::shared_ptr<const Named> named_;
+    std::shared_ptr<detail::SharedObject> object_;  // null after `close`
+    std::string name_;
 };
 
 template <>
@@ -127,15 +117,14 @@ struct Codec<SharedMemory> {
     static constexpr bool carries_handles = true;
 
     static void encode(Encoder& out, const SharedMemory& memory) {
-        const auto& named = memory.open_one();
-        detail::put_handle(out, named.object->handle().get());
-        out.write(named.name);
+        detail::put_handle(out, memory.open_one().handle().get());
+        out.write(memory.name());
     }
     static SharedMemory decode(Decoder& in) {
         auto object = detail::SharedObject::open(detail::get_handle(in));
         auto name = in.read<std::string>();
         if (!name.empty()) name = SharedMemory::checked(name);
-        return SharedMemory{std::make_shared<SharedMemory::Named>(std::move(object), std::move(name))};
+        return SharedMemory{std::move(object), std::move(name)};
     }
 };
 

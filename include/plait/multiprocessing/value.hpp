@@ -44,7 +44,8 @@ struct ValueState {
 ///
 /// A handle: its copies, in this process and in those that were given one, name the same value, which goes with the last
 /// of them. Nothing but the lock orders what processes do with it.
-/// Death: where a process died holding the lock, `acquire` throws OwnerDiedError: `recover` it, and look at the value.
+/// Death: where a process died holding the lock, `acquire` throws OwnerDiedError until somebody has called the lock's
+/// `recover`, which acquires it, has mended the value, and has released it.
 /// Threads: any; what they do with the value is theirs to order.
 template <class T>
 class Value {
