@@ -14,11 +14,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 using plait::CodecError;
@@ -124,7 +127,7 @@ TEST_CASE("shared memory with a name is opened by it, until the name is taken ba
 
     memory.close();
     CHECK(SharedMemory::open(name.text).buf()[999] == std::byte{9});
-    same.unlink();
+    memory.unlink();  // after close, as Python's manual does it
     CHECK_THROWS_AS(SharedMemory::open(name.text), std::system_error);
     CHECK_THROWS_AS(same.unlink(), std::system_error);
     CHECK(same.buf()[999] == std::byte{9});
@@ -166,11 +169,30 @@ TEST_CASE("a handle that was closed says so, and the others go on") {
     CHECK_THROWS_AS(memory.unlink(), UsageError);
     CHECK(memory.name().empty());
     CHECK(copy.size() == 10);
-    CHECK_THROWS_AS(copy.unlink(), UsageError);
+    CHECK_THROWS_AS(copy.unlink(), UsageError);  // it has no name
 }
 
 TEST_CASE("shared memory is no mere bytes") {
     const SharedMemory memory(10);
     CHECK_THROWS_AS(plait::multiprocessing::encode(memory), CodecError);
     STATIC_REQUIRE(plait::multiprocessing::detail::carries_handles<std::vector<SharedMemory>>());
+}
+
+TEST_CASE("memory that is being made under a name is not there before it is whole") {
+    const Name name{"in-the-making"};
+    const std::size_t size = 1 << 20;
+    std::atomic<bool> over{false};
+    int wrong = 0;
+    std::thread opener([&] {
+        while (!over) try {
+                const SharedMemory memory = SharedMemory::open(name.text);
+                if (memory.size() != size) ++wrong;
+            } catch (const std::system_error& error) {
+                if (error.code().value() != ENOENT) ++wrong;
+            }
+    });
+    for (int round = 0; round < 300; ++round) SharedMemory::create(name.text, size).unlink();
+    over = true;
+    opener.join();
+    CHECK(wrong == 0);
 }

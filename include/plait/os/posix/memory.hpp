@@ -5,6 +5,7 @@
 #include <plait/os/system_error.hpp>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -96,9 +97,19 @@ private:
     std::size_t size_ = 0;
 };
 
+/// Who makes memory under a name keeps others from it until it is whole. Where files of memory know no such locks, so be it.
+inline void lock_memory_file(const Handle& handle, int how) noexcept {
+    while (::flock(handle.get(), how) != 0 && errno == EINTR) {
+    }
+}
+
 inline Handle open_memory_name(const std::string& name) {
     Handle handle = above_standard_streams(::shm_open(("/" + name).c_str(), O_RDWR | O_CLOEXEC, 0));
     if (!handle) throw_system_error("shm_open of " + name);
+    lock_memory_file(handle, LOCK_SH);
+    const bool is_made = memory_size(handle) != 0;  // else its maker has only just begun, or died
+    lock_memory_file(handle, LOCK_UN);
+    if (!is_made) throw_system_error("shm_open of " + name, ENOENT);
     return handle;
 }
 
@@ -122,7 +133,10 @@ public:
             ::shm_open(("/" + name).c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR));
         if (!handle) throw_system_error("shm_open of " + name);
         try {
-            return create_in(std::move(handle), size);
+            lock_memory_file(handle, LOCK_EX);
+            SharedMapping mapping = create_in(std::move(handle), size);
+            lock_memory_file(mapping.handle(), LOCK_UN);
+            return mapping;
         } catch (...) {
             ::shm_unlink(("/" + name).c_str());
             throw;
