@@ -41,19 +41,29 @@ int wrong(const std::string& what) {
     return 1;
 }
 
-void give_back(mp::Connection end, int value) { end.send(value + 1); }
+void give_back(mp::Connection end, int value) {
+    end.send(std::pair<int, int>(::getpid(), value + 1));
+    static_cast<void>(end.recv<int>());
+}
 
-/// Starts a child, talks with it, and joins it. Returns what is wrong, or nothing.
-std::string start(mp::StartMethod method) {
+/// Starts a child, talks with it, and joins it, or kills it if it is a daemon. Returns what is wrong, or nothing.
+std::string start(mp::StartMethod method, bool daemon = false) {
     auto [ours, theirs] = mp::Pipe();
-    mp::Process child(mp::ProcessOptions{.start_method = method}, give_back, std::move(theirs), 6);
+    mp::Process child(mp::ProcessOptions{.daemon = daemon, .start_method = method}, give_back, std::move(theirs), 6);
     child.start();
     if (!ours.poll(20s)) return "the child does not answer";
-    if (ours.recv<int>() != 7) return "the child answers something else";
+    const auto [pid, value] = ours.recv<std::pair<int, int>>();
+    if (value != 7) return "the child answers something else";
+    if (child.pid() != pid) return "another process is told to be the child";
+    if (!child.is_alive()) return "the child is told to have ended";
+    if (daemon)
+        child.kill();
+    else
+        ours.send(1);
     if (!child.join(20s)) return "the child does not end";
     if (child.is_alive()) return "the child is told to live";
     const auto code = child.exitcode();
-    if (code && *code != 0) return "the child ended with " + std::to_string(*code);
+    if (code && *code != (daemon ? -SIGKILL : 0)) return "the child ended with " + std::to_string(*code);
     return {};
 }
 
@@ -95,6 +105,11 @@ std::string await() {
 
 std::string work(const std::string& name) {
     if (name == "forkserver") return start(mp::StartMethod::forkserver);
+    if (name == "daemon") {
+        // One that the server makes, and one that it guards.
+        const std::string problem = start(mp::StartMethod::forkserver, true);
+        return problem.empty() ? start(mp::StartMethod::spawn, true) : problem;
+    }
     if (name == "spawn") return start(mp::StartMethod::spawn);
     if (name == "fork") return start(mp::StartMethod::fork);
     if (name == "talk") return talk();
@@ -103,35 +118,53 @@ std::string work(const std::string& name) {
     return "there is no scenario " + name;
 }
 
+/// Does the work, and tells an exception. Returns what is wrong, or nothing.
+std::string attempt(const std::string& name, bool& failed) {
+    try {
+        return work(name);
+    } catch (const std::exception& error) {
+        failed = true;
+        std::printf("%s\n", error.what());
+        return {};
+    }
+}
+
+/// Whether there is nothing more than in the beginning, but for the server, which is let go of.
+std::string look_for_rests(std::size_t open) {
+    for (mp::ProcessInfo& child : mp::active_children())
+        if (!child.join(20s)) return "a child does not end";
+    if (!mp::detail::ForkServer::of_this_program().stop()) return "the server does not end";
+    if (::waitpid(-1, nullptr, WNOHANG) >= 0) return "a child was not reaped";
+    if (count_descriptors() != open) return "a descriptor stays open";
+    return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     mp::freeze_support(argc, argv);
-    if (argc != 2) return wrong("usage: scenario NAME");
+    const bool children = argc == 3 && std::strcmp(argv[2], "--children") == 0;
+    if (argc != 2 && !children) return wrong("usage: scenario NAME [--children]");
     const std::string name = argv[1];
+    const std::size_t open_before = count_descriptors();
 
-    // What is made once (the fork server, tables) is made before, unless its making is what may fail.
-    if (name != "forkserver")
-        if (const auto problem = work(name); !problem.empty()) return wrong("before any fault: " + problem);
-    const std::size_t open = count_descriptors();
-
+    // What is made once (tables) is made before, unless its making is what may fail. Of a child each is hit by the fault.
+    const bool uses_server = name == "forkserver" || name == "daemon";
     bool failed = false;
+    if (!uses_server)
+        if (const auto problem = attempt(name, failed); !problem.empty()) return wrong("before any fault: " + problem);
+    if (failed) return children ? 0 : wrong("it fails before any fault");
+    const std::size_t open = uses_server ? open_before : count_descriptors();
+
     mark("/plait-begin");
-    try {
-        if (const auto problem = work(name); !problem.empty()) {
-            mark("/plait-end");
-            return wrong(problem);
-        }
-    } catch (const std::exception& error) {
-        failed = true;
-        std::printf("%s\n", error.what());
-    }
+    const std::string problem = attempt(name, failed);
     mark("/plait-end");
-    if (failed && name != "forkserver" && count_descriptors() != open) return wrong("a descriptor stays open");
-    if (const auto problem = work(name); !problem.empty()) return wrong("at the second try: " + problem);
-    if (name != "forkserver" && count_descriptors() != open) return wrong("a descriptor stays open");
-    // The server may live; other children may not.
-    int status = 0;
-    if (name != "forkserver" && ::waitpid(-1, &status, WNOHANG) > 0) return wrong("a child was not reaped");
+    if (!problem.empty()) return wrong(problem);
+    if (failed)
+        if (const auto rest = look_for_rests(open); !rest.empty()) return wrong("after the fault: " + rest);
+    failed = false;
+    if (const auto again = attempt(name, failed); !again.empty()) return wrong("at the second try: " + again);
+    if (failed && !children) return wrong("the second try fails too");
+    if (const auto rest = look_for_rests(open); !rest.empty()) return wrong(rest);
     return 0;
 }

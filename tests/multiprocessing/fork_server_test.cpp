@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -141,6 +142,9 @@ void use_one_processor() {
     ::sched_setaffinity(0, sizeof one, &one);
 }
 
+/// Which call of recvmsg from now on fails, by ENOMEM; 0: none does.
+std::atomic<int> failing_receive{0};
+
 std::int64_t server_pid() { return fork_server().pid().value_or(0); }
 
 bool is_stopped(std::int64_t pid) {
@@ -148,7 +152,21 @@ bool is_stopped(std::int64_t pid) {
     return state && state->state == 'T';
 }
 
+/// Whether the next child is the one that its Process tells of.
+bool children_are_themselves(const std::string& file) {
+    Process child([](const std::string& out) { std::ofstream{out} << ::getpid(); }, file);
+    return status_of(child) == 0 && contents(file) == std::to_string(child.pid().value_or(0));
+}
+
 }  // namespace
+
+extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
+    if (failing_receive > 0 && --failing_receive == 0) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return ::syscall(SYS_recvmsg, descriptor, message, flags);
+}
 
 TEST_CASE("a server is made at the first need, serves many, and is no child of the program") {
     CHECK(server_pid() == 0);
@@ -325,6 +343,65 @@ TEST_CASE("a start that the program gave up after the fork runs nothing") {
     if (refused) CHECK_FALSE(std::filesystem::exists(folder.file("out")));
 }
 
+TEST_CASE("a report that could not be received is not taken for the next child's") {
+    TemporaryFolder folder;
+    Process before(do_nothing);
+    REQUIRE(status_of(before) == 0);
+    const auto server = server_pid();
+    Process child([](const std::string& file) { std::ofstream{file} << "ran"; }, folder.file("out"));
+    failing_receive = 1;
+    CHECK(caught<std::system_error>([&] { child.start(); }));
+    CHECK(failing_receive == 0);
+    CHECK(children_are_themselves(folder.file("pid")));
+    CHECK(within(30s, [&] { return !is_alive(static_cast<int>(server)); }));
+    CHECK(nothing_is_left());
+    CHECK_FALSE(std::filesystem::exists(folder.file("out")));
+}
+
+TEST_CASE("a server whose first word could not be received leaves nothing behind") {
+    static_cast<void>(fork_server().stop());
+    Process child(do_nothing);
+    failing_receive = 1;
+    CHECK(caught<std::system_error>([&] { child.start(); }));
+    CHECK(failing_receive == 0);
+    CHECK(children().empty());
+    CHECK(status_of(child) == 0);
+}
+
+TEST_CASE("a terminal's signals to the program's group pass by a server that is being made") {
+    CHECK(in_a_child([] {
+              ::setpgid(0, 0);
+              ::signal(SIGINT, [](int) {});
+              std::atomic<bool> done{false};
+              std::thread user([&] {
+                  while (!done) ::kill(0, SIGINT);
+              });
+              bool started = true;
+              for (int round = 0; round < 20 && started; ++round) {
+                  started = !caught<std::exception>([] { fork_server().prepare(); });
+                  static_cast<void>(fork_server().stop());
+              }
+              done = true;
+              user.join();
+              return started ? 0 : 1;
+          }) == 0);
+}
+
+TEST_CASE("a program that got more than its server began with has another server") {
+    CHECK(in_a_child([] {
+              if (::setpriority(PRIO_PROCESS, 0, 5) != 0) return 1;
+              Process first(do_nothing);
+              if (status_of(first) != 0) return 2;
+              const auto server = server_pid();
+              if (::setpriority(PRIO_PROCESS, 0, 9) != 0) return 3;
+              Process nicer(do_nothing);
+              if (status_of(nicer) != 0 || server_pid() != server) return 4;
+              if (::setpriority(PRIO_PROCESS, 0, 2) != 0) return 0;  // not everybody may
+              Process second(do_nothing);
+              return status_of(second) == 0 && server_pid() != server ? 0 : 5;
+          }) == 0);
+}
+
 TEST_CASE("where there can be no server, or no more processes of it, start says so, and can be tried again") {
     if (::geteuid() != 0) return;  // nobody else has a user to himself
     CHECK(in_a_child([] {
@@ -498,9 +575,10 @@ TEST_CASE("a server answers an order that makes no sense, and ends at bytes that
         CHECK(report.kind == mp::ServerReport::Kind::failed);
         CHECK(report.code == EINVAL);
     }
-    program.send({.kind = static_cast<mp::ServerOrder::Kind>(77)}, 1);
+    program.send({.kind = static_cast<mp::ServerOrder::Kind>(77), .number = 5}, 1);
     REQUIRE(program.receive(report));
     CHECK(report.kind == mp::ServerReport::Kind::failed);
+    CHECK(report.number == 5);
     // A child whose job is none refuses; the server lives.
     program.send({.kind = mp::ServerOrder::Kind::start}, 4);
     REQUIRE(program.receive(report));

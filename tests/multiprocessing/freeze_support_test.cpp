@@ -2,13 +2,18 @@
 #include <plait/multiprocessing/freeze_support.hpp>
 
 #include "support/catch.hpp"
+#include "support/gate.hpp"
 #include "support/process_state.hpp"
 
 #include <plait/multiprocessing/pool.hpp>
 #include <plait/multiprocessing/process.hpp>
 
 #include <fcntl.h>
+#include <grp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +24,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,6 +46,19 @@ namespace {
 
 void do_nothing() {}
 
+/// As a program's log that is an object of its own.
+const int opened_before_main = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+bool leads_to_null(int number) {
+    struct ::stat file{};
+    struct ::stat null{};
+    return ::fstat(number, &file) == 0 && ::stat("/dev/null", &null) == 0 && file.st_rdev == null.st_rdev;
+}
+void look_for_handles(int foreign) {
+    if (!leads_to_null(opened_before_main)) ::_exit(3);
+    if (::fcntl(foreign, F_GETFD) >= 0) ::_exit(4);
+}
+
 struct Refusal {
     int status = -1;  // as waitpid tells it
     std::string text;
@@ -47,8 +66,8 @@ struct Refusal {
 };
 
 /// Starts this program as a child of plait's is started, but with `channel` (none: -1) in place of its channel. `argument`
-/// is what stands behind its name.
-Refusal start_forged(int channel, const char* argument = mp::child_argument) {
+/// is what stands behind its name; a `program` other than this one is run by another user.
+Refusal start_forged(int channel, const char* argument = mp::child_argument, const char* program = nullptr) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) return {};
     const pid_t pid = ::fork();
@@ -60,7 +79,10 @@ Refusal start_forged(int channel, const char* argument = mp::child_argument) {
         else
             ::close(3);
         const char* const arguments[] = {"forged", argument, nullptr};
-        ::execv("/proc/self/exe", const_cast<char* const*>(arguments));
+        constexpr ::gid_t nobody = 65534;
+        if (program != nullptr && (::setgroups(0, nullptr) != 0 || ::setgid(nobody) != 0 || ::setuid(nobody) != 0))
+            ::_exit(2);
+        ::execv(program != nullptr ? program : "/proc/self/exe", const_cast<char* const*>(arguments));
         ::_exit(1);
     }
     ::close(ends[1]);
@@ -155,6 +177,34 @@ TEST_CASE("a program that is started as a child by nobody refuses, and its main 
     check_refused(start_forged(ends[0]), "its channel");
     ::close(ends[0]);
     ::close(ends[1]);
+}
+
+TEST_CASE("a program with raised privileges is nobody's child, whoever starts it as one") {
+    const support::TemporaryFolder folder;
+    const std::string program = folder.file("program");
+    const std::filesystem::path place = std::filesystem::path(program).parent_path();
+    struct ::statvfs system{};
+    if (::geteuid() != 0 || ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0) return;
+    if (::statvfs(place.c_str(), &system) != 0 || (system.f_flag & ST_NOSUID) != 0) return;
+    std::filesystem::copy_file("/proc/self/exe", program);
+    REQUIRE(::chmod(place.c_str(), 0711) == 0);
+    for (const ::mode_t raised : {::mode_t{S_ISGID}, ::mode_t{S_ISUID}}) {
+        REQUIRE(::chown(program.c_str(), 1, 1) == 0);
+        REQUIRE(::chmod(program.c_str(), 0755 | raised) == 0);
+        check_refused(start_forged(-1, mp::child_argument, program.c_str()), "raised privileges");
+    }
+}
+
+TEST_CASE("what a child opened itself before its main stays open, and nothing else that the program has is") {
+    if constexpr (!os::spawn_closes_other_handles) return;
+    const auto start_method = GENERATE(StartMethod::forkserver, StartMethod::spawn);
+    const int foreign = ::fcntl(opened_before_main, F_DUPFD, 50);  // handed on to what this process executes
+    REQUIRE(foreign >= 50);
+    Process child(plait::multiprocessing::ProcessOptions{.start_method = start_method}, look_for_handles, foreign);
+    child.start();
+    child.join();
+    ::close(foreign);
+    CHECK(child.exitcode() == 0);
 }
 
 TEST_CASE("a channel that another process than the parent made is refused") {

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -180,4 +181,37 @@ TEST_CASE("a forked copy of the program has none of its children") {
     CHECK(copy.exitcode() == 0);
     CHECK(active_children().size() == 1);
     gate.open();
+}
+
+TEST_CASE("what tells of a child takes no harm from its owner's close, and does nothing to it then") {
+    Gate gate;
+    Process child(stand_at, gate.path());
+    child.start();
+    REQUIRE(gate.reached());
+    const ProcessInfo info = active_children().front();
+    gate.open();
+    child.join();
+    child.close();
+    CHECK_FALSE(info.is_alive());
+    CHECK(info.join(0s));
+    CHECK_NOTHROW(info.terminate());
+    CHECK_NOTHROW(info.kill());
+}
+
+TEST_CASE("an exit handler of a child may still ask for the parent, and be told the truth") {
+    TemporaryFolder folder;
+    Process child(
+        ProcessOptions{.start_method = StartMethod::spawn},
+        [](const std::string& file) {
+            static std::optional<ProcessInfo> kept;
+            static std::string told;
+            kept = parent_process();
+            told = file;
+            std::atexit([] { std::ofstream{told} << kept->is_alive() << parent_process()->is_alive(); });
+        },
+        folder.file("told"));
+    child.start();
+    child.join();
+    CHECK(child.exitcode() == 0);
+    CHECK(contents(folder.file("told")) == "11");
 }

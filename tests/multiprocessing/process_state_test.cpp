@@ -4,15 +4,19 @@
 #include "support/catch.hpp"
 #include "support/deadline.hpp"
 #include "support/descriptor_limit.hpp"
+#include "support/disturbance.hpp"
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
 #include "support/served.hpp"
 
 #include <plait/multiprocessing/process.hpp>
+#include <plait/multiprocessing/process_info.hpp>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,8 +27,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-
+#include <iostream>
 #include <iterator>
+#include <stdexcept>
+#include <streambuf>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -36,6 +42,7 @@ using namespace std::chrono_literals;
 using namespace support;
 using plait::CodecError;
 using plait::UsageError;
+using plait::multiprocessing::active_children;
 using plait::multiprocessing::Process;
 using plait::multiprocessing::ProcessOptions;
 using plait::multiprocessing::StartMethod;
@@ -224,4 +231,118 @@ TEST_CASE("threads may start processes side by side, and ask one and the same") 
     gate.open();
     for (auto& thread : threads) thread.join();
     CHECK(right == 8);
+}
+
+TEST_CASE("in a copy of the program its processes say so, whatever its other threads did to them at the fork") {
+    if (plait::detail::address_sanitizer) return;
+    Gate gate;
+    Process shared(stand_at, gate.path());
+    shared.start();
+    REQUIRE(gate.reached());
+    std::atomic<bool> over{false};
+    std::thread asks([&] {
+        while (!over) static_cast<void>(shared.is_alive());
+    });
+    int right = 0;
+    for (int i = 0; i < 20 && right == i; ++i) {
+        Process copy = Process::forked([&] {
+            const bool refuses = caught<UsageError>([&] { shared.is_alive(); }) &&
+                                 caught<UsageError>([&] { shared.close(); }) &&
+                                 caught<UsageError>([&] { shared.kill(); });
+            if (!refuses) exit_with(3);
+        });
+        copy.start();
+        right += copy.join(10s) && copy.exitcode() == 0;
+        copy.kill();
+    }
+    over = true;
+    asks.join();
+    CHECK(right == 20);
+    gate.open();
+}
+
+TEST_CASE("a stream buffer of the program's may ask for its children while one is started") {
+    const auto start_method = any_start_method();
+    CHECK(in_a_child([&] {
+              struct Asks : std::streambuf {
+                  int sync() override { return active_children().size() > 1 ? -1 : 0; }
+              };
+              Asks asks;
+              std::streambuf* const before = std::cout.rdbuf(&asks);
+              ::alarm(20);  // it would hang
+              {
+                  Process child(ProcessOptions{.start_method = start_method}, do_nothing);
+                  child.start();
+                  child.join();
+              }
+              plait::multiprocessing::detail::ForkServer::of_this_program().stop();
+              std::cout.rdbuf(before);
+              return 0;
+          }) == 0);
+}
+
+TEST_CASE("a target may close all that is open, and its exit code stays what it is") {
+    const auto start_method = any_start_method();
+    Process closes(ProcessOptions{.start_method = start_method}, [] { plait::os::close_handles_from(3); });
+    closes.start();
+    closes.join();
+    CHECK(closes.exitcode() == 0);
+    Process throws(ProcessOptions{.start_method = start_method}, [] {
+        plait::os::close_handles_from(3);
+        throw std::runtime_error("after that");
+    });
+    throws.start();
+    throws.join();
+    CHECK(throws.exitcode() == 1);
+}
+
+TEST_CASE("a target's own socket with the number that the channel had gets nothing of ours, and is not closed") {
+    Process child(ProcessOptions{.start_method = StartMethod::spawn}, [] {
+        plait::os::close_handles_from(3);
+        static int ends[2];
+        if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) exit_with(3);
+        std::atexit([] {
+            for (const int end : ends) {
+                char byte = 0;
+                if (::recv(end, &byte, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN) ::_exit(9);
+            }
+        });
+    });
+    child.start();
+    child.join();
+    CHECK(child.exitcode() == 0);
+}
+
+TEST_CASE("a copy of the program that cannot be what it was to be ends with 125 and says why") {
+    CHECK(in_a_child([] {
+              const auto run = [](bool daemon) {
+                  Process child(ProcessOptions{.daemon = daemon, .start_method = StartMethod::fork}, do_nothing);
+                  child.start();
+                  child.join();
+                  if (daemon && child.exception() == nullptr) return 1;
+                  return static_cast<int>(child.exitcode().value_or(2));
+              };
+              // It makes a thread, for which there is no room.
+              pthread_attr_t large;
+              ::pthread_attr_init(&large);
+              ::pthread_attr_setstacksize(&large, std::size_t{1} << 46);
+              ::pthread_setattr_default_np(&large);
+              return run(false) == 0 ? run(true) : 3;
+          }) == 125);
+}
+
+TEST_CASE("a process may be closed while another thread waits for it") {
+    for (int i = 0; i < 20; ++i) {
+        Process child(ProcessOptions{.start_method = StartMethod::spawn}, do_nothing);
+        child.start();
+        const auto found = active_children();
+        bool ended = true;
+        std::thread waits([&] {
+            for (const auto& each : found) ended = each.join(30s) && ended;
+        });
+        CHECK(within(30s, [&] { return !child.is_alive(); }));
+        child.close();
+        waits.join();
+        CHECK(ended);
+    }
 }

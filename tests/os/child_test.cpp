@@ -8,7 +8,9 @@
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -212,4 +214,48 @@ TEST_CASE("a server's child has ended also where its server is gone without a wo
     served.reap();
     CHECK(served.child.wait(Deadline{30s}));
     CHECK((!served.child.status().known || served.child.status().code == 0));
+}
+
+TEST_CASE("a child that a server left to this process, which adopts orphans, is reaped, with its status") {
+    if (!plait::os::can_watch_processes()) return;
+    Gate gate;
+    Served served{gate.path()};  // a child of this process, which thinks of it as the server's
+    REQUIRE(gate.reached());
+    served.news.second.reset();
+    served.child.send_signal(SIGKILL);
+    CHECK(served.child.wait(Deadline{30s}));
+    CHECK(served.child.status().known);
+    CHECK(served.child.status().code == -SIGKILL);
+    CHECK_FALSE(process_state(served.pid));
+}
+
+TEST_CASE("a child that a debugger holds has not ended until that lets go, and keeps its status") {
+    int to_debugger[2];
+    int from_debugger[2];
+    REQUIRE(::pipe2(to_debugger, O_CLOEXEC) == 0);
+    REQUIRE(::pipe2(from_debugger, O_CLOEXEC) == 0);
+    Gate gate;
+    Child child = fork_child([&] { return pass_gate(gate.path()); });
+    REQUIRE(gate.reached());
+    const pid_t debugger = ::fork();
+    if (debugger == 0) {
+        char byte = ::ptrace(PTRACE_SEIZE, static_cast<pid_t>(child.pid()), nullptr, nullptr) == 0 ? 'y' : 'n';
+        ::close(to_debugger[1]);
+        if (::write(from_debugger[1], &byte, 1) == 1) static_cast<void>(!::read(to_debugger[0], &byte, 1));
+        ::_exit(0);
+    }
+    char seized = 0;
+    REQUIRE(::read(from_debugger[0], &seized, 1) == 1);
+    child.send_signal(SIGKILL);
+    if (seized == 'y') {
+        CHECK(within(30s, [&] { return is_zombie(static_cast<int>(child.pid())); }));
+        CHECK_FALSE(child.wait(Deadline{20ms}));
+        CHECK_FALSE(child.reap());
+    }
+    ::close(to_debugger[1]);
+    CHECK(child.wait(Deadline{30s}));
+    CHECK(child.status().known);
+    CHECK(child.status().code == -SIGKILL);
+    ::waitpid(debugger, nullptr, 0);
+    for (const int end : {to_debugger[0], from_debugger[0], from_debugger[1]}) ::close(end);
 }

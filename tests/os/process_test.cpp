@@ -242,7 +242,7 @@ TEST_CASE("a watched process is signalled and reaped by its watch, once") {
     const os::Handle watch = os::watch_process(child);
     CHECK(os::signal_watched(watch.get(), SIGKILL));
     CHECK(within(30s, [&] { return is_zombie(child); }));
-    const os::ExitStatus status = os::reap_watched(watch.get());
+    const os::ExitStatus status = os::reap_watched(watch.get()).value();
     CHECK(status.known);
     CHECK(status.code == -SIGKILL);
     CHECK_FALSE(os::signal_watched(watch.get(), SIGKILL));

@@ -64,8 +64,11 @@ public:
     /// Has a daemon that this program made itself killed when the program is gone, stopped or not.
     /// Throws: UsageError, std::system_error, Error where there can be no server.
     void prepare() {
+        const std::string status = os::own_status();
+        const std::string standing = os::current_standing(status);
+        const auto surroundings = os::Surroundings::current(status);
         const std::scoped_lock lock{mutex_};
-        use_server(os::current_standing(os::own_status()));
+        use_server(standing, surroundings);
     }
     /// After `prepare`. Where the server was killed meanwhile the daemon is left to see to its own end.
     void guard(const os::Child& daemon);
@@ -108,19 +111,22 @@ private:
         os::ChannelEnds news = os::make_channel();
     };
 
-    void use_server(const std::string& standing);
-    void make_server(const std::string& standing);
-    /// Nothing where the server is gone or does not answer.
-    std::optional<ServerReport> ask(const ServerOrder& order, std::span<const os::NativeHandle> along,
+    void use_server(const std::string& standing, const os::Surroundings& surroundings);
+    void make_server(const std::string& standing, const os::Surroundings& surroundings);
+    /// Nothing where the server is gone or does not answer. Throws: what sending and receiving throw.
+    std::optional<ServerReport> ask(ServerOrder order, std::span<const os::NativeHandle> along,
                                     std::vector<os::Handle>& came);
     void retire() noexcept;
     void give_up() noexcept;
-    ServedProcess start_with(const std::string& standing, const os::SharedMapping& job, const os::Handle& directory,
+    ServedProcess start_with(const std::string& standing, const os::Surroundings& surroundings,
+                             const os::SharedMapping& job, const os::Handle& directory,
                              std::span<const os::NativeHandle> luggage, bool daemon);
 
     std::mutex mutex_;  // guards all below; held while the server is asked
     Timeout patience_ = std::chrono::seconds{10};
     std::string standing_;
+    os::Surroundings surroundings_{};  // that the server began with
+    std::uint64_t orders_ = 0;
     os::Child server_;
     os::Handle control_;
     std::vector<os::Child> retired_;
@@ -159,16 +165,16 @@ ServedProcess ForkServer::start(ChildPapers papers, std::span<const std::string>
     std::memcpy(job.data(), out.bytes().data(), out.size());
     const os::Handle directory = os::open_working_directory();
     os::flush_standard_streams();
-    return start_with(os::current_standing(status), job, directory, behind, daemon);
+    return start_with(os::current_standing(status), request.surroundings, job, directory, behind, daemon);
 }
 
-inline ServedProcess ForkServer::start_with(const std::string& standing, const os::SharedMapping& job,
-                                            const os::Handle& directory, std::span<const os::NativeHandle> behind,
-                                            bool daemon) {
+inline ServedProcess ForkServer::start_with(const std::string& standing, const os::Surroundings& surroundings,
+                                            const os::SharedMapping& job, const os::Handle& directory,
+                                            std::span<const os::NativeHandle> behind, bool daemon) {
     const std::scoped_lock lock{mutex_};
     // Once more with a new server: the old one was killed, or hung, with or without this order.
     for (int attempt = 0; attempt < 2; ++attempt) {
-        use_server(standing);
+        use_server(standing, surroundings);
         Attempt channels;
         std::vector<os::NativeHandle> along{job.handle().get(), channels.control.second.get(),
                                             channels.news.second.get(), directory.get()};
@@ -184,7 +190,8 @@ inline ServedProcess ForkServer::start_with(const std::string& standing, const o
         if (os::can_watch_processes() && came.empty())
             os::throw_system_error("recvmsg of a watch for a new process", EMFILE);
         const std::byte go[1] = {};
-        os::send_all(channels.control.first, go);
+        // Where the child is gone already, its end tells that it ran nothing; where it is there, it ends now.
+        if (!os::send_all(channels.control.first, go)) os::stop_sending(channels.control.first);
         return {os::adopt_served_child(report->pid, came.empty() ? os::Handle{} : std::move(came.front()),
                                        std::move(channels.news.first)),
                 std::move(channels.control.first)};
@@ -192,25 +199,37 @@ inline ServedProcess ForkServer::start_with(const std::string& standing, const o
     throw Error("the fork server was gone or did not answer, and so did the one made in its place");
 }
 
-inline void ForkServer::use_server(const std::string& standing) {
+inline void ForkServer::use_server(const std::string& standing, const os::Surroundings& surroundings) {
     std::erase_if(retired_, [](os::Child& server) { return server.reap(); });
     if (control_ && server_.reap()) give_up();
-    if (control_ && standing != standing_) retire();
-    if (!control_) make_server(standing);
+    if (control_ && (standing != standing_ || !surroundings.are_within(surroundings_))) retire();
+    if (!control_) make_server(standing, surroundings);
 }
 
-inline void ForkServer::make_server(const std::string& standing) {
+inline void ForkServer::make_server(const std::string& standing, const os::Surroundings& surroundings) {
     os::SpawnOptions options;
-    const os::SignalMask none = os::SignalMask::none();
-    options.signal_mask = &none;
+    // Until it ignores them they could end it: it begins in the program's own group.
+    const os::SignalMask blocked = os::TerminalSignals::mask();
+    options.signal_mask = &blocked;
+    options.flushes = false;  // it prints nothing, and here is a lock
     FreshChild fresh = start_fresh_child(child_main<&run_fork_server>, {}, {}, options);
     ServerReport report;
     std::vector<os::Handle> came;
     const auto bytes = std::as_writable_bytes(std::span{&report, 1});
-    const bool answers = os::receive_with_handles(fresh.control, bytes, came, plait::detail::Deadline{patience_});
+    // The server's parent has done its part when the server answers. The server itself ends with its channel.
+    const auto finish = [&](bool done) {
+        if (!done) fresh.process.send_signal(os::certain_end);
+        fresh.process.wait(plait::detail::Deadline::never());
+    };
+    bool answers = false;
+    try {
+        answers = os::receive_with_handles(fresh.control, bytes, came, plait::detail::Deadline{patience_});
+    } catch (...) {
+        finish(false);
+        throw;
+    }
     const bool ready = report.magic == ServerReport::magic_word && report.kind == ServerReport::Kind::ready;
-    if (!ready) fresh.process.send_signal(os::certain_end);
-    fresh.process.wait(plait::detail::Deadline::never());  // the server's parent has done its part
+    finish(ready);
     if (!ready) {
         if (const auto refusal = Farewell::receive(fresh.control, bytes); refusal && refusal->exception)
             std::rethrow_exception(refusal->exception);
@@ -222,23 +241,38 @@ inline void ForkServer::make_server(const std::string& standing) {
                            : os::adopt_served_child(report.pid, std::move(came.front()), os::Handle{});
     control_ = std::move(fresh.control);
     standing_ = standing;
+    surroundings_ = surroundings;
 }
 
-inline std::optional<ServerReport> ForkServer::ask(const ServerOrder& order, std::span<const os::NativeHandle> along,
+inline std::optional<ServerReport> ForkServer::ask(ServerOrder order, std::span<const os::NativeHandle> along,
                                                    std::vector<os::Handle>& came) {
+    order.number = ++orders_;
     if (!os::send_with_handles(control_, std::as_bytes(std::span{&order, 1}), along)) return std::nullopt;
-    ServerReport report{.magic = 0};
-    static_cast<void>(os::receive_with_handles(control_, std::as_writable_bytes(std::span{&report, 1}), came,
-                                               plait::detail::Deadline{patience_}));
-    if (report.magic != ServerReport::magic_word) return std::nullopt;
-    return report;
+    const plait::detail::Deadline deadline{patience_};
+    try {
+        for (;;) {
+            ServerReport report{.magic = 0};
+            came.clear();
+            static_cast<void>(
+                os::receive_with_handles(control_, std::as_writable_bytes(std::span{&report, 1}), came, deadline));
+            if (report.magic != ServerReport::magic_word) return std::nullopt;
+            if (report.number == order.number) return report;
+        }
+    } catch (...) {
+        give_up();  // its report is still to come: the next would be told of this one's child
+        throw;
+    }
 }
 
 inline void ForkServer::guard(const os::Child& daemon) {
     const std::scoped_lock lock{mutex_};
     const os::NativeHandle along[] = {daemon.sentinel()};
     std::vector<os::Handle> came;
-    if (control_ && !ask({.kind = ServerOrder::Kind::guard}, along, came)) give_up();
+    if (!control_) return;
+    const auto report = ask({.kind = ServerOrder::Kind::guard}, along, came);
+    if (!report) return give_up();
+    if (report->kind == ServerReport::Kind::failed)
+        os::throw_system_error("guarding a daemon by the fork server", report->code);
 }
 
 inline void ForkServer::retire() noexcept {

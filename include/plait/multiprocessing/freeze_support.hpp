@@ -32,13 +32,14 @@
 // the handle of a piece of shared memory with the child's job. `freeze_support` in the child's main takes over if the
 // argument is there, and obeys only if the channel was made by its own parent process, of the same user, and the job was
 // written by the same build of the same program. Else it ends with status 125 and one line, and main never runs.
+//
+// A program with raised privileges never obeys: its user could be its parent, and so have it run what he likes.
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
 
 namespace detail {
 
 inline constexpr const char* child_argument = "--plait-child";
-inline constexpr int refused_status = 125;
 
 /// What lies at the beginning of a job's memory; the encoded place of its `main`, and the bytes that this decodes, follow.
 struct JobHeader {
@@ -190,6 +191,10 @@ inline void freeze_support(int argc, char** argv) {
     os::remember_main_thread();
     detail::mark_main();
     if (argc != 2 || std::strcmp(argv[1], detail::child_argument) != 0) return;
+    if (os::was_raised_at_start()) {
+        detail::tell_refusal("a program with raised privileges (set-uid, file capabilities) is nobody's child");
+        os::exit_immediately(detail::refused_status);
+    }
 
     int status = detail::refused_status;
     try {
@@ -197,11 +202,12 @@ inline void freeze_support(int argc, char** argv) {
         // Those behind the channel are held for life, and by this process alone.
         for (int i = 1; i < os::inherited_handles(); ++i)
             static_cast<void>(os::inherited_handle(os::first_inherited + i).release());
-        os::close_handles_from(os::first_inherited + os::inherited_handles());
+        // Else the parent had them closed: what is open here now this process opened itself, before its main.
+        if constexpr (!os::spawn_closes_other_handles)
+            os::close_handles_from(os::first_inherited + os::inherited_handles());
         status = detail::run_fresh_child();
     } catch (...) {
-        plait::detail::print_error_line("plait: this process was started as a child and refuses: " +
-                                        plait::detail::describe(std::current_exception()));
+        detail::tell_refusal(plait::detail::describe(std::current_exception()));
         os::exit_immediately(detail::refused_status);
     }
     std::exit(status);  // its own exit handlers and static destructors run, as for any program

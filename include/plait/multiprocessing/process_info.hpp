@@ -7,6 +7,7 @@
 #include <plait/multiprocessing/process/this_process.hpp>
 #include <plait/multiprocessing/process_state.hpp>
 #include <plait/os/handle.hpp>
+#include <plait/os/lifeline.hpp>
 #include <plait/os/poller.hpp>
 #include <plait/os/process.hpp>
 
@@ -41,9 +42,9 @@ public:
     [[nodiscard]] bool join(Timeout timeout) const;
 
     /// Asks a child to end (SIGTERM); does nothing after its end. Throws: UsageError for another process than a child.
-    void terminate() const { child("terminate").terminate(); }
-    /// Ends a child (SIGKILL).
-    void kill() const { child("kill").kill(); }
+    void terminate() const { child("terminate").signal_if_there(os::polite_end); }
+    /// Ends a child (SIGKILL); does nothing after its end.
+    void kill() const { child("kill").signal_if_there(os::certain_end); }
 
 private:
     friend ProcessInfo current_process();
@@ -107,7 +108,7 @@ inline bool ProcessInfo::is_alive() const {
 }
 
 inline bool ProcessInfo::join(Timeout timeout) const {
-    if (child_ != nullptr) return !child_->pid_if_alive() || child_->join(timeout);
+    if (child_ != nullptr) return child_->wait(timeout);
     if (parent_channel_ != os::Handle::none) return wait_for_parent(timeout);
     throw UsageError("join: a process cannot wait for its own end");
 }

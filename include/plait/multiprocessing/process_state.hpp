@@ -48,13 +48,16 @@ inline int run_spawned_process(ChildContext& context) {
     Decoder in(context.payload);
     auto papers = in.read<ChildPapers>();
     if (papers.daemon) os::end_with_parent(context.parent, context.control);
-    return run_target(context.control, std::move(papers), [&] {
+    const int code = run_target(context.control, std::move(papers), [&] {
         const Incoming luggage(std::move(context.handles));
         in.carry(luggage);
         const auto callable = in.read<CallableName>();
         Encoder result;
         call_by_name(callable, in, result);
     });
+    // Open for life: exit handlers may ask for the parent. And the target may have given its number to another file.
+    static_cast<void>(context.control.release());
+    return code;
 }
 
 /// What a Process and what tells of it share.
@@ -66,16 +69,19 @@ public:
     ~ProcessState() = default;
 
     void start();
-    bool join(Timeout timeout);
+    bool join(Timeout timeout) {
+        static_cast<void>(lock_started("join"));
+        return wait(timeout);
+    }
+    /// The same for who may come too late: true before its start and once it is closed.
+    bool wait(Timeout timeout);
     bool is_alive() {
-        const std::scoped_lock lock{mutex_};
-        check_open();
-        return started() && !child_.reap();
+        const auto lock = lock_open();
+        return started() && !child_->reap();
     }
     std::optional<std::int64_t> pid() {
-        const std::scoped_lock lock{mutex_};
-        check_open();
-        return started() ? std::optional<std::int64_t>{child_.pid()} : std::nullopt;
+        const auto lock = lock_open();
+        return started() ? std::optional<std::int64_t>{child_->pid()} : std::nullopt;
     }
     const ProcessOptions& options() const noexcept { return options_; }
     ExitStatus exit_status();
@@ -84,22 +90,29 @@ public:
     void kill() { send_signal(os::certain_end, "kill"); }
     void close();
     os::NativeHandle sentinel() {
+        const auto lock = lock_started("sentinel");
+        return child_->sentinel();
+    }
+    /// The same as `terminate` and `kill` for who may come too late.
+    void signal_if_there(int number) {
+        check_owner();
         const std::scoped_lock lock{mutex_};
-        check_started("sentinel");
-        return child_.sentinel();
+        if (started() && !closed_) child_->send_signal(number);
     }
 
     /// Its Process goes: waits for it, and ends it first if it is a daemon, or an exception unwinds.
     void let_go() noexcept;
     /// Its number if it is a running child of this program.
     std::optional<std::int64_t> pid_if_alive() {
+        if (!is_owned()) return std::nullopt;
         const std::scoped_lock lock{mutex_};
-        if (!started() || closed_ || owner_ != os::process_id() || child_.reap()) return std::nullopt;
-        return child_.pid();
+        if (!started() || closed_ || child_->reap()) return std::nullopt;
+        return child_->pid();
     }
     /// In a forked copy of the program: what it holds is the program's.
-    void close_handles() noexcept {
-        child_ = os::Child{};
+    void close_handles_in_copy() noexcept {
+        // Not the pointer: a thread of the program that waited holds another, and is not here to let go.
+        if (child_ != nullptr) *child_ = os::Child{};
         control_.reset();
     }
 
@@ -123,19 +136,26 @@ private:
     }
 
     void send_signal(int number, const char* what) {
-        const std::scoped_lock lock{mutex_};
-        check_started(what);
-        child_.send_signal(number);
+        const auto lock = lock_started(what);
+        child_->send_signal(number);
     }
+    [[nodiscard]] bool is_owned() const noexcept { return owner_ == os::process_id(); }
     [[nodiscard]] bool started() const noexcept { return phase_ == Phase::started; }
-    void check_open() const {
-        if (closed_) throw UsageError("this Process was closed: read what you need of it before close()");
-        if (owner_ != os::process_id())
+    /// Before anything is locked: in a forked copy a mutex may be held by a thread that is not there.
+    void check_owner() const {
+        if (!is_owned())
             throw UsageError("this Process belongs to the program that made it, not to a forked copy of that");
     }
-    void check_started(const char* what) const {
-        check_open();
+    std::unique_lock<std::mutex> lock_open() {
+        check_owner();
+        std::unique_lock lock{mutex_};
+        if (closed_) throw UsageError("this Process was closed: read what you need of it before close()");
+        return lock;
+    }
+    std::unique_lock<std::mutex> lock_started(const char* what) {
+        auto lock = lock_open();
         if (!started()) throw UsageError(std::string("Process::") + what + ": it was not started; call start() first");
+        return lock;
     }
     /// What an ended child said; read once.
     const Farewell* farewell() {
@@ -155,7 +175,7 @@ private:
     Phase phase_ = Phase::made;
     bool closed_ = false;
     bool heard_ = false;
-    os::Child child_;
+    std::shared_ptr<os::Child> child_;  // shared with those that wait for it, while another thread may close()
     os::Handle control_;
     std::optional<Farewell> farewell_;
 };
@@ -165,8 +185,7 @@ inline ProcessState::ProcessState(ProcessOptions options, ProcessTarget target)
 
 inline void ProcessState::start() {
     {
-        const std::scoped_lock lock{mutex_};
-        check_open();
+        const auto lock = lock_open();
         if (phase_ != Phase::made)
             throw UsageError("Process::start: it was started before; make a new Process for another run");
         phase_ = Phase::starting;
@@ -176,6 +195,7 @@ inline void ProcessState::start() {
     ProcessRegistry& registry = ProcessRegistry::of_this_program();
     try {
         registry.add(weak_from_this());
+        auto child = std::make_shared<os::Child>();  // now: once there is a process nothing may fail
         Begun begun;
         switch (options_.start_method.value_or(get_start_method())) {
             case StartMethod::fork:
@@ -188,8 +208,9 @@ inline void ProcessState::start() {
                 begun = start_served();
                 break;
         }
+        *child = std::move(begun.child);
         const std::scoped_lock lock{registry.mutex(), mutex_};
-        child_ = std::move(begun.child);
+        child_ = std::move(child);
         control_ = std::move(begun.control);
         phase_ = Phase::started;
         handed_over = std::move(target_);
@@ -209,6 +230,18 @@ inline ForkServer* guard_of(const ProcessOptions& options) {
     return &server;
 }
 
+/// Has `guard`, if it is one, kill `daemon`. Where that fails nothing is left behind.
+inline void guard_or_end(ForkServer* guard, os::Child& daemon) {
+    if (guard == nullptr) return;
+    try {
+        guard->guard(daemon);
+    } catch (...) {
+        daemon.send_signal(os::certain_end);
+        daemon.wait(plait::detail::Deadline::never());
+        throw;
+    }
+}
+
 inline ProcessState::Begun ProcessState::start_copy() {
     ForkServer* const guard = guard_of(options_);
     os::ChannelEnds channel = os::make_channel();
@@ -216,22 +249,30 @@ inline ProcessState::Begun ProcessState::start_copy() {
     ChildPapers its_papers = papers();
     ForkServer& server = ForkServer::of_this_program();
     ProcessRegistry& registry = ProcessRegistry::of_this_program();
-    Begun begun;
-    {
-        const auto server_is_held = server.try_hold();
-        const std::scoped_lock lock{registry.mutex()};
-        begun.child = os::fork_child([&] {
+    const auto body = [&] {
+        try {
             channel.first.reset();
-            for (const auto& state : registry.all_locked()) state->close_handles();
-            if (server_is_held) server.forget_in_copy();
+            for (const auto& state : registry.all_locked()) state->close_handles_in_copy();
             plait::detail::wait_helper() = nullptr;
             if (!options_.environment.empty()) os::replace_environment(os::environment_block(environment()));
             if (options_.daemon) os::end_with_parent(parent, channel.second);
             return run_target(channel.second, std::move(its_papers), target_.run);
+        } catch (...) {
+            return refuse(channel.second);
+        }
+    };
+    Begun begun;
+    os::flush_standard_streams();  // not under the locks: it may wait, and run stream buffers of the user's
+    {
+        const auto server_is_held = server.try_hold();
+        const std::scoped_lock lock{registry.mutex()};
+        begun.child = os::fork_flushed_child([&] {
+            if (server_is_held) server.forget_in_copy();
+            return body();
         });
     }
     begun.control = std::move(channel.first);
-    if (guard != nullptr) guard->guard(begun.child);
+    guard_or_end(guard, begun.child);
     return begun;
 }
 
@@ -246,7 +287,7 @@ inline ProcessState::Begun ProcessState::start_fresh() {
     os::SpawnOptions spawn;
     spawn.environment = environment();
     FreshChild fresh = start_fresh_child(child_main<&run_spawned_process>, payload.bytes(), luggage.handles(), spawn);
-    if (guard != nullptr) guard->guard(fresh.process);
+    guard_or_end(guard, fresh.process);
     return {std::move(fresh.process), std::move(fresh.control)};
 }
 
@@ -255,28 +296,29 @@ inline ProcessState::Begun ProcessState::start_served() {
     return {std::move(served.process), std::move(served.control)};
 }
 
-inline bool ProcessState::join(Timeout timeout) {
+inline bool ProcessState::wait(Timeout timeout) {
+    if (!is_owned()) return true;
+    std::shared_ptr<os::Child> child;
     {
         const std::scoped_lock lock{mutex_};
-        check_started("join");
-        if (child_.reap()) return true;
+        if (!started() || closed_ || child_->reap()) return true;
         if (timeout.is_zero()) return false;
+        child = child_;
     }
     const plait::detail::Deadline deadline{timeout};
     for (;;) {
-        child_.wait_for_news(deadline);  // not under the mutex: others may ask, signal and join meanwhile
+        child->wait_for_news(deadline);  // not under the mutex: others may ask, signal, join and close meanwhile
         const std::scoped_lock lock{mutex_};
-        if (closed_ || child_.reap()) return true;
+        if (closed_ || child->reap()) return true;
         if (deadline.has_passed()) return false;
     }
 }
 
 inline ExitStatus ProcessState::exit_status() {
-    const std::scoped_lock lock{mutex_};
-    check_open();
+    const auto lock = lock_open();
     if (!started()) return {.text = "not started"};
-    if (!child_.reap()) return {.text = "running"};
-    os::ExitStatus seen = child_.status();
+    if (!child_->reap()) return {.text = "running"};
+    os::ExitStatus seen = child_->status();
     if (!seen.known)
         if (const Farewell* const told = farewell()) seen = {true, told->code};
     if (!seen.known)
@@ -289,25 +331,25 @@ inline ExitStatus ProcessState::exit_status() {
 }
 
 inline std::exception_ptr ProcessState::exception() {
-    const std::scoped_lock lock{mutex_};
-    check_open();
-    if (!started() || !child_.reap()) return nullptr;
+    const auto lock = lock_open();
+    if (!started() || !child_->reap()) return nullptr;
     const Farewell* const told = farewell();
     return told != nullptr ? told->exception : nullptr;
 }
 
 inline void ProcessState::close() {
+    check_owner();
     const std::scoped_lock lock{ProcessRegistry::of_this_program().mutex(), mutex_};
     if (closed_) return;
-    check_open();
-    if (started() && !child_.reap())
+    if (started() && !child_->reap())
         throw UsageError("Process::close: it still runs; join() it, or end it with terminate() or kill(), first");
-    close_handles();
+    child_.reset();
+    control_.reset();
     closed_ = true;
 }
 
 inline void ProcessState::let_go() noexcept {
-    if (owner_ != os::process_id()) return;
+    if (!is_owned()) return;
     try {
         if (!pid_if_alive()) return;
         if (options_.daemon || std::uncaught_exceptions() > exceptions_at_start_) {

@@ -11,6 +11,7 @@
 //     wait(deadline) -> bool            the two, until it has ended or the deadline has passed
 //     sentinel()                        a handle that becomes readable at its end
 //   fork_child(body) -> Child           a copy of this program that runs `body()` and ends with the code it returns
+//   fork_flushed_child(body) -> Child   the same for who holds locks, and has flushed the standard streams before
 //   spawn_self(arguments, …) -> Child   a fresh start of this program's executable, given one channel end as handle 3
 //   adopt_served_child(pid, watch, news) -> Child   one that a server made for this program
 //   ChildReaper                         for a single-threaded parent of many: waits for handles and for deaths at once

@@ -6,6 +6,7 @@
 // Contract: what a process has from the one that made it, so that a child made by a server can have it from the program.
 //   Surroundings              as plain bytes: umask, nice value, process group, limits, processors, signals
 //     current(status)         the calling thread's
+//     are_within(others)      whether a process that began with `others` needs no right to more to have them
 //     apply()                 makes them this process's own, all but the signal mask; throws std::system_error
 //     apply_signal_mask()     last, for a signal may be waiting
 //   current_standing(status)  a text of what no process can be given afterwards: credentials, filters, control group,

@@ -8,6 +8,7 @@
 
 #include <plait/multiprocessing/pool.hpp>
 #include <plait/multiprocessing/process.hpp>
+#include <plait/multiprocessing/process_info.hpp>
 
 #include <fcntl.h>
 #include <signal.h>
@@ -33,8 +34,11 @@ using namespace support;
 using Catch::Matchers::ContainsSubstring;
 using plait::ProcessDied;
 using plait::UsageError;
+using plait::multiprocessing::current_process;
+using plait::multiprocessing::parent_process;
 using plait::multiprocessing::Pool;
 using plait::multiprocessing::PoolOptions;
+using plait::multiprocessing::ProcessInfo;
 using plait::multiprocessing::StartMethod;
 using plait::multiprocessing::detail::Frame;
 
@@ -71,7 +75,19 @@ std::string contents(const std::string& file) {
     return {std::istreambuf_iterator<char>{in}, {}};
 }
 
+std::string family() {
+    const ProcessInfo self = current_process();
+    const ProcessInfo parent = parent_process().value();
+    return self.name() + (self.pid() == ::getpid() ? " of " : " (another) of ") + parent.name() + " " +
+           std::to_string(parent.pid()) + (parent.is_alive() ? "" : " (dead)");
+}
+
 }  // namespace
+
+TEST_CASE("a worker knows its own name and its parent, which is the program") {
+    Pool pool(PoolOptions{.processes = 1, .start_method = any_start_method()});
+    CHECK(pool.apply(family) == "PoolWorker-1 of MainProcess " + std::to_string(::getpid()));
+}
 
 TEST_CASE("a task that writes to its worker's channel fails, and the pool goes on") {
     Pool pool(PoolOptions{.processes = 1});

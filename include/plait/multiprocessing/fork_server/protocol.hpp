@@ -35,6 +35,7 @@ struct ServerOrder {
     std::uint64_t magic = magic_word;
     Kind kind = Kind::start;
     std::uint32_t daemon = 0;
+    std::uint64_t number = 0;  ///< the report on it bears the same
 };
 
 /// What comes along with an order to start, in this order; then the standard streams that there are, then the luggage.
@@ -54,6 +55,7 @@ struct ServerReport {
     Kind kind = Kind::none;
     std::int32_t code = 0;
     std::int64_t pid = 0;
+    std::uint64_t number = 0;  ///< the order's; of `ready` none
 };
 
 /// What a job begins with; the call follows.

@@ -33,7 +33,8 @@
 // the program, tells of their ends, and ends the daemons among them when the program is gone.
 //
 // It is no child of the program but a child of one that ends at once: a program that waits for all its children, as many
-// do, would wait for the server, which waits for the program.
+// do, would wait for the server, which waits for the program. (Not so where orphans become the program's children: it is
+// process 1, or asked for them. There it reaps them like its own; but if it waits for all, it waits for the server too.)
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
@@ -61,7 +62,7 @@ public:
             watched_program_.reset();
             request.surroundings.apply_signal_mask();
             std::byte go[1];
-            if (!os::receive_all(control, go)) return 0;  // the start was given up
+            if (!os::receive_all(control, go)) return refused_status;  // the start was given up
             return run_target(control, std::move(request.papers), [&] {
                 const Incoming luggage(std::move(along_));
                 in.carry(luggage);
@@ -70,10 +71,7 @@ public:
                 call_by_name(callable, in, result);
             });
         } catch (...) {
-            plait::detail::print_error_line("plait: this process was started as a child and refuses: " +
-                                            plait::detail::describe(std::current_exception()));
-            Farewell::send(control, refused_status, std::current_exception());
-            return refused_status;
+            return refuse(control);
         }
     }
 
@@ -115,7 +113,6 @@ public:
 
     /// Until the program wants no more of it, or is gone, and all children and guarded daemons have ended.
     void run() {
-        os::lead_own_process_group();  // what is sent to the program's group is for the program and the children
         os::go_to_root_directory();
         for (int number = 0; number <= 2; ++number) os::replace_standard_stream(number, os::Handle::none);
         os::allow_many_handles();
@@ -135,10 +132,19 @@ private:
         os::Handle news;
     };
 
+    /// What is sent to the program's group is for the program and the children. Until here those signals were blocked; those
+    /// that wait go where they are ignored.
+    static os::TerminalSignals stand_apart() noexcept {
+        const os::TerminalSignals before = os::ignore_terminal_signals();
+        os::lead_own_process_group();
+        os::SignalMask::none().apply();
+        return before;
+    }
+
     void introduce_itself() {
         const os::Handle self = os::watch_process(os::process_id());
         if (!self && os::can_watch_processes()) os::throw_system_error("pidfd_open");
-        answer({.kind = ServerReport::Kind::ready, .pid = os::process_id()}, self.get());
+        answer({}, {.kind = ServerReport::Kind::ready, .pid = os::process_id()}, self.get());
     }
 
     void wait() {
@@ -175,14 +181,14 @@ private:
         } else if (order.kind == ServerOrder::Kind::retire) {
             serving_ = false;
         } else if (!whole) {
-            answer({.kind = ServerReport::Kind::failed, .code = EMFILE});
+            answer(order, {.kind = ServerReport::Kind::failed, .code = EMFILE});
         } else if (order.kind == ServerOrder::Kind::start && along.size() >= static_cast<std::size_t>(Along::count)) {
             start(order, std::move(along));
         } else if (order.kind == ServerOrder::Kind::guard && along.size() == 1) {
             guarded_.push_back(std::move(along.front()));
-            answer({.kind = ServerReport::Kind::done});
+            answer(order, {.kind = ServerReport::Kind::done});
         } else {
-            answer({.kind = ServerReport::Kind::failed, .code = EINVAL});
+            answer(order, {.kind = ServerReport::Kind::failed, .code = EINVAL});
         }
     }
 
@@ -191,12 +197,13 @@ private:
         try {
             pid = os::fork_process([&] { return become_child(std::move(along)); });
         } catch (const std::system_error& error) {
-            return answer({.kind = ServerReport::Kind::failed, .code = error.code().value()});
+            return answer(order, {.kind = ServerReport::Kind::failed, .code = error.code().value()});
         }
         children_.push_back({pid, order.daemon != 0, std::move(along[static_cast<std::size_t>(Along::news)])});
         const os::Handle watch = os::watch_process(pid);
-        if (!watch && os::can_watch_processes()) return answer({.kind = ServerReport::Kind::failed, .code = errno});
-        answer({.kind = ServerReport::Kind::made, .pid = pid}, watch.get());
+        if (!watch && os::can_watch_processes())
+            return answer(order, {.kind = ServerReport::Kind::failed, .code = errno});
+        answer(order, {.kind = ServerReport::Kind::made, .pid = pid}, watch.get());
     }
 
     int become_child(std::vector<os::Handle> along) {
@@ -236,7 +243,8 @@ private:
         serving_ = false;
     }
 
-    void answer(const ServerReport& report, os::NativeHandle along = os::Handle::none) {
+    void answer(const ServerOrder& order, ServerReport report, os::NativeHandle along = os::Handle::none) {
+        report.number = order.number;
         const std::span<const os::NativeHandle> handles{&along, along != os::Handle::none ? 1U : 0U};
         if (!os::send_with_handles(control_, std::as_bytes(std::span{&report, 1}), handles)) left_ = true;
     }
@@ -245,7 +253,7 @@ private:
     std::int64_t program_;
     os::Handle watched_program_;
     const std::string thread_name_ = os::thread_name();
-    const os::TerminalSignals signals_ = os::ignore_terminal_signals();
+    const os::TerminalSignals signals_ = stand_apart();
     os::ChildReaper reaper_;
     std::vector<Made> children_;
     std::vector<os::Handle> guarded_;  // watches for daemons that others made

@@ -226,7 +226,7 @@ inline void Crew::start_maker() {
         return;
     }
     Encoder payload;
-    payload.write(spawn);
+    payload.write(spawn, this_process().papers.name);
     std::vector<os::NativeHandle> handles{slots_.handle().get()};
     write_initializer(payload, handles, options_.initializer.get());
     os::SpawnOptions how;

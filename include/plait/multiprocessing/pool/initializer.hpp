@@ -4,7 +4,6 @@
 #include <plait/multiprocessing/codec.hpp>
 #include <plait/multiprocessing/codec/luggage.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
-#include <plait/os/handle.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -42,10 +41,8 @@ public:
         out.carry(outgoing);
         out.write(detail::name_callable<Travel>(callable));
         detail::write_arguments<Travel>(out, std::forward<Args>(args)...);
-        std::vector<os::Handle> handles;
-        for (const os::NativeHandle native : outgoing.handles()) handles.push_back(os::duplicate(native));
         call_ = std::make_shared<const detail::PackedCall>(
-            detail::PackedCall{out.take(), detail::Incoming(std::move(handles))});
+            detail::PackedCall{out.take(), detail::Incoming(std::move(outgoing).take())});
     }
 
 private:

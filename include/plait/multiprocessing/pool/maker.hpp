@@ -6,6 +6,7 @@
 #include <plait/multiprocessing/pool/initializer.hpp>
 #include <plait/multiprocessing/pool/protocol.hpp>
 #include <plait/multiprocessing/pool/worker.hpp>
+#include <plait/multiprocessing/process/this_process.hpp>
 #include <plait/os/channel.hpp>
 #include <plait/os/child.hpp>
 #include <plait/os/lifeline.hpp>
@@ -18,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -103,7 +105,7 @@ private:
         if (handles.empty()) return false;
         Report report{.worker = order.worker};
         try {
-            report.pid = spawn_ ? start_fresh(order.slot, handles.front()) : start_copy(order.slot, handles.front());
+            report.pid = spawn_ ? start_fresh(order, handles.front()) : start_copy(order, handles.front());
             workers_.push_back({order.worker, report.pid});
         } catch (const std::system_error& error) {
             report.kind = Report::Kind::failed;
@@ -124,7 +126,12 @@ private:
         return !sent.closed;
     }
 
-    std::int64_t start_copy(std::uint32_t slot, const os::Handle& channel) {
+    /// What a worker is told of itself. Whose child it is the program says: the maker bears its name.
+    [[nodiscard]] ChildPapers papers_of(std::uint64_t worker) const {
+        const std::string number = std::to_string(worker);
+        return {"PoolWorker-" + number, "w" + number, this_process().papers.name, program_, true};
+    }
+    std::int64_t start_copy(const Order& order, const os::Handle& channel) {
         const std::int64_t maker = os::process_id();
         return os::fork_process([&] {
             reaper_.undo();
@@ -133,12 +140,12 @@ private:
             watched_program_.reset();
             slots_.drop_handle();
             if (!os::die_with_parent(maker)) return 0;
-            return Worker{channel, slot_at(slots_, slot)}.serve(std::move(initializer_));
+            return Worker{channel, slot_at(slots_, order.slot)}.serve(papers_of(order.worker), std::move(initializer_));
         });
     }
-    std::int64_t start_fresh(std::uint32_t slot, const os::Handle& channel) {
+    std::int64_t start_fresh(const Order& order, const os::Handle& channel) {
         Encoder payload;
-        payload.write(slot);
+        payload.write(order.slot, papers_of(order.worker));
         std::vector<os::NativeHandle> handles{channel.get(), slots_.handle().get()};
         write_initializer(payload, handles, initializer_.get());
         os::SpawnOptions options;
@@ -190,25 +197,29 @@ private:
     std::vector<Made> workers_;
 };
 
-/// The main of a maker that is a fresh start: its payload is whether its workers are too, and the initializer.
+/// The main of a maker that is a fresh start: its payload is whether its workers are too, the program's name, and the
+/// initializer.
 inline int run_fresh_maker(ChildContext& context) {
     Decoder in(context.payload);
     const bool spawn = in.read<bool>();
+    this_process().papers.name = in.read<std::string>();
     auto slots = os::SharedMapping::open(std::move(context.handles.at(0)));
     auto initializer = read_initializer(in, context.handles, 1);
     return Maker{std::move(context.control), std::move(slots), std::move(initializer), spawn, context.parent}.run();
 }
 
-/// The main of a worker that is a fresh start, made by the maker: its payload is its slot and the initializer.
+/// The main of a worker that is a fresh start, made by the maker: its payload is its slot, its papers and the initializer.
 inline int run_fresh_worker(ChildContext& context) {
     if (!os::die_with_parent(context.parent)) return 0;
     Decoder in(context.payload);
     const auto slot = in.read<std::uint32_t>();
+    auto papers = in.read<ChildPapers>();
     const os::Handle channel = std::move(context.handles.at(0));
     auto slots = os::SharedMapping::open(std::move(context.handles.at(1)));
     slots.drop_handle();
     context.control.reset();
-    return Worker{channel, Maker::slot_at(slots, slot)}.serve(read_initializer(in, context.handles, 2));
+    return Worker{channel, Maker::slot_at(slots, slot)}.serve(std::move(papers),
+                                                              read_initializer(in, context.handles, 2));
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

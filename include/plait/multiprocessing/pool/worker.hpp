@@ -3,6 +3,7 @@
 
 #include <plait/multiprocessing/pool/initializer.hpp>
 #include <plait/multiprocessing/pool/protocol.hpp>
+#include <plait/multiprocessing/process/this_process.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
 #include <plait/multiprocessing/remote_exception.hpp>
 #include <plait/os/channel.hpp>
@@ -26,7 +27,8 @@ public:
         : channel_{channel}, mark_{slot.mark}, outbox_{slot.outbox} {}
 
     /// Returns the exit code. `initializer` is null for none.
-    int serve(std::shared_ptr<const PackedCall> initializer) {
+    int serve(ChildPapers papers, std::shared_ptr<const PackedCall> initializer) {
+        this_process().become(std::move(papers), channel_.get());
         // A signal sent to the terminal's group reaches the program, which decides; a task's children die with its group.
         os::lead_process_group();
         os::take_no_notice_of_interrupt();

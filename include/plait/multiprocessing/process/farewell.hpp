@@ -56,6 +56,25 @@ inline std::optional<Farewell> Farewell::receive(const os::Handle& control, std:
     }
 }
 
+inline constexpr int refused_status = 125;
+
+/// The one line of a process that was started as a child, and will not be one.
+inline void tell_refusal(const std::string& reason) {
+    plait::detail::print_error_line("plait: this process was started as a child and refuses: " + reason);
+}
+
+/// In a child that could not be what it was to be: tells why, here and to the parent, and returns the exit code.
+inline int refuse(const os::Handle& control) noexcept {
+    try {
+        const auto reason = std::current_exception();
+        tell_refusal(plait::detail::describe(reason));
+        Farewell::send(control, refused_status, reason);
+    } catch (...) {
+        // The exit code tells it.
+    }
+    return refused_status;
+}
+
 /// In the child: runs `call`, tells what came of it, and returns the exit code.
 template <class Call>
 int run_target(const os::Handle& control, ChildPapers papers, Call&& call) {
@@ -71,7 +90,12 @@ int run_target(const os::Handle& control, ChildPapers papers, Call&& call) {
                                         ": an exception left the target: " + plait::detail::describe(exception));
     }
     os::flush_standard_streams();
-    Farewell::send(control, code, exception);
+    try {
+        // The target may have closed the channel, and its number be that of a file or socket of the user's.
+        if (this_process().has_control()) Farewell::send(control, code, exception);
+    } catch (...) {
+        // It is not to be told, then; the exit code stays what it is.
+    }
     return code;
 }
 

@@ -26,6 +26,7 @@ struct ChildPapers {
 struct ThisProcess {
     ChildPapers papers{.name = "MainProcess", .numbers = {}, .parent_name = {}};
     os::NativeHandle control = os::Handle::none;  ///< the channel to the parent; open for life
+    os::HandleIdentity control_identity;          ///< for the number may be another's: a target may close what it likes
     std::atomic<unsigned> children{0};            ///< how many it has thought of so far
 
     /// The numbers of its next child.
@@ -33,10 +34,15 @@ struct ThisProcess {
         const std::string number = std::to_string(children.fetch_add(1, std::memory_order_relaxed) + 1);
         return papers.numbers.empty() ? number : papers.numbers + ":" + number;
     }
+    /// Whether `control` is still the channel to the parent.
+    [[nodiscard]] bool has_control() const noexcept {
+        return control != os::Handle::none && os::identity_of(control) == control_identity;
+    }
     /// For a child, before it runs anything of the user's.
     void become(ChildPapers its, os::NativeHandle its_control) {
         papers = std::move(its);
         control = its_control;
+        control_identity = os::identity_of(its_control);
         children.store(0, std::memory_order_relaxed);
     }
 };

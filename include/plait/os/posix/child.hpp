@@ -59,7 +59,13 @@ public:
 
     /// Returns at its end, at the deadline, or now and then.
     void wait_for_news(detail::Deadline deadline) const {
-        if (watch_) return static_cast<void>(wait_readable(watch_.get(), deadline));
+        if (watch_) {
+            const bool gone = wait_readable(watch_.get(), detail::Deadline::at({}));
+            if (!gone || !is_held(watch_.get())) return static_cast<void>(wait_readable(watch_.get(), deadline));
+            // Gone but for a debugger: nothing tells when that lets go.
+            const auto soon = detail::Deadline{std::chrono::milliseconds{1}};
+            return static_cast<void>(poll({}, soon < deadline ? soon : deadline));
+        }
         // Its end closes the channel, unless children of its own hold that too; after that only its reaping is waited for.
         PollItem item{news_.get(), readable};
         const bool closed = poll({&item, 1}, detail::Deadline::at({}));
@@ -117,9 +123,13 @@ inline bool Child::reap() {
     if (ended_) return true;
     if (watch_) {
         if (!wait_readable(watch_.get(), detail::Deadline::at({}))) return false;
-        if (!served_) status_ = reap_watched(watch_.get());
+        // A server's child too: this process may have adopted it (process 1, a subreaper). Others it cannot reap.
+        const auto status = reap_watched(watch_.get());
+        if (!status) return false;
+        status_ = *status;
     } else if (served_) {
-        // Its server may be gone, and its own children hold the channel.
+        // Its server may be gone, and its own children hold the channel. Never reaped here: without a watch its number may
+        // be another child's.
         const bool gone = !process_exists(pid_);
         if (!read_news(detail::Deadline::at({})) && !gone) return false;
     } else {
@@ -141,7 +151,8 @@ inline Child adopt_child(pid_t pid) {
     child.watch_ = watch_process(pid);
     const int error = errno;
     ::siginfo_t info{};
-    const bool is_taken = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0;
+    const bool is_taken =
+        ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
     if (is_taken) {
         // It has ended, and its status, perhaps even its number, is gone: the host ignores SIGCHLD, or was quicker.
         if (child.watch_) child.status_ = exit_status_of_watched(child.watch_.get());
@@ -193,14 +204,20 @@ inline Lifeline make_lifeline() {
 }
 
 template <class Body>
-Child fork_child(Body&& body) {
-    if (can_watch_processes()) return adopt_child(fork_process(std::forward<Body>(body)));
+Child fork_flushed_child(Body&& body) {
+    if (can_watch_processes()) return adopt_child(fork_flushed_process(std::forward<Body>(body)));
     Lifeline lifeline = make_lifeline();
-    const pid_t pid = fork_process([&] {
+    const pid_t pid = fork_flushed_process([&] {
         lifeline.read.reset();
         return body();
     });
     return adopt_child(pid, std::move(lifeline.read));
+}
+
+template <class Body>
+Child fork_child(Body&& body) {
+    flush_standard_streams();
+    return fork_flushed_child(std::forward<Body>(body));
 }
 
 inline Child spawn_self(std::span<const std::string> arguments, const Handle& channel, const SpawnOptions& options) {

@@ -5,9 +5,11 @@
 #include <plait/os/system_error.hpp>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 namespace plait::inline PLAIT_ABI::os {
@@ -57,6 +59,18 @@ inline Handle duplicate(NativeHandle handle) {
     return copy;
 }
 inline Handle duplicate(const Handle& handle) { return duplicate(handle.get()); }
+
+/// Which object a handle is of.
+struct HandleIdentity {
+    std::uint64_t device = 0;
+    std::uint64_t number = 0;  ///< 0 for a handle that is closed
+    friend bool operator==(const HandleIdentity&, const HandleIdentity&) = default;
+};
+inline HandleIdentity identity_of(NativeHandle handle) noexcept {
+    struct ::stat status{};
+    if (::fstat(handle, &status) != 0) return {};
+    return {status.st_dev, status.st_ino};
+}
 
 /// Owns a handle that this process was started with; what it executes itself shall not have it.
 inline Handle inherited_handle(NativeHandle native) noexcept {

@@ -96,6 +96,22 @@ inline void go_to_root_directory() noexcept {
     if (::chdir("/") != 0) return;  // then it stays where it was, which harms nobody
 }
 
+struct SignalMask {
+    sigset_t native;
+
+    static SignalMask current() noexcept {
+        SignalMask mask;
+        ::pthread_sigmask(SIG_SETMASK, nullptr, &mask.native);
+        return mask;
+    }
+    static SignalMask none() noexcept {
+        SignalMask mask;
+        ::sigemptyset(&mask.native);
+        return mask;
+    }
+    void apply() const noexcept { ::pthread_sigmask(SIG_SETMASK, &native, nullptr); }
+};
+
 /// What the signals of a terminal did before they were ignored.
 class TerminalSignals {
 public:
@@ -104,6 +120,12 @@ public:
         ignore.sa_handler = SIG_IGN;
         ::sigemptyset(&ignore.sa_mask);
         for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &ignore, &before_[i]);
+    }
+    /// Blocks them and no others.
+    static SignalMask mask() noexcept {
+        SignalMask all = SignalMask::none();
+        for (const int number : numbers) ::sigaddset(&all.native, number);
+        return all;
     }
     void restore() const noexcept {
         for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &before_[i], nullptr);
@@ -129,22 +151,6 @@ inline void take_no_notice_of_interrupt() noexcept {
 inline void end_when_asked() noexcept { ::signal(SIGTERM, SIG_DFL); }
 
 inline void mind_own_children() noexcept { ::signal(SIGCHLD, SIG_DFL); }
-
-struct SignalMask {
-    sigset_t native;
-
-    static SignalMask current() noexcept {
-        SignalMask mask;
-        ::pthread_sigmask(SIG_SETMASK, nullptr, &mask.native);
-        return mask;
-    }
-    static SignalMask none() noexcept {
-        SignalMask mask;
-        ::sigemptyset(&mask.native);
-        return mask;
-    }
-    void apply() const noexcept { ::pthread_sigmask(SIG_SETMASK, &native, nullptr); }
-};
 
 /// Around the start of a thread of ours: signals go to the program's own threads.
 class BlockSignals {

@@ -6,16 +6,20 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace plait::inline PLAIT_ABI::os {
 
 inline bool has_raised_privileges() noexcept { return ::getuid() != ::geteuid() || ::getgid() != ::getegid(); }
 
+inline bool was_raised_at_start() noexcept { return has_raised_privileges(); }
+
 inline Handle watch_process(std::int64_t) noexcept { return Handle{}; }
 inline constexpr bool can_watch_processes() noexcept { return false; }
 inline bool signal_watched(NativeHandle, int) noexcept { return false; }
 inline ExitStatus exit_status_of_watched(NativeHandle) noexcept { return {}; }
-inline ExitStatus reap_watched(NativeHandle) noexcept { return {}; }
+inline std::optional<ExitStatus> reap_watched(NativeHandle) noexcept { return ExitStatus{}; }
+inline bool is_held(NativeHandle) noexcept { return false; }
 
 inline constexpr bool children_die_with_parent = false;
 

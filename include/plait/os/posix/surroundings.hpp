@@ -44,6 +44,8 @@ struct Surroundings {
 
     /// The calling thread's; `status` is its own_status().
     static Surroundings current(std::string_view status);
+    /// Whether every process can make them its own that began with `others`, without a right to more.
+    [[nodiscard]] bool are_within(const Surroundings& others) const noexcept;
     void apply() const;
     void apply_signal_mask() const noexcept;
 
@@ -96,6 +98,13 @@ void apply_limits(const Surroundings& wanted, const std::array<decltype(RLIMIT_C
 void apply_processors(const Surroundings& wanted);
 
 }  // namespace detail
+
+inline bool Surroundings::are_within(const Surroundings& others) const noexcept {
+    if (nice < others.nice) return false;
+    for (std::size_t i = 0; i < (std::min)(std::size_t{limit_count}, limits.size()); ++i)
+        if (limits[i].hard > others.limits[i].hard) return false;
+    return true;
+}
 
 inline void Surroundings::apply() const {
     // The group is gone where the program is; that ends this child in other ways.
