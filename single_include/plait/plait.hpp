@@ -100,6 +100,15 @@ inline void relax_processor() noexcept {
 #endif
 }
 
+/// Has the processor fetch what will be written at `address` soon, which need not be an address at all.
+inline void prefetch_for_write([[maybe_unused]] const void* address) noexcept {
+#if defined(__x86_64__)
+    asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(address)));  // the builtin asks for reading only
+#elif defined(__GNUC__)
+    __builtin_prefetch(address, 1);
+#endif
+}
+
 }  // namespace plait::inline PLAIT_ABI::detail
 
 #include <algorithm>
@@ -424,8 +433,11 @@ public:
     template <class Rep, class Period>
     constexpr Timeout(std::chrono::duration<Rep, Period> duration) : duration_{saturated(duration)} {}
     template <class Number>
-        requires std::is_arithmetic_v<Number>
+        requires(std::is_arithmetic_v<Number> && !std::is_same_v<Number, bool>)
     Timeout(Number) = delete;  // say the unit: 5s, 500ms
+    template <class Truth>
+        requires std::is_same_v<Truth, bool>
+    Timeout(Truth) = delete;  // not to wait has names of its own: try_acquire, get_nowait, put_nowait
 
     static constexpr Timeout never() noexcept { return Timeout{}; }
 
@@ -7513,11 +7525,13 @@ struct IsAtomic<std::atomic<T>> : std::bool_constant<std::atomic<T>::is_always_l
 /// Stops the compiler with a sentence for a type whose objects cannot lie in memory that several processes see.
 template <class T>
 constexpr void check_shareable() {
-    static_assert(!std::is_pointer_v<T> && !std::is_member_pointer_v<T> && !std::is_reference_v<T>,
-                  "plait: a pointer cannot be shared between processes, where its address means nothing: share the value");
-    static_assert(std::is_trivially_copyable_v<T> || IsAtomic<T>::value,
-                  "plait: only a trivially copyable type, or a lock-free std::atomic, can be shared as a Value or Array: "
-                  "what owns memory, as std::string does, has it in one process; send it through a Queue");
+    static_assert(
+        !std::is_pointer_v<T> && !std::is_member_pointer_v<T> && !std::is_reference_v<T>,
+        "plait: a pointer cannot be shared between processes, where its address means nothing: share the value");
+    static_assert(
+        std::is_trivially_copyable_v<T> || IsAtomic<T>::value,
+        "plait: only a trivially copyable type, or a lock-free std::atomic, can be shared as a Value or Array: "
+        "what owns memory, as std::string does, has it in one process; send it through a Queue");
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
@@ -8126,6 +8140,7 @@ private:
 // Contract: `Handle`, the owner of one object of the kernel. Move-only; `get`, `release`, `reset`, and `operator bool`
 // for "owns one". Closing changes no error code. `NativeHandle` is the system's own type, `Handle::none` no object.
 // duplicate(handle) is another handle of the same object.
+// identity_of(native) tells whether a number is still that of the same object: equal as long as it is.
 // inherited_handle(native) owns one that this process was started with, and keeps it from what this process starts.
 
 #if defined(_WIN32)
@@ -8135,9 +8150,11 @@ private:
 // --- plait/os/posix/handle.hpp ---------------------------------------------------------------------------------------
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 namespace plait::inline PLAIT_ABI::os {
@@ -8187,6 +8204,18 @@ inline Handle duplicate(NativeHandle handle) {
     return copy;
 }
 inline Handle duplicate(const Handle& handle) { return duplicate(handle.get()); }
+
+/// Which object a handle is of.
+struct HandleIdentity {
+    std::uint64_t device = 0;
+    std::uint64_t number = 0;  ///< 0 for a handle that is closed
+    friend bool operator==(const HandleIdentity&, const HandleIdentity&) = default;
+};
+inline HandleIdentity identity_of(NativeHandle handle) noexcept {
+    struct ::stat status{};
+    if (::fstat(handle, &status) != 0) return {};
+    return {status.st_dev, status.st_ino};
+}
 
 /// Owns a handle that this process was started with; what it executes itself shall not have it.
 inline Handle inherited_handle(NativeHandle native) noexcept {
@@ -8533,24 +8562,36 @@ inline bool peer_is(const Handle& end, std::int64_t pid) {
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
-/// The handles that the written values want to have sent along; they stay their owners'.
+/// The handles that the written values want to have sent along: duplicates, for what was written may be gone, and its
+/// number another's, before the message is sent.
 class Outgoing {
 public:
-    [[nodiscard]] std::span<const os::NativeHandle> handles() const noexcept { return handles_; }
+    [[nodiscard]] std::span<const os::NativeHandle> handles() const noexcept { return natives_; }
+    /// Gives them away.
+    [[nodiscard]] std::vector<os::Handle> take() && noexcept { return std::move(owned_); }
 
-    /// The place of `handle`; what is there already travels once.
+    /// The place of `handle`; what is there already travels once. Throws: CodecError for too many; std::system_error.
     std::uint32_t place_of(os::NativeHandle handle) {
-        const auto found = std::find(handles_.begin(), handles_.end(), handle);
-        if (found != handles_.end()) return static_cast<std::uint32_t>(found - handles_.begin());
-        if (handles_.size() == os::most_handles)
+        for (std::size_t i = 0; i < sources_.size(); ++i)
+            // A number alone may be that of another object by now.
+            if (sources_[i] == handle && os::identity_of(handle) == os::identity_of(natives_[i]))
+                return static_cast<std::uint32_t>(i);
+        if (owned_.size() == os::most_handles)
             throw CodecError("cannot encode more than " + std::to_string(os::most_handles) +
                              " locks, queues, connections and their like in one message: send it in parts");
-        handles_.push_back(handle);
-        return static_cast<std::uint32_t>(handles_.size() - 1);
+        os::Handle copy = os::duplicate(handle);
+        sources_.reserve(owned_.size() + 1);
+        natives_.reserve(owned_.size() + 1);
+        owned_.push_back(std::move(copy));
+        natives_.push_back(owned_.back().get());
+        sources_.push_back(handle);
+        return static_cast<std::uint32_t>(owned_.size() - 1);
     }
 
 private:
-    std::vector<os::NativeHandle> handles_;
+    std::vector<os::Handle> owned_;
+    std::vector<os::NativeHandle> natives_;  // of owned_
+    std::vector<os::NativeHandle> sources_;  // what each was made of
 };
 
 /// The handles that came along; those that nobody takes are closed.
@@ -8628,6 +8669,7 @@ inline void close_handles(Decoder& in) noexcept {
 // --- plait/os/posix/memory.hpp ---------------------------------------------------------------------------------------
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -8673,7 +8715,8 @@ inline void allocate_memory(const Handle& handle, std::uint64_t offset, std::uin
     check_size_limit(offset + size, "posix_fallocate of shared memory");
     // Asked for more than there is, a system that keeps no account of such memory kills processes until nobody is left.
     const long pages = ::sysconf(_SC_PHYS_PAGES);
-    if (pages > 0 && offset + size > static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)))
+    if (pages > 0 &&
+        offset + size > static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)))
         throw_system_error("posix_fallocate of shared memory", ENOMEM);
     int error = 0;
     do error = ::posix_fallocate(handle.get(), static_cast<off_t>(offset), static_cast<off_t>(size));
@@ -8718,9 +8761,19 @@ private:
     std::size_t size_ = 0;
 };
 
+/// Who makes memory under a name keeps others from it until it is whole. Where files of memory know no such locks, so be it.
+inline void lock_memory_file(const Handle& handle, int how) noexcept {
+    while (::flock(handle.get(), how) != 0 && errno == EINTR) {
+    }
+}
+
 inline Handle open_memory_name(const std::string& name) {
     Handle handle = above_standard_streams(::shm_open(("/" + name).c_str(), O_RDWR | O_CLOEXEC, 0));
     if (!handle) throw_system_error("shm_open of " + name);
+    lock_memory_file(handle, LOCK_SH);
+    const bool is_made = memory_size(handle) != 0;  // else its maker has only just begun, or died
+    lock_memory_file(handle, LOCK_UN);
+    if (!is_made) throw_system_error("shm_open of " + name, ENOENT);
     return handle;
 }
 
@@ -8744,7 +8797,10 @@ public:
             ::shm_open(("/" + name).c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR));
         if (!handle) throw_system_error("shm_open of " + name);
         try {
-            return create_in(std::move(handle), size);
+            lock_memory_file(handle, LOCK_EX);
+            SharedMapping mapping = create_in(std::move(handle), size);
+            lock_memory_file(mapping.handle(), LOCK_UN);
+            return mapping;
         } catch (...) {
             ::shm_unlink(("/" + name).c_str());
             throw;
@@ -9394,8 +9450,7 @@ private:
     [[noreturn]] static void throw_broken() {
         throw BrokenBarrierError(
             "the barrier is broken: a wait took too long, the action threw or its process died, or somebody called "
-            "abort "
-            "or reset");
+            "abort or reset");
     }
 
     std::atomic<std::uint64_t> word_{0};
@@ -9416,7 +9471,7 @@ std::size_t BarrierState::wait(Timeout timeout, Action action) {
     const bool has_action = action_size_ != 0;
     if (has_action && acting_.owned())
         throw UsageError("a wait in the barrier's own action would wait for itself: wait after it");
-    const Deadline deadline{timeout};
+    const Deadline deadline = has_action ? Deadline{timeout} : Deadline::never();
     std::uint64_t word = word_.load(std::memory_order_acquire);
     for (;;) {
         if (!is_whole(word)) throw_broken();
@@ -10181,18 +10236,35 @@ consteval bool takes_arguments(std::type_identity<std::tuple<T...>>) {
         return (std::is_constructible_v<T, Args> && ...);
 }
 
+/// An argument that only moves, and was not told to.
+template <class Argument>
+inline constexpr bool forgot_to_move =
+    std::is_lvalue_reference_v<Argument> && !std::is_copy_constructible_v<std::remove_cvref_t<Argument>> &&
+    std::is_move_constructible_v<std::remove_cvref_t<Argument>>;
+
+/// Whether the call can be sent; where not, `check_call` says why, and what a user's call would make of it is not compiled.
+template <class F, class... Args>
+consteval bool call_fits() {
+    using Traits = CallTraits<F, Args...>;
+    if constexpr (!TravellingCallable<F> || Traits::writes_back() || !Traits::fits)
+        return false;
+    else
+        return takes_arguments<Args...>(std::type_identity<typename Traits::Travel>{});
+}
+
 /// The sentences for what cannot be sent; stands where a user's call is compiled.
 template <class F, class... Args>
 constexpr void check_call() {
+    static_assert(!(forgot_to_move<Args> || ...),
+                  "plait: this argument cannot be copied, it moves: pass std::move(it), a Connection for instance");
     static_assert(TravellingCallable<F>,
                   "plait: this callable cannot go to another process: a lambda with captures needs this program's "
                   "memory. Pass what it captures as arguments, give its class a Codec, or use Process::forked");
     static_assert(!CallTraits<F, Args...>::writes_back(),
                   "plait: a non-const reference parameter cannot be written back to this process: take it by value "
-                  "and return the result");
-    static_assert(CallTraits<F, Args...>::writes_back() ||
-                      (CallTraits<F, Args...>::fits &&
-                       takes_arguments<Args...>(std::type_identity<typename CallTraits<F, Args...>::Travel>{})),
+                  "and return the result, or share a multiprocessing::Value, Lock or their like");
+    static_assert(!TravellingCallable<F> || CallTraits<F, Args...>::writes_back() || (forgot_to_move<Args> || ...) ||
+                      call_fits<F, Args...>(),
                   "plait: the arguments do not fit the callable: give one for each parameter, of a type that converts");
 }
 
@@ -10204,9 +10276,10 @@ constexpr void check_task() {
     static_assert(!carries_handles<typename Traits::Travel>() && !carries_handles<F>(),
                   "plait: a lock, queue, connection or its like cannot be an argument of a pool's task: give it to the "
                   "workers by PoolOptions::initializer, or to a Process at its start");
-    static_assert(!carries_handles<typename Traits::Result>(),
-                  "plait: a lock, queue, connection or its like cannot be the result of a pool's task: make it here, and "
-                  "give it to the workers by PoolOptions::initializer");
+    static_assert(
+        !carries_handles<typename Traits::Result>(),
+        "plait: a lock, queue, connection or its like cannot be the result of a pool's task: make it here, and "
+        "give it to the workers by PoolOptions::initializer");
 }
 
 }  // namespace detail
@@ -10598,7 +10671,8 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 /// condition itself is a TimedLockable of the standard that locks it. A handle, as Lock is. At most 1000 wait at once.
 /// Deaths: of the lock's owner, as of Lock; who waits is told too, within a tenth of a second. A waiter that dies before
 /// a notification does not use it up. One that dies just after may take it along: `wait_for` notices all the same, for it
-/// asks ten times a second; after a mere `wait` the others sleep on.
+/// asks ten times a second; after a mere `wait` the others sleep on. A mere `wait` may also return without a notification,
+/// where the lock's owner died meanwhile and another thread recovered the lock.
 /// Throws: UsageError, changing nothing, from every wait and notify where this thread does not hold the lock;
 /// OwnerDiedError, holding nothing, where an owner died (a guard around the wait is not taken amiss its release);
 /// std::system_error from the constructor.
@@ -11156,86 +11230,6 @@ void MessageReader::visit_rest(Visit visit) const {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
-// --- plait/multiprocessing/connection/turns.hpp ----------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::multiprocessing::detail {
-
-/// Who uses an end of a connection now: one thread in each direction, any number that only look, and from some moment on
-/// nobody who comes new. The last one out is told, so that the end is closed when nobody stands in it.
-class Turns {
-public:
-    enum class Use : std::uint32_t {
-        receive = 1,
-        send = 2,
-        look = 16,
-    };
-    enum class Entry { entered, timed_out, closed };
-
-    /// Waits until nobody else uses it so, or until `deadline`.
-    [[nodiscard]] Entry enter(Use use, plait::detail::Deadline deadline) {
-        using plait::detail::sync_point;
-        for (;;) {
-            sync_point();
-            std::uint32_t word = word_.load(std::memory_order_relaxed);
-            if ((word & closed_bit) != 0) return Entry::closed;
-            if (use == Use::look || (word & bits(use)) == 0) {
-                // Acquire pairs with the release in `leave`: what the one before did is seen.
-                if (word_.compare_exchange_weak(word, word + bits(use), std::memory_order_acquire,
-                                                std::memory_order_relaxed))
-                    return Entry::entered;
-                continue;
-            }
-            if (deadline.has_passed()) return Entry::timed_out;
-            const auto may_sleep = [&] {
-                std::uint32_t now = word_.load(std::memory_order_relaxed);
-                while ((now & bits(use)) != 0 && (now & closed_bit) == 0)
-                    if (word_.compare_exchange_weak(now, now | sleepers_bit, std::memory_order_relaxed)) return true;
-                return false;
-            };
-            static_cast<void>(plait::detail::parking::sleep(this, deadline, may_sleep));
-        }
-    }
-    /// Whether the one who leaves is the last of a closed end.
-    [[nodiscard]] bool leave(Use use) {
-        plait::detail::sync_point();
-        std::uint32_t word = word_.load(std::memory_order_relaxed);
-        std::uint32_t after = 0;
-        do {
-            after = word - bits(use);
-            if (use != Use::look) after &= ~sleepers_bit;
-        } while (!word_.compare_exchange_weak(word, after, std::memory_order_acq_rel, std::memory_order_relaxed));
-        if (use != Use::look && (word & sleepers_bit) != 0) plait::detail::parking::wake_all(this, [] {});
-        return (after & ~sleepers_bit) == closed_bit;
-    }
-
-    /// Nobody enters from now on; who waited for a turn goes away. The caller looks, and leaves after it has told those
-    /// who use it. False where it was closed already.
-    [[nodiscard]] bool close() {
-        std::uint32_t word = word_.load(std::memory_order_relaxed);
-        do {
-            if ((word & closed_bit) != 0) return false;
-            // Sequentially consistent: pairs with the look at `closed` of who is about to block.
-        } while (!word_.compare_exchange_weak(word, (word + bits(Use::look)) | closed_bit, std::memory_order_seq_cst,
-                                              std::memory_order_relaxed));
-        if ((word & sleepers_bit) != 0) plait::detail::parking::wake_all(this, [] {});
-        return true;
-    }
-    [[nodiscard]] bool closed() const noexcept { return (word_.load(std::memory_order_seq_cst) & closed_bit) != 0; }
-    /// How many threads wait for a turn; for tests.
-    [[nodiscard]] std::size_t waiting() const { return plait::detail::parking::waiting(this); }
-
-private:
-    static constexpr std::uint32_t bits(Use use) noexcept { return static_cast<std::uint32_t>(use); }
-    static constexpr std::uint32_t closed_bit = 4;
-    static constexpr std::uint32_t sleepers_bit = 8;
-
-    // The bits of who uses it (receive, send, and how many look from the fifth bit on), closed_bit for ever once it is
-    // set, and sleepers_bit while some thread may sleep until a turn is free. Any thread may write it.
-    std::atomic<std::uint32_t> word_{0};
-};
-
-}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
 // --- plait/os/standard_streams.hpp -----------------------------------------------------------------------------------
 
 // Contract: flush_standard_streams() writes out what waits in stdout, stderr, cout, cerr and clog, and nothing else:
@@ -11279,11 +11273,16 @@ inline void flush_standard_streams() noexcept {
 //   exit_immediately(code)               no exit handlers, no destructors of static objects
 //   open_missing_standard_streams(), read_nothing_from_standard_input()
 //   close_handles_from(first)
+//   spawn_closes_other_handles           whether a fresh start can be had without the handles behind those it is given; else
+//                                        it finds them open, and closes them itself, with those that it opened before its
+//                                        main: a log of the program's, say, is closed in the child then
 //   lead_process_group()                 so that a terminal's signals pass it by
 //   take_no_notice_of_interrupt()        SIGINT does nothing here, and what it did before in what this process executes
 //   end_when_asked()                     SIGTERM ends it, whatever handler a copy of the program came with
 //   mind_own_children()                  SIGCHLD as it is by default: a copy of a program that ignores it could wait for none
 //   has_raised_privileges()
+//   was_raised_at_start()                whether this process got rights that who started it does not have; other effective
+//                                        ids that it merely handed on are no such rights
 //   SignalMask, BlockSignals             the calling thread's; BlockSignals blocks all for a scope
 //   signal_description(number)           "SIGSEGV (segmentation fault)"
 //   ignore_terminal_signals() -> TerminalSignals   which can be given back their dispositions by restore()
@@ -11296,7 +11295,9 @@ inline void flush_standard_streams() noexcept {
 //   can_watch_processes()                whether the system, as it is now, has such a thing
 //   signal_watched(watch, number)        false where that process is gone
 //   exit_status_of_watched(watch)        of one that is gone, where the system still knows it
-//   reap_watched(watch) -> ExitStatus    the same of a child of this process that is gone, which is reaped
+//   reap_watched(watch) -> optional<ExitStatus>   the same of one that is gone, which is reaped if it is a child of this
+//                                        process; empty while a debugger has it, which lets it go later
+//   is_held(watch)                       whether a child of this process is gone, but for a debugger
 //   die_with_parent(pid) -> bool         from now on this process is killed when its parent `pid` ends; false where it is
 //                                        gone already, and `children_die_with_parent` says whether it does so. Only for
 //                                        children of single-threaded parents.
@@ -11398,6 +11399,22 @@ inline void go_to_root_directory() noexcept {
     if (::chdir("/") != 0) return;  // then it stays where it was, which harms nobody
 }
 
+struct SignalMask {
+    sigset_t native;
+
+    static SignalMask current() noexcept {
+        SignalMask mask;
+        ::pthread_sigmask(SIG_SETMASK, nullptr, &mask.native);
+        return mask;
+    }
+    static SignalMask none() noexcept {
+        SignalMask mask;
+        ::sigemptyset(&mask.native);
+        return mask;
+    }
+    void apply() const noexcept { ::pthread_sigmask(SIG_SETMASK, &native, nullptr); }
+};
+
 /// What the signals of a terminal did before they were ignored.
 class TerminalSignals {
 public:
@@ -11406,6 +11423,12 @@ public:
         ignore.sa_handler = SIG_IGN;
         ::sigemptyset(&ignore.sa_mask);
         for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &ignore, &before_[i]);
+    }
+    /// Blocks them and no others.
+    static SignalMask mask() noexcept {
+        SignalMask all = SignalMask::none();
+        for (const int number : numbers) ::sigaddset(&all.native, number);
+        return all;
     }
     void restore() const noexcept {
         for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &before_[i], nullptr);
@@ -11431,22 +11454,6 @@ inline void take_no_notice_of_interrupt() noexcept {
 inline void end_when_asked() noexcept { ::signal(SIGTERM, SIG_DFL); }
 
 inline void mind_own_children() noexcept { ::signal(SIGCHLD, SIG_DFL); }
-
-struct SignalMask {
-    sigset_t native;
-
-    static SignalMask current() noexcept {
-        SignalMask mask;
-        ::pthread_sigmask(SIG_SETMASK, nullptr, &mask.native);
-        return mask;
-    }
-    static SignalMask none() noexcept {
-        SignalMask mask;
-        ::sigemptyset(&mask.native);
-        return mask;
-    }
-    void apply() const noexcept { ::pthread_sigmask(SIG_SETMASK, &native, nullptr); }
-};
 
 /// Around the start of a thread of ours: signals go to the program's own threads.
 class BlockSignals {
@@ -11491,16 +11498,30 @@ inline std::string signal_description(int number) {
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 
 namespace plait::inline PLAIT_ABI::os {
 
 inline bool has_raised_privileges() noexcept { return ::getauxval(AT_SECURE) != 0; }
+
+/// In doubt it was.
+inline bool was_raised_at_start() noexcept {
+    if (!has_raised_privileges()) return false;
+    // Capabilities, or a security module's doing. Else the ids may have differed in who started it already.
+    if (::getuid() == ::geteuid() && ::getgid() == ::getegid()) return true;
+    struct ::stat file{};
+    if (::stat("/proc/self/exe", &file) != 0 || (file.st_mode & (S_ISUID | S_ISGID)) != 0) return true;
+    return ::getxattr("/proc/self/exe", "security.capability", nullptr, 0) >= 0 ||
+           (errno != ENODATA && errno != ENOTSUP);
+}
 
 inline Handle watch_process(std::int64_t pid) noexcept {
     return above_standard_streams(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
@@ -11528,26 +11549,38 @@ inline ExitStatus exit_status_of_watched(NativeHandle watch) noexcept {
     return exit_status_of(info.exit_code);
 }
 
-inline ExitStatus reap_watched(NativeHandle watch) noexcept {
-    ::siginfo_t info{};
+/// Whether there was one to ask.
+inline bool wait_watched(NativeHandle watch, ::siginfo_t& info, int more_options) noexcept {
     int result = 0;
-    do result = ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(watch), &info, WEXITED | WNOHANG);
+    do
+        result =
+            ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(watch), &info, WEXITED | WNOHANG | more_options);
     while (result != 0 && errno == EINTR);
-    if (result != 0 || info.si_pid == 0) return exit_status_of_watched(watch);  // the host reaped it
-    return {true, info.si_code == CLD_EXITED ? std::int64_t{info.si_status} : -std::int64_t{info.si_status}};
+    return result == 0;
+}
+
+inline std::optional<ExitStatus> reap_watched(NativeHandle watch) noexcept {
+    ::siginfo_t info{};
+    if (!wait_watched(watch, info, 0))
+        return exit_status_of_watched(watch);  // the host reaped it, or has no such child
+    if (info.si_pid == 0) return std::nullopt;
+    return ExitStatus{true, info.si_code == CLD_EXITED ? std::int64_t{info.si_status} : -std::int64_t{info.si_status}};
+}
+
+inline bool is_held(NativeHandle watch) noexcept {
+    ::siginfo_t info{};
+    return wait_watched(watch, info, WNOWAIT) && info.si_pid == 0;
 }
 
 /// An old kernel, or a filter of system calls, may know none of it, or not all.
 inline bool can_watch_processes() noexcept {
     static const bool can = [] {
+        const auto is_missing = [](int error) { return error == ENOSYS || error == EPERM || error == EACCES; };
         const Handle self = watch_process(::getpid());
-        if (!self)
-            return errno != ENOSYS && errno != EPERM && errno != EACCES;  // no descriptor left: ask for one later
+        if (!self) return !is_missing(errno);  // no descriptor left: ask for one later
         ::siginfo_t info{};
-        const bool waits =
-            ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(self.get()), &info, WEXITED | WNOHANG) == 0 ||
-            errno == ECHILD;
-        return waits && ::syscall(SYS_pidfd_send_signal, self.get(), 0, nullptr, 0) == 0;
+        const bool waits = wait_watched(self.get(), info, 0) || errno == ECHILD;
+        return waits && (::syscall(SYS_pidfd_send_signal, self.get(), 0, nullptr, 0) == 0 || !is_missing(errno));
     }();
     return can;
 }
@@ -11574,16 +11607,20 @@ inline void close_handles_from(NativeHandle first) noexcept {
 #include <unistd.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace plait::inline PLAIT_ABI::os {
 
 inline bool has_raised_privileges() noexcept { return ::getuid() != ::geteuid() || ::getgid() != ::getegid(); }
 
+inline bool was_raised_at_start() noexcept { return has_raised_privileges(); }
+
 inline Handle watch_process(std::int64_t) noexcept { return Handle{}; }
 inline constexpr bool can_watch_processes() noexcept { return false; }
 inline bool signal_watched(NativeHandle, int) noexcept { return false; }
 inline ExitStatus exit_status_of_watched(NativeHandle) noexcept { return {}; }
-inline ExitStatus reap_watched(NativeHandle) noexcept { return {}; }
+inline std::optional<ExitStatus> reap_watched(NativeHandle) noexcept { return ExitStatus{}; }
+inline bool is_held(NativeHandle) noexcept { return false; }
 
 inline constexpr bool children_die_with_parent = false;
 
@@ -11598,7 +11635,167 @@ inline void close_handles_from(NativeHandle first) noexcept { close_listed_handl
 }  // namespace plait::inline PLAIT_ABI::os
 
 #  endif
+#  if defined(__GLIBC_PREREQ) && !defined(PLAIT_PORTABLE_POSIX)
+#    if __GLIBC_PREREQ(2, 34)
+#      define PLAIT_OS_SPAWN_CLOSES
+#    endif
+#  endif
+#  if defined(PLAIT_OS_SPAWN_CLOSES)
+#    undef PLAIT_OS_SPAWN_CLOSES
+
+// --- plait/os/linux/spawn_actions.hpp --------------------------------------------------------------------------------
+
+#include <spawn.h>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr bool spawn_closes_other_handles = true;
+
+/// After the actions that are there: what is open from `first` on is closed before the program is executed. Returns the
+/// error number.
+inline int close_others_at_spawn(posix_spawn_file_actions_t& actions, NativeHandle first) noexcept {
+    return ::posix_spawn_file_actions_addclosefrom_np(&actions, first);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/spawn_actions_fallback.hpp -----------------------------------------------------------------------
+
+#include <spawn.h>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr bool spawn_closes_other_handles = false;
+
+inline int close_others_at_spawn(posix_spawn_file_actions_t&, NativeHandle) noexcept { return 0; }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
 #endif
+
+// --- plait/multiprocessing/connection/turns.hpp ----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Who uses an end of a connection now: one thread in each direction, any number that only look, and from some moment on
+/// nobody who comes new. The last one out is told, so that the end is closed when nobody stands in it.
+///
+/// Fork: those who use the original do not use the copy; but what a turn guards may have been copied half-changed, so
+/// nobody gets there a turn that somebody had here.
+class Turns {
+public:
+    Turns() : word_{this_process()} {}
+
+    enum class Use : std::uint32_t {
+        receive = 1,
+        send = 2,
+        look = 16,
+    };
+    enum class Entry {
+        entered,
+        timed_out,
+        closed,
+        copied,  ///< this process was forked while a thread had that turn
+    };
+
+    /// Waits until nobody else uses it so, or until `deadline`.
+    [[nodiscard]] Entry enter(Use use, plait::detail::Deadline deadline) {
+        using plait::detail::sync_point;
+        const std::uint64_t self = this_process();
+        for (;;) {
+            sync_point();
+            std::uint64_t word = word_.load(std::memory_order_relaxed);
+            const std::uint64_t here = as_seen_by(self, word);
+            if ((here & closed_bit) != 0) return Entry::closed;
+            if (use != Use::look && (here & copied_bit(use)) != 0) return Entry::copied;
+            if (use == Use::look || (here & bits(use)) == 0) {
+                // Acquire pairs with the release in `leave`: what the one before did is seen.
+                if (word_.compare_exchange_weak(word, here + bits(use), std::memory_order_acquire,
+                                                std::memory_order_relaxed))
+                    return Entry::entered;
+                continue;
+            }
+            if (deadline.has_passed()) return Entry::timed_out;
+            const auto may_sleep = [&] {
+                std::uint64_t now = word_.load(std::memory_order_relaxed);
+                while ((now & bits(use)) != 0 && (now & closed_bit) == 0)
+                    if (word_.compare_exchange_weak(now, now | sleepers_bit, std::memory_order_relaxed)) return true;
+                return false;
+            };
+            static_cast<void>(plait::detail::parking::sleep(this, deadline, may_sleep));
+        }
+    }
+    /// Whether the one who leaves is the last of a closed end.
+    [[nodiscard]] bool leave(Use use) {
+        plait::detail::sync_point();
+        const std::uint64_t self = this_process();
+        std::uint64_t word = word_.load(std::memory_order_relaxed);
+        std::uint64_t after = 0;
+        do {
+            if ((word & process_bits) != self) return false;  // the turn was the original's
+            after = word - bits(use);
+            if (use != Use::look) after &= ~sleepers_bit;
+        } while (!word_.compare_exchange_weak(word, after, std::memory_order_acq_rel, std::memory_order_relaxed));
+        if (use != Use::look && (word & sleepers_bit) != 0) plait::detail::parking::wake_all(this, [] {});
+        return (after & (closed_bit | use_bits)) == closed_bit;
+    }
+
+    /// Nobody enters from now on; who waited for a turn goes away. The caller looks, and leaves after it has told those
+    /// who use it. False where it was closed already, in this process: who should close a copied end may not be there.
+    [[nodiscard]] bool close() {
+        const std::uint64_t self = this_process();
+        std::uint64_t word = word_.load(std::memory_order_relaxed);
+        std::uint64_t here = 0;
+        do {
+            if ((word & closed_bit) != 0 && (word & process_bits) == self) return false;
+            here = as_seen_by(self, word);
+            // Sequentially consistent: pairs with the look at `closed` of who is about to block.
+        } while (!word_.compare_exchange_weak(word, (here + bits(Use::look)) | closed_bit, std::memory_order_seq_cst,
+                                              std::memory_order_relaxed));
+        if ((here & sleepers_bit) != 0) plait::detail::parking::wake_all(this, [] {});
+        return true;
+    }
+    [[nodiscard]] bool closed() const noexcept { return (word_.load(std::memory_order_seq_cst) & closed_bit) != 0; }
+    /// How many threads wait for a turn; for tests.
+    [[nodiscard]] std::size_t waiting() const { return plait::detail::parking::waiting(this); }
+
+private:
+    static constexpr std::uint64_t bits(Use use) noexcept { return static_cast<std::uint64_t>(use); }
+    static constexpr std::uint64_t copied_bit(Use use) noexcept { return bits(use) << 30; }
+    static constexpr std::uint64_t closed_bit = 4;
+    static constexpr std::uint64_t sleepers_bit = 8;
+    static constexpr std::uint64_t turn_bits = 3;  // of those who receive and send
+    static constexpr std::uint64_t copied_bits = turn_bits << 30;
+    static constexpr std::uint64_t use_bits = 0xFFFF'FFFF & ~(copied_bits | closed_bit | sleepers_bit);
+    static constexpr std::uint64_t process_bits = ~std::uint64_t{0xFFFF'FFFF};
+
+    /// Asked of the system once in each process: it is a large part of a short message's time.
+    static std::uint64_t this_process() {
+        static constinit std::atomic<std::int64_t> known{0};
+        static const bool forgotten_by_copies =
+            (os::call_in_forked_children([] { known.store(0, std::memory_order_relaxed); }), true);
+        static_cast<void>(forgotten_by_copies);
+        std::int64_t number = known.load(std::memory_order_relaxed);
+        if (number == 0) known.store(number = os::process_id(), std::memory_order_relaxed);
+        return static_cast<std::uint64_t>(number) << 32;
+    }
+    /// What `word` is in process `self`, where it may have come by a fork: without those who used it then.
+    static constexpr std::uint64_t as_seen_by(std::uint64_t self, std::uint64_t word) noexcept {
+        if ((word & process_bits) == self) return word;
+        return self | (word & (closed_bit | copied_bits)) | (word & turn_bits) << 30;
+    }
+
+    // The bits of who uses it (receive, send, and how many look from the fifth bit on); closed_bit for ever once it is
+    // set; sleepers_bit while some thread may sleep until a turn is free; a copied_bit for ever in a process that was
+    // forked while somebody had that turn; and in the upper half the number of the process that all this is of. Any thread
+    // may write it.
+    std::atomic<std::uint64_t> word_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
 // --- plait/multiprocessing/connection/endpoint.hpp -------------------------------------------------------------------
 
@@ -11623,7 +11820,7 @@ struct Letter {
 /// from any thread. What a value is it does not know.
 class Endpoint {
 public:
-    Endpoint(os::Handle end, Directions directions) noexcept : end_{std::move(end)}, directions_{directions} {}
+    Endpoint(os::Handle end, Directions directions) : end_{std::move(end)}, directions_{directions} {}
     Endpoint(const Endpoint&) = delete;
     Endpoint& operator=(const Endpoint&) = delete;
     ~Endpoint() { close(); }
@@ -11654,7 +11851,8 @@ public:
 
     [[nodiscard]] std::uint64_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
     void set_limit(std::uint64_t limit) noexcept { limit_.store(limit, std::memory_order_relaxed); }
-    void stop_reading_ahead();
+    /// For the user's own poll: from now on nothing is read ahead. Throws: UsageError.
+    [[nodiscard]] os::NativeHandle give_native();
 
     /// Calls `use(reader)` as the one who receives. Throws: UsageError where another thread does, or it is closed.
     template <class Function>
@@ -11687,6 +11885,11 @@ private:
     void check_open() const {
         if (turns_.closed()) throw_closed();
     }
+    [[noreturn]] static void throw_copied(Turns::Use use) {
+        throw UsageError(std::string("this process is a copy, made while a thread of the original ") +
+                         (use == Turns::Use::send ? "sent to" : "received from") +
+                         " this connection, and can do no such thing with its own end: close it here");
+    }
     [[noreturn]] static void throw_closed() { throw UsageError("this connection is closed: a Pipe() gives new ones"); }
     /// Waits until `events`; false at the deadline.
     [[nodiscard]] bool block(Blocking& blocking, short events, plait::detail::Deadline deadline);
@@ -11718,12 +11921,15 @@ private:
 inline bool Endpoint::enter(Turns::Use use, plait::detail::Deadline deadline) {
     const Turns::Entry entry = turns_.enter(use, deadline);
     if (entry == Turns::Entry::closed) throw_closed();
+    if (entry == Turns::Entry::copied) throw_copied(use);
     return entry == Turns::Entry::entered;
 }
 
 inline void Endpoint::leave(Turns::Use use) noexcept {
     if (!turns_.leave(use)) return;
     end_.reset();
+    // A copy of the program may close this once more.
+    for (Blocking* const blocking : {&receiving_, &sending_}) blocking->waker.store(nullptr, std::memory_order_relaxed);
     receiving_.wakers.clear();
     sending_.wakers.clear();
 }
@@ -11816,13 +12022,16 @@ inline Endpoint::State Endpoint::look(bool may_read) {
     const Turns::Entry entry = turns_.enter(Turns::Use::receive, Deadline::at({}));
     if (entry == Turns::Entry::closed) return State::closed;
     if (entry == Turns::Entry::timed_out) return State::busy;
+    if (entry == Turns::Entry::copied) throw_copied(Turns::Use::receive);
     const Turn turn{*this, Turns::Use::receive};
     if (may_read) return fetch_message({}, Deadline::at({})) ? State::ready : State::idle;
     return reader_.ready() || ended_ ? State::ready : State::idle;
 }
 
-inline void Endpoint::stop_reading_ahead() {
-    use_reader([](MessageReader& reader) { reader.stop_reading_ahead(); });
+inline os::NativeHandle Endpoint::give_native() {
+    if (directions_.receives) use_reader([](MessageReader& reader) { reader.stop_reading_ahead(); });
+    check_open();
+    return end_.get();
 }
 
 template <class Function>
@@ -11845,6 +12054,7 @@ inline bool Endpoint::send(const Letter& letter, plait::detail::Deadline deadlin
 
     const bool tell = !letter.type_name.empty() &&
                       std::find(told_types_.begin(), told_types_.end(), letter.type) == told_types_.end();
+    if (tell) told_types_.reserve(told_types_.size() + 1);  // nothing fails once the message is sent
     const std::string_view name = tell ? letter.type_name.substr(0, MessageHeader::longest_name) : std::string_view{};
     const std::size_t name_units = (name.size() + MessageHeader::name_unit - 1) / MessageHeader::name_unit;
     const auto header = MessageHeader::of(letter.kind, size, letter.handles.size(), name_units, letter.type);
@@ -12042,11 +12252,13 @@ private:
 ///
 /// A value is received as the type it was sent as (a text literal or string_view as std::string, a span as std::vector),
 /// bytes as bytes. A connection travels too, as an argument of a Process or by `send(std::move(connection))`.
-/// Two ends that both send and do not receive wait for each other: some 200 KiB, or 270 short messages, are under way.
+/// Two ends that both send and do not receive wait for each other: 80 to 200 KiB, by the size of the messages, and at most some
+/// 270 messages are under way.
 ///
 /// Threads: any; one at a time sends and one receives, the others wait for their turn.
 /// Fork: a copy of the program has a copy of each open end; one of the copies of an end sends, and one receives. The
-/// stream ends when the last is closed: close in the copy, and here, what only the other of the two uses.
+/// stream ends when the last is closed: close in the copy, and here, what only the other of the two uses. Where a thread
+/// was receiving (or sending) at the fork, the copy cannot: that is a UsageError there.
 class Connection {
 public:
     Connection(Connection&&) noexcept = default;
@@ -12072,7 +12284,8 @@ public:
     ///
     /// Throws: EndOfStream where the other end is closed and all was read, or its process died in the middle of a
     /// message; CodecError for a message of another type, or no `T`: the next one can be received; UsageError where this
-    /// end is closed (meanwhile, too) or cannot receive.
+    /// end is closed (meanwhile, too) or cannot receive. The message is lost, too, where making the `T` fails otherwise,
+    /// for want of memory (std::bad_alloc) or of descriptors (std::system_error).
     template <class T>
     [[nodiscard]] T recv() {
         return receive_value<T>(plait::detail::Deadline::never());
@@ -12118,10 +12331,7 @@ public:
     ///
     /// Python: fileno. Several small messages are received at once; from this call on they are not, so that each is seen
     /// there. What was received before is told by `poll()`.
-    [[nodiscard]] os::NativeHandle native_handle() {
-        if (readable()) endpoint().stop_reading_ahead();
-        return endpoint().native();
-    }
+    [[nodiscard]] os::NativeHandle native_handle() { return endpoint().give_native(); }
 
 private:
     friend detail::ConnectionAccess;
@@ -12533,6 +12743,7 @@ struct ChildPapers {
 struct ThisProcess {
     ChildPapers papers{.name = "MainProcess", .numbers = {}, .parent_name = {}};
     os::NativeHandle control = os::Handle::none;  ///< the channel to the parent; open for life
+    os::HandleIdentity control_identity;          ///< for the number may be another's: a target may close what it likes
     std::atomic<unsigned> children{0};            ///< how many it has thought of so far
 
     /// The numbers of its next child.
@@ -12540,10 +12751,15 @@ struct ThisProcess {
         const std::string number = std::to_string(children.fetch_add(1, std::memory_order_relaxed) + 1);
         return papers.numbers.empty() ? number : papers.numbers + ":" + number;
     }
+    /// Whether `control` is still the channel to the parent.
+    [[nodiscard]] bool has_control() const noexcept {
+        return control != os::Handle::none && os::identity_of(control) == control_identity;
+    }
     /// For a child, before it runs anything of the user's.
     void become(ChildPapers its, os::NativeHandle its_control) {
         papers = std::move(its);
         control = its_control;
+        control_identity = os::identity_of(its_control);
         children.store(0, std::memory_order_relaxed);
     }
 };
@@ -13047,6 +13263,25 @@ inline std::optional<Farewell> Farewell::receive(const os::Handle& control, std:
     }
 }
 
+inline constexpr int refused_status = 125;
+
+/// The one line of a process that was started as a child, and will not be one.
+inline void tell_refusal(const std::string& reason) {
+    plait::detail::print_error_line("plait: this process was started as a child and refuses: " + reason);
+}
+
+/// In a child that could not be what it was to be: tells why, here and to the parent, and returns the exit code.
+inline int refuse(const os::Handle& control) noexcept {
+    try {
+        const auto reason = std::current_exception();
+        tell_refusal(plait::detail::describe(reason));
+        Farewell::send(control, refused_status, reason);
+    } catch (...) {
+        // The exit code tells it.
+    }
+    return refused_status;
+}
+
 /// In the child: runs `call`, tells what came of it, and returns the exit code.
 template <class Call>
 int run_target(const os::Handle& control, ChildPapers papers, Call&& call) {
@@ -13062,7 +13297,12 @@ int run_target(const os::Handle& control, ChildPapers papers, Call&& call) {
                                         ": an exception left the target: " + plait::detail::describe(exception));
     }
     os::flush_standard_streams();
-    Farewell::send(control, code, exception);
+    try {
+        // The target may have closed the channel, and its number be that of a file or socket of the user's.
+        if (this_process().has_control()) Farewell::send(control, code, exception);
+    } catch (...) {
+        // It is not to be told, then; the exit code stays what it is.
+    }
     return code;
 }
 
@@ -13078,6 +13318,7 @@ int run_target(const os::Handle& control, ChildPapers papers, Call&& call) {
 //     wait(deadline) -> bool            the two, until it has ended or the deadline has passed
 //     sentinel()                        a handle that becomes readable at its end
 //   fork_child(body) -> Child           a copy of this program that runs `body()` and ends with the code it returns
+//   fork_flushed_child(body) -> Child   the same for who holds locks, and has flushed the standard streams before
 //   spawn_self(arguments, …) -> Child   a fresh start of this program's executable, given one channel end as handle 3
 //   adopt_served_child(pid, watch, news) -> Child   one that a server made for this program
 //   ChildReaper                         for a single-threaded parent of many: waits for handles and for deaths at once
@@ -13109,9 +13350,11 @@ namespace plait::inline PLAIT_ABI::os {
 ///
 /// The child is a copy of this thread alone: what other threads held locked stays locked there, but for the C library's
 /// own locks and plait's, which are made anew.
+///
+/// For who holds locks: the caller has flushed the standard streams before it took them. That may
+/// wait for whoever reads a pipe, and run stream buffers of the user's.
 template <class Body>
-pid_t fork_process(Body&& body) {
-    flush_standard_streams();
+pid_t fork_flushed_process(Body&& body) {
     const pid_t pid = ::fork();
     if (pid < 0) throw_system_error("fork");
     if (pid > 0) return pid;
@@ -13125,15 +13368,24 @@ pid_t fork_process(Body&& body) {
     exit_immediately(code);
 }
 
+/// The same, and flushes the standard streams, so that the child prints nothing of theirs again.
+template <class Body>
+pid_t fork_process(Body&& body) {
+    flush_standard_streams();
+    return fork_flushed_process(std::forward<Body>(body));
+}
+
 /// What a fresh child gets besides its command line.
 struct SpawnOptions {
     std::vector<std::string> environment;     ///< NAME=value, each over the parent's own
     const SignalMask* signal_mask = nullptr;  ///< instead of the calling thread's
+    bool flushes = true;                      ///< the standard streams; not for who holds locks
 };
 
 inline constexpr NativeHandle first_inherited = 3;
 
-/// Starts this program's executable anew, with `arguments` behind its name, and `inherited` as handles 3, 4 and so on.
+/// Starts this program's executable anew, with `arguments` behind its name, and `inherited` as handles 3, 4 and so on. What
+/// else is open here and not close-on-exec is not open there, if `spawn_closes_other_handles`.
 inline pid_t spawn_process(std::span<const std::string> arguments, std::span<const NativeHandle> inherited,
                            const SpawnOptions& options) {
     std::vector<std::string> environment = options.environment;
@@ -13168,14 +13420,16 @@ inline pid_t spawn_process(std::span<const std::string> arguments, std::span<con
     ::posix_spawnattr_init(&attributes);
     for (std::size_t i = 0; i < moved.size(); ++i)
         ::posix_spawn_file_actions_adddup2(&actions, moved[i].get(), first_inherited + static_cast<int>(i));
+    int error = close_others_at_spawn(actions, end);
     if (options.signal_mask != nullptr) {
         ::posix_spawnattr_setsigmask(&attributes, &options.signal_mask->native);
         ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     }
-    flush_standard_streams();
+    if (options.flushes) flush_standard_streams();
     pid_t pid = 0;
-    const int error = ::posix_spawn(&pid, executable_path(), &actions, &attributes, pointers(strings).data(),
-                                    pointers(environment).data());
+    if (error == 0)
+        error = ::posix_spawn(&pid, executable_path(), &actions, &attributes, pointers(strings).data(),
+                              pointers(environment).data());
     ::posix_spawnattr_destroy(&attributes);
     ::posix_spawn_file_actions_destroy(&actions);
     if (error != 0) throw_system_error("posix_spawn of this executable", error);
@@ -13234,7 +13488,13 @@ public:
 
     /// Returns at its end, at the deadline, or now and then.
     void wait_for_news(detail::Deadline deadline) const {
-        if (watch_) return static_cast<void>(wait_readable(watch_.get(), deadline));
+        if (watch_) {
+            const bool gone = wait_readable(watch_.get(), detail::Deadline::at({}));
+            if (!gone || !is_held(watch_.get())) return static_cast<void>(wait_readable(watch_.get(), deadline));
+            // Gone but for a debugger: nothing tells when that lets go.
+            const auto soon = detail::Deadline{std::chrono::milliseconds{1}};
+            return static_cast<void>(poll({}, soon < deadline ? soon : deadline));
+        }
         // Its end closes the channel, unless children of its own hold that too; after that only its reaping is waited for.
         PollItem item{news_.get(), readable};
         const bool closed = poll({&item, 1}, detail::Deadline::at({}));
@@ -13292,9 +13552,13 @@ inline bool Child::reap() {
     if (ended_) return true;
     if (watch_) {
         if (!wait_readable(watch_.get(), detail::Deadline::at({}))) return false;
-        if (!served_) status_ = reap_watched(watch_.get());
+        // A server's child too: this process may have adopted it (process 1, a subreaper). Others it cannot reap.
+        const auto status = reap_watched(watch_.get());
+        if (!status) return false;
+        status_ = *status;
     } else if (served_) {
-        // Its server may be gone, and its own children hold the channel.
+        // Its server may be gone, and its own children hold the channel. Never reaped here: without a watch its number may
+        // be another child's.
         const bool gone = !process_exists(pid_);
         if (!read_news(detail::Deadline::at({})) && !gone) return false;
     } else {
@@ -13316,7 +13580,8 @@ inline Child adopt_child(pid_t pid) {
     child.watch_ = watch_process(pid);
     const int error = errno;
     ::siginfo_t info{};
-    const bool is_taken = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0;
+    const bool is_taken =
+        ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
     if (is_taken) {
         // It has ended, and its status, perhaps even its number, is gone: the host ignores SIGCHLD, or was quicker.
         if (child.watch_) child.status_ = exit_status_of_watched(child.watch_.get());
@@ -13368,14 +13633,20 @@ inline Lifeline make_lifeline() {
 }
 
 template <class Body>
-Child fork_child(Body&& body) {
-    if (can_watch_processes()) return adopt_child(fork_process(std::forward<Body>(body)));
+Child fork_flushed_child(Body&& body) {
+    if (can_watch_processes()) return adopt_child(fork_flushed_process(std::forward<Body>(body)));
     Lifeline lifeline = make_lifeline();
-    const pid_t pid = fork_process([&] {
+    const pid_t pid = fork_flushed_process([&] {
         lifeline.read.reset();
         return body();
     });
     return adopt_child(pid, std::move(lifeline.read));
+}
+
+template <class Body>
+Child fork_child(Body&& body) {
+    flush_standard_streams();
+    return fork_flushed_child(std::forward<Body>(body));
 }
 
 inline Child spawn_self(std::span<const std::string> arguments, const Handle& channel, const SpawnOptions& options) {
@@ -13493,13 +13764,14 @@ inline void signal_process_group(std::int64_t leader, int number) noexcept {
 // the handle of a piece of shared memory with the child's job. `freeze_support` in the child's main takes over if the
 // argument is there, and obeys only if the channel was made by its own parent process, of the same user, and the job was
 // written by the same build of the same program. Else it ends with status 125 and one line, and main never runs.
+//
+// A program with raised privileges never obeys: its user could be its parent, and so have it run what he likes.
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
 
 namespace detail {
 
 inline constexpr const char* child_argument = "--plait-child";
-inline constexpr int refused_status = 125;
 
 /// What lies at the beginning of a job's memory; the encoded place of its `main`, and the bytes that this decodes, follow.
 struct JobHeader {
@@ -13651,6 +13923,10 @@ inline void freeze_support(int argc, char** argv) {
     os::remember_main_thread();
     detail::mark_main();
     if (argc != 2 || std::strcmp(argv[1], detail::child_argument) != 0) return;
+    if (os::was_raised_at_start()) {
+        detail::tell_refusal("a program with raised privileges (set-uid, file capabilities) is nobody's child");
+        os::exit_immediately(detail::refused_status);
+    }
 
     int status = detail::refused_status;
     try {
@@ -13658,11 +13934,12 @@ inline void freeze_support(int argc, char** argv) {
         // Those behind the channel are held for life, and by this process alone.
         for (int i = 1; i < os::inherited_handles(); ++i)
             static_cast<void>(os::inherited_handle(os::first_inherited + i).release());
-        os::close_handles_from(os::first_inherited + os::inherited_handles());
+        // Else the parent had them closed: what is open here now this process opened itself, before its main.
+        if constexpr (!os::spawn_closes_other_handles)
+            os::close_handles_from(os::first_inherited + os::inherited_handles());
         status = detail::run_fresh_child();
     } catch (...) {
-        plait::detail::print_error_line("plait: this process was started as a child and refuses: " +
-                                        plait::detail::describe(std::current_exception()));
+        detail::tell_refusal(plait::detail::describe(std::current_exception()));
         os::exit_immediately(detail::refused_status);
     }
     std::exit(status);  // its own exit handlers and static destructors run, as for any program
@@ -13761,6 +14038,11 @@ private:
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
+/// Between words that different processes write. (Processors fetch lines of 64 bytes in pairs.)
+struct Apart {
+    char bytes[128]{};
+};
+
 /// One end of a row in shared memory: how many items have passed it, and the place of the next one.
 ///
 /// Who passes an item holds the end's lock, and may be killed at any instruction. So it writes the next place where
@@ -13796,7 +14078,7 @@ private:
 
     // Apart: the other end looks at the word while this one writes a place.
     Plain<Place> places_[2];
-    [[maybe_unused]] char apart_[64]{};
+    [[maybe_unused]] Apart apart_;
     Atomic<std::uint64_t> word_{0};  // twice the count, and which place is in force; written by the holder of the lock
 };
 
@@ -13854,13 +14136,17 @@ public:
     /// Takes `count` neighbours; their content is anything. Throws, having changed nothing: std::system_error where there
     /// is no memory.
     std::uint32_t allocate(std::uint32_t count);
-    /// Gives them back.
+    /// Has the table here. Throws: std::system_error; Error.
+    void map_table() {
+        if (known_window(0) == nullptr) map_window(0);
+    }
+    /// Gives them back. Before that, of this process: `map_table`, or `allocate`.
     void free(std::uint32_t first, std::uint32_t count) noexcept;
     /// After a death, of who may allocate and free: all that `is_used` does not know is free.
     template <class IsUsed>
     void free_all_but(IsUsed is_used);
-    /// Of who may allocate: gives back the pages of free granules but the lowest few.
-    void trim() noexcept;
+    /// Of who may allocate: gives back the pages of free granules but the lowest few. Throws as `map_table`.
+    void trim();
     /// Of who may allocate: after the death of another who did.
     void forget_search() noexcept { state_.search_from = first_granule; }
 
@@ -13901,10 +14187,10 @@ private:
     static constexpr std::uint32_t block_windows = 64;
     using Block = std::array<std::atomic<std::byte*>, block_windows>;
 
-    std::atomic<std::uint8_t>& entry(std::uint32_t granule) {
-        return *reinterpret_cast<std::atomic<std::uint8_t>*>(table() + granule);
+    /// Of the table, which is mapped.
+    std::atomic<std::uint8_t>& entry(std::uint32_t granule) noexcept {
+        return *reinterpret_cast<std::atomic<std::uint8_t>*>(known_window(0) + granule);
     }
-    std::byte* table() { return known_window(0) != nullptr ? known_window(0) : map_window(0); }
 
     [[nodiscard]] std::byte* known_window(std::uint32_t window) const noexcept {
         // Pairs with the release in map_window: the blocks are this process's.
@@ -13984,6 +14270,7 @@ inline std::uint32_t Arena::find(std::uint32_t count, std::uint32_t granules) {
 
 inline std::uint32_t Arena::allocate(std::uint32_t count) {
     if (granules() == 0) grow_to(window_granules);
+    map_table();
     const std::uint32_t first = find(count, granules());
     if (first + count > granules()) grow_to(first + count);
     bool is_warm = true;
@@ -14016,12 +14303,14 @@ inline void Arena::free(std::uint32_t first, std::uint32_t count) noexcept {
 
 template <class IsUsed>
 void Arena::free_all_but(IsUsed is_used) {
+    map_table();
     for (std::uint32_t i = first_granule; i < granules(); ++i)
         if (entry(i).load(std::memory_order_acquire) == used && !is_used(i)) free(i, 1);
     forget_search();
 }
 
-inline void Arena::trim() noexcept {
+inline void Arena::trim() {
+    map_table();
     const std::uint32_t end = (std::min)(granules(), window_granules);
     for (std::uint32_t i = first_granule + kept_when_idle; i < end; ++i) {
         if (entry(i).load(std::memory_order_acquire) != warm) continue;
@@ -14047,9 +14336,9 @@ struct FifoPlace {
 /// What the processes share of a SharedFifo, beside its memory. The two ends stand apart, as two processes use them.
 struct FifoState {
     ArenaState arena;
-    [[maybe_unused]] char apart_[64]{};
+    Apart apart;
     QueueEnd<FifoPlace> putting;
-    [[maybe_unused]] char further_apart_[64]{};
+    Apart further_apart;
     QueueEnd<FifoPlace> taking;
     std::uint64_t known_put = 0;  // how many were put, when who takes last looked
 };
@@ -14087,7 +14376,7 @@ public:
     /// Puts an item of two parts. If it throws, nothing has changed: std::system_error where there is no memory.
     void put(std::span<const std::byte> head, std::span<const std::byte> body);
     void forget_search() noexcept { arena_.forget_search(); }
-    void trim() noexcept { arena_.trim(); }
+    void trim() { arena_.trim(); }
 
     // --- Under the lock for taking ---
 
@@ -14174,7 +14463,8 @@ inline void SharedFifo::put(std::span<const std::byte> head, std::span<const std
     const FifoPlace end = checked(state_.putting.place());
     const std::uint64_t size = head.size() + body.size();
     const bool is_large = size > largest_inline;
-    const auto framed = static_cast<std::uint32_t>(sizeof(Frame) + (is_large ? sizeof(Extent) : padded(static_cast<std::uint32_t>(size))));
+    const auto framed = static_cast<std::uint32_t>(
+        sizeof(Frame) + (is_large ? sizeof(Extent) : padded(static_cast<std::uint32_t>(size))));
     FifoPlace place = end;
     Claim segment{arena_};
     if (place.offset + framed > last_offset) {
@@ -14187,8 +14477,8 @@ inline void SharedFifo::put(std::span<const std::byte> head, std::span<const std
     Claim extent{arena_};
     if (is_large) {
         // One too many is refused as well as more.
-        const auto granules = static_cast<std::uint32_t>(
-            (std::min)(granules_for(size), std::uint64_t{Arena::most_granules} + 1));
+        const auto granules =
+            static_cast<std::uint32_t>((std::min)(granules_for(size), std::uint64_t{Arena::most_granules} + 1));
         extent.first = arena_.allocate(granules);
         extent.count = granules;
         os::MemoryView view;
@@ -14204,6 +14494,9 @@ inline void SharedFifo::put(std::span<const std::byte> head, std::span<const std
     if (segment.count != 0) write(end_at, Frame{jump, segment.first});
     segment.count = extent.count = 0;
     state_.putting.pass({place.granule, place.offset + framed});
+    // Who takes has these lines from the last time round: by the item after the next they are here.
+    prefetch_for_write(at + 4 * std::size_t{framed});
+    prefetch_for_write(at + 4 * std::size_t{framed} + 64);
 }
 
 inline SharedFifo::Item SharedFifo::item_at(FifoPlace place) {
@@ -14247,8 +14540,8 @@ inline bool SharedFifo::peek(Item& item) {
         if (taken == state_.known_put) return false;
     }
     item = item_at(checked(state_.taking.place()));
-    if (item.granules != 0)
-        item.bytes = {arena_.at(item.first, item.granules, item.view), item.bytes.size()};
+    if (item.granules != 0) item.bytes = {arena_.at(item.first, item.granules, item.view), item.bytes.size()};
+    if (item.left_segment != 0 || item.granules != 0) arena_.map_table();  // for take, which cannot throw
     return true;
 }
 
@@ -14263,8 +14556,9 @@ inline void SharedFifo::clear() {
     const std::uint64_t put = put_count();
     const std::uint64_t taken = taken_count();
     if (put == taken) return;
-    state_.taking.pass(checked(state_.putting.place()), put - taken);
-    state_.known_put = put;
+    const FifoPlace end = checked(state_.putting.place());
+    state_.known_put = put;  // first: it is never less than what was taken, wherever a death comes
+    state_.taking.pass(end, put - taken);
 }
 
 inline void SharedFifo::repair() {
@@ -14292,19 +14586,21 @@ struct QueueState {
 
     explicit QueueState(std::int64_t most) : maxsize{most} {}
 
+    // What everybody reads, who puts, and who takes, each apart from the others.
     std::int64_t maxsize;                   // bounded if greater than zero; never changes
-    std::atomic<std::uint32_t> shut{0};     // a Shut, only grows; written under put_lock
+    std::atomic<std::uint32_t> shut{0};     // a Shut, only grows; written under put_lock, `dropped` under both
     std::atomic<std::uint32_t> wounded{0};  // 1 after a death under a lock, until memory was repaired
-    [[maybe_unused]] char apart_[64]{};
+    std::atomic<std::uint64_t> done{0};     // for how many items task_done was called; at most as many as were put
+    std::atomic<std::uint64_t> lost{0};     // how many were dropped; valid once shut says so, and never changes then
+    WaitPoint<> end_of_work;                // who joins
+    Apart apart;
     os::Mutex put_lock;
     std::uint64_t room_until = 0;  // the count at which the queue is full, by what the holder of put_lock last read
     WaitPoint<> items;             // who gets sleeps here
-    FifoState fifo;                // the end for putting next to its lock, and the other next to the other
-    WaitPoint<> room;              // who puts
+    Apart further_apart;
+    FifoState fifo;    // ends with what belongs to the end for taking
+    WaitPoint<> room;  // who puts
     os::Mutex get_lock;
-    [[maybe_unused]] char further_apart_[64]{};
-    std::atomic<std::uint64_t> done{0};  // for how many items task_done was called; at most as many as were put
-    WaitPoint<> end_of_work;             // who joins
 };
 
 /// How long somebody is willing to wait; the clock is read only where it comes to that.
@@ -14370,7 +14666,9 @@ public:
 
     [[nodiscard]] bool is(const SharedQueue& other) const noexcept { return state_ == other.state_; }
     [[nodiscard]] bool is_shutdown() const noexcept { return state_->shut.load() != QueueState::open; }
-    [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(fifo_.size()); }
+    [[nodiscard]] std::size_t size() const noexcept {
+        return was_dropped() ? 0 : static_cast<std::size_t>(fifo_.size());
+    }
     [[nodiscard]] bool full() const noexcept {
         return is_bounded() && size() >= static_cast<std::uint64_t>(state_->maxsize);
     }
@@ -14385,8 +14683,9 @@ private:
     public:
         Hold(SharedQueue& queue, os::Mutex& lock, os::MutexResult result) : queue_{queue}, lock_{lock} {
             if (result == os::MutexResult::already_mine)
-                throw UsageError("a queue was used by what was being done to one of its items: let the item's types do "
-                                 "without the queue that it is in");
+                throw UsageError(
+                    "a queue was used by what was being done to one of its items: let the item's types do "
+                    "without the queue that it is in");
             held_ = result != os::MutexResult::timed_out;
             if (result == os::MutexResult::owner_died) queue_.state_->wounded.store(1, std::memory_order_relaxed);
         }
@@ -14404,14 +14703,33 @@ private:
         os::Mutex& lock_;
         bool held_;
     };
-    static os::MutexResult lock(os::Mutex& mutex, Patience& patience) {
-        const os::MutexResult result = mutex.try_lock();
-        return result == os::MutexResult::timed_out ? mutex.lock(patience.deadline_for_lock()) : result;
+    /// Also timed_out once the queue's Shut is `vain` or beyond. Throws: UsageError once it is closed. For the lock's
+    /// holder may be stopped: who waits for it looks up a few times a second.
+    os::MutexResult lock(os::Mutex& mutex, Patience& patience, std::uint32_t vain) const {
+        os::MutexResult result = mutex.try_lock();
+        if (result != os::MutexResult::timed_out) return result;
+        const Deadline deadline = patience.deadline_for_lock();
+        for (;;) {
+            result = mutex.lock(next_look(deadline));
+            if (result != os::MutexResult::timed_out || deadline.has_passed()) return result;
+            check_open();
+            if (state_->shut.load() >= vain) return result;
+        }
     }
 
+    /// From then on what lies in the row is nothing: nobody takes it, and it counts as done.
+    [[nodiscard]] bool was_dropped() const noexcept { return state_->shut.load() == QueueState::dropped; }
+    [[nodiscard]] std::uint64_t lost() const noexcept { return was_dropped() ? state_->lost.load() : 0; }
+    [[nodiscard]] bool is_all_done() const noexcept {
+        // These first: nothing is done or dropped that was not put.
+        const std::uint64_t done = state_->done.load() + lost();
+        return done >= fifo_.put_count();
+    }
     [[nodiscard]] bool is_bounded() const noexcept { return state_->maxsize > 0; }
     void check_open() const {
-        if (closed_.load()) throw UsageError("this handle of the queue was closed: use a copy made by another process, or no more of it");
+        if (closed_.load())
+            throw UsageError(
+                "this handle of the queue was closed: use a copy made by another process, or no more of it");
     }
     /// Under the lock for putting. By what was last read there may be too little room, never too much.
     bool has_room() {
@@ -14424,6 +14742,17 @@ private:
     /// Waits until `ready()`, or somebody may have closed or shut the queue; false at the end of patience.
     template <class Ready>
     bool wait(WaitPoint<>& point, Patience& patience, Ready ready);
+    /// Waits for a few more to come, as long as they do come: each look at another's count costs both as much as an item.
+    void let_grow(std::uint64_t (SharedFifo::*count)() const noexcept) const noexcept {
+        const std::uint64_t first = (fifo_.*count)();
+        std::uint64_t before = first;
+        for (int pauses = 4; pauses <= 64; pauses *= 2) {
+            for (int i = 0; i < pauses; ++i) relax_processor();
+            const std::uint64_t now = (fifo_.*count)();
+            if (now == before || now - first > 64) return;
+            before = now;
+        }
+    }
     void repair_if_wounded();
     void trim();
     void wake_everybody() noexcept {
@@ -14444,11 +14773,16 @@ public:
         Patience patience{timeout};
         for (;;) {
             queue_.check_open();
-            const std::uint32_t shut = queue_.state_->shut.load();  // before the look: no item comes after that
+            std::uint32_t shut = queue_.state_->shut.load();
             if (shut != QueueState::dropped) {
-                hold_.emplace(queue_, queue_.state_->get_lock, lock(queue_.state_->get_lock, patience));
-                if (!*hold_) throw QueueEmpty("no item could be had in time: another process holds the queue");
-                if (queue_.fifo_.peek(item_)) return;
+                os::Mutex& mutex = queue_.state_->get_lock;
+                hold_.emplace(queue_, mutex, queue_.lock(mutex, patience, QueueState::dropped));
+                // Under the lock: what was dropped may lie there still. Before the look: no item comes after that.
+                shut = queue_.state_->shut.load();
+                if (shut != QueueState::dropped) {
+                    if (!*hold_) throw QueueEmpty("no item could be had in time: another process holds the queue");
+                    if (queue_.fifo_.peek(item_)) return;
+                }
                 hold_.reset();
             }
             if (shut != QueueState::open)
@@ -14483,10 +14817,10 @@ inline void SharedQueue::put(std::span<const std::byte> head, std::span<const st
     Patience patience{timeout};
     for (;;) {
         check_open();
-        Hold hold{*this, state_->put_lock, lock(state_->put_lock, patience)};
-        if (!hold) throw QueueFull("the item could not be put in time: another process holds the queue");
+        Hold hold{*this, state_->put_lock, lock(state_->put_lock, patience, QueueState::draining)};
         if (is_shutdown())
             throw QueueShutDown("put into a queue that was shut down: put before shutdown(), or make another queue");
+        if (!hold) throw QueueFull("the item could not be put in time: another process holds the queue");
         if (has_room()) {
             if (state_->wounded.load(std::memory_order_relaxed) != 0) repair_if_wounded();
             fifo_.put(head, body);
@@ -14504,7 +14838,10 @@ template <class Ready>
 bool SharedQueue::wait(WaitPoint<>& point, Patience& patience, Ready ready) {
     if (patience.is_none()) return false;
     const auto must_look = [&] { return ready() || closed_.load() || is_shutdown(); };
-    if (spin_until(must_look)) return true;
+    if (spin_until(must_look)) {
+        let_grow(&point == &state_->items ? &SharedFifo::put_count : &SharedFifo::taken_count);
+        return true;
+    }
     switch (point.sleep(patience.deadline(), must_look)) {
         case WaitPoint<>::Result::timed_out:
             return false;
@@ -14530,32 +14867,31 @@ inline void SharedQueue::repair_if_wounded() {
 
 inline void SharedQueue::trim() {
     const Hold hold{*this, state_->put_lock, state_->put_lock.try_lock()};
-    if (hold) fifo_.trim();
+    if (!hold) return;
+    try {
+        fifo_.trim();
+    } catch (const std::exception&) {  // no memory for that: another time
+    }
 }
 
 inline void SharedQueue::task_done() {
     std::uint64_t done = state_->done.load();
-    std::uint64_t put = 0;
     do {
-        put = fifo_.put_count();
-        if (done >= put)
+        const std::uint64_t dropped = lost();  // first, as in is_all_done
+        if (done + dropped >= fifo_.put_count())
             throw UsageError("task_done for more items than were put: call it once for each item that get gave");
     } while (!state_->done.compare_exchange_weak(done, done + 1));
     sync_point();
-    if (done + 1 == put) state_->end_of_work.wake_all();
+    if (is_all_done()) state_->end_of_work.wake_all();
 }
 
 inline bool SharedQueue::join(Timeout timeout) {
     Patience patience{timeout};
-    const auto ready = [&] {
-        const std::uint64_t done = state_->done.load();  // first: nothing is done that was not put
-        return done >= fifo_.put_count();
-    };
     for (;;) {
         check_open();
-        if (ready()) return true;
+        if (is_all_done()) return true;
         if (patience.is_none()) return false;
-        const auto must_look = [&] { return ready() || closed_.load(); };
+        const auto must_look = [&] { return is_all_done() || closed_.load(); };
         if (state_->end_of_work.sleep(patience.deadline(), must_look) == WaitPoint<>::Result::timed_out) return false;
     }
 }
@@ -14564,18 +14900,20 @@ inline void SharedQueue::shutdown(bool immediate) {
     check_open();
     {
         // No patience of the caller's: the locks are held for the time of a copy, but for a holder that is stopped.
-        const Hold putting{*this, state_->put_lock, state_->put_lock.lock(Deadline::never())};
+        Patience patience{Timeout::never()};
+        constexpr std::uint32_t never_vain = QueueState::dropped + 1;
+        const Hold putting{*this, state_->put_lock, lock(state_->put_lock, patience, never_vain)};
         if (state_->shut.load() == QueueState::open) state_->shut.store(QueueState::draining);
         if (immediate) {
-            const Hold taking{*this, state_->get_lock, state_->get_lock.lock(Deadline::never())};
-            state_->shut.store(QueueState::dropped);
-            sync_point();
-            const std::uint64_t put = fifo_.put_count();
-            std::uint64_t done = state_->done.load();
-            const std::uint64_t items = fifo_.size();
-            fifo_.clear();
-            while (!state_->done.compare_exchange_weak(done, (std::min)(done + items, put))) {
+            const Hold taking{*this, state_->get_lock, lock(state_->get_lock, patience, never_vain)};
+            if (!was_dropped()) {
+                state_->lost.store(fifo_.size());
+                sync_point();
+                // This one store drops them, all or none, wherever this process is killed. The rest is for their memory.
+                state_->shut.store(QueueState::dropped);
+                sync_point();
             }
+            fifo_.clear();
             state_->wounded.store(1, std::memory_order_relaxed);
             try {
                 fifo_.repair();
@@ -14624,6 +14962,35 @@ std::span<const std::byte> item_bytes(const T& value) noexcept {
     return {reinterpret_cast<const std::byte*>(std::addressof(value)), sizeof(T)};
 }
 
+/// The memory in which this thread encodes its items, kept for the next one unless it has grown large.
+class EncodingBuffer {
+public:
+    /// Empty, and of any capacity. Who takes it in between, as a Codec that puts in turn, gets one without.
+    static std::vector<std::byte> take() noexcept {
+        return has_ended() ? std::vector<std::byte>{} : std::exchange(own().bytes_, {});
+    }
+    static void give_back(std::vector<std::byte> bytes) noexcept {
+        constexpr std::size_t keep = 64 * 1024;
+        if (!has_ended() && bytes.capacity() <= keep) own().bytes_ = std::move(bytes);
+    }
+
+private:
+    EncodingBuffer() = default;
+    ~EncodingBuffer() { has_ended() = true; }
+
+    static EncodingBuffer& own() noexcept {
+        static thread_local EncodingBuffer buffer;
+        return buffer;
+    }
+    /// Outlives the buffer: destructors of static and thread_local objects may put, too.
+    static bool& has_ended() noexcept {
+        static constinit thread_local bool ended = false;
+        return ended;
+    }
+
+    std::vector<std::byte> bytes_;
+};
+
 /// Puts `item`: from where it lies, if its encoding is its bytes, else by way of a buffer.
 template <class T>
 void put_item(SharedQueue& queue, const T& item, Timeout timeout) {
@@ -14632,17 +14999,13 @@ void put_item(SharedQueue& queue, const T& item, Timeout timeout) {
     } else if constexpr (shape<T> == Shape::sequence && BitwiseRange<T>) {
         const std::uint64_t count{item.size()};
         using Element = typename T::value_type;
-        queue.put(item_bytes(count),
-                  {reinterpret_cast<const std::byte*>(item.data()), item.size() * sizeof(Element)}, timeout);
+        queue.put(item_bytes(count), {reinterpret_cast<const std::byte*>(item.data()), item.size() * sizeof(Element)},
+                  timeout);
     } else {
-        // The buffer stays for the thread's next item, unless it has grown large. A Codec that puts in turn finds none.
-        constexpr std::size_t keep = 64 * 1024;
-        static thread_local std::vector<std::byte> buffer;
-        Encoder out{std::exchange(buffer, {})};
+        Encoder out{EncodingBuffer::take()};
         out.write(item);
         queue.put({}, out.bytes(), timeout);
-        auto storage = out.take();
-        if (storage.capacity() <= keep) buffer = std::move(storage);
+        EncodingBuffer::give_back(out.take());
     }
 }
 
@@ -14806,7 +15169,9 @@ public:
     [[nodiscard]] bool join(Timeout timeout) const { return Base::join(timeout); }
 
     /// Whether they are the same queue.
-    friend bool operator==(const JoinableQueue& a, const JoinableQueue& b) noexcept { return static_cast<const Base&>(a) == b; }
+    friend bool operator==(const JoinableQueue& a, const JoinableQueue& b) noexcept {
+        return static_cast<const Base&>(a) == b;
+    }
 
 private:
     friend struct Codec<JoinableQueue>;
@@ -15085,10 +15450,8 @@ public:
         out.carry(outgoing);
         out.write(detail::name_callable<Travel>(callable));
         detail::write_arguments<Travel>(out, std::forward<Args>(args)...);
-        std::vector<os::Handle> handles;
-        for (const os::NativeHandle native : outgoing.handles()) handles.push_back(os::duplicate(native));
         call_ = std::make_shared<const detail::PackedCall>(
-            detail::PackedCall{out.take(), detail::Incoming(std::move(handles))});
+            detail::PackedCall{out.take(), detail::Incoming(std::move(outgoing).take())});
     }
 
 private:
@@ -15302,7 +15665,8 @@ public:
         : channel_{channel}, mark_{slot.mark}, outbox_{slot.outbox} {}
 
     /// Returns the exit code. `initializer` is null for none.
-    int serve(std::shared_ptr<const PackedCall> initializer) {
+    int serve(ChildPapers papers, std::shared_ptr<const PackedCall> initializer) {
+        this_process().become(std::move(papers), channel_.get());
         // A signal sent to the terminal's group reaches the program, which decides; a task's children die with its group.
         os::lead_process_group();
         os::take_no_notice_of_interrupt();
@@ -15545,7 +15909,7 @@ private:
         if (handles.empty()) return false;
         Report report{.worker = order.worker};
         try {
-            report.pid = spawn_ ? start_fresh(order.slot, handles.front()) : start_copy(order.slot, handles.front());
+            report.pid = spawn_ ? start_fresh(order, handles.front()) : start_copy(order, handles.front());
             workers_.push_back({order.worker, report.pid});
         } catch (const std::system_error& error) {
             report.kind = Report::Kind::failed;
@@ -15566,7 +15930,12 @@ private:
         return !sent.closed;
     }
 
-    std::int64_t start_copy(std::uint32_t slot, const os::Handle& channel) {
+    /// What a worker is told of itself. Whose child it is the program says: the maker bears its name.
+    [[nodiscard]] ChildPapers papers_of(std::uint64_t worker) const {
+        const std::string number = std::to_string(worker);
+        return {"PoolWorker-" + number, "w" + number, this_process().papers.name, program_, true};
+    }
+    std::int64_t start_copy(const Order& order, const os::Handle& channel) {
         const std::int64_t maker = os::process_id();
         return os::fork_process([&] {
             reaper_.undo();
@@ -15575,12 +15944,12 @@ private:
             watched_program_.reset();
             slots_.drop_handle();
             if (!os::die_with_parent(maker)) return 0;
-            return Worker{channel, slot_at(slots_, slot)}.serve(std::move(initializer_));
+            return Worker{channel, slot_at(slots_, order.slot)}.serve(papers_of(order.worker), std::move(initializer_));
         });
     }
-    std::int64_t start_fresh(std::uint32_t slot, const os::Handle& channel) {
+    std::int64_t start_fresh(const Order& order, const os::Handle& channel) {
         Encoder payload;
-        payload.write(slot);
+        payload.write(order.slot, papers_of(order.worker));
         std::vector<os::NativeHandle> handles{channel.get(), slots_.handle().get()};
         write_initializer(payload, handles, initializer_.get());
         os::SpawnOptions options;
@@ -15632,25 +16001,29 @@ private:
     std::vector<Made> workers_;
 };
 
-/// The main of a maker that is a fresh start: its payload is whether its workers are too, and the initializer.
+/// The main of a maker that is a fresh start: its payload is whether its workers are too, the program's name, and the
+/// initializer.
 inline int run_fresh_maker(ChildContext& context) {
     Decoder in(context.payload);
     const bool spawn = in.read<bool>();
+    this_process().papers.name = in.read<std::string>();
     auto slots = os::SharedMapping::open(std::move(context.handles.at(0)));
     auto initializer = read_initializer(in, context.handles, 1);
     return Maker{std::move(context.control), std::move(slots), std::move(initializer), spawn, context.parent}.run();
 }
 
-/// The main of a worker that is a fresh start, made by the maker: its payload is its slot and the initializer.
+/// The main of a worker that is a fresh start, made by the maker: its payload is its slot, its papers and the initializer.
 inline int run_fresh_worker(ChildContext& context) {
     if (!os::die_with_parent(context.parent)) return 0;
     Decoder in(context.payload);
     const auto slot = in.read<std::uint32_t>();
+    auto papers = in.read<ChildPapers>();
     const os::Handle channel = std::move(context.handles.at(0));
     auto slots = os::SharedMapping::open(std::move(context.handles.at(1)));
     slots.drop_handle();
     context.control.reset();
-    return Worker{channel, Maker::slot_at(slots, slot)}.serve(read_initializer(in, context.handles, 2));
+    return Worker{channel, Maker::slot_at(slots, slot)}.serve(std::move(papers),
+                                                              read_initializer(in, context.handles, 2));
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
@@ -15889,7 +16262,7 @@ inline void Crew::start_maker() {
         return;
     }
     Encoder payload;
-    payload.write(spawn);
+    payload.write(spawn, this_process().papers.name);
     std::vector<os::NativeHandle> handles{slots_.handle().get()};
     write_initializer(payload, handles, options_.initializer.get());
     os::SpawnOptions how;
@@ -16882,6 +17255,7 @@ auto Pool::map_items(const Callable& callable, Items&& items, std::size_t chunk_
 // Contract: what a process has from the one that made it, so that a child made by a server can have it from the program.
 //   Surroundings              as plain bytes: umask, nice value, process group, limits, processors, signals
 //     current(status)         the calling thread's
+//     are_within(others)      whether a process that began with `others` needs no right to more to have them
 //     apply()                 makes them this process's own, all but the signal mask; throws std::system_error
 //     apply_signal_mask()     last, for a signal may be waiting
 //   current_standing(status)  a text of what no process can be given afterwards: credentials, filters, control group,
@@ -16935,6 +17309,8 @@ struct Surroundings {
 
     /// The calling thread's; `status` is its own_status().
     static Surroundings current(std::string_view status);
+    /// Whether every process can make them its own that began with `others`, without a right to more.
+    [[nodiscard]] bool are_within(const Surroundings& others) const noexcept;
     void apply() const;
     void apply_signal_mask() const noexcept;
 
@@ -16987,6 +17363,13 @@ void apply_limits(const Surroundings& wanted, const std::array<decltype(RLIMIT_C
 void apply_processors(const Surroundings& wanted);
 
 }  // namespace detail
+
+inline bool Surroundings::are_within(const Surroundings& others) const noexcept {
+    if (nice < others.nice) return false;
+    for (std::size_t i = 0; i < (std::min)(std::size_t{limit_count}, limits.size()); ++i)
+        if (limits[i].hard > others.limits[i].hard) return false;
+    return true;
+}
 
 inline void Surroundings::apply() const {
     // The group is gone where the program is; that ends this child in other ways.
@@ -17258,6 +17641,7 @@ struct ServerOrder {
     std::uint64_t magic = magic_word;
     Kind kind = Kind::start;
     std::uint32_t daemon = 0;
+    std::uint64_t number = 0;  ///< the report on it bears the same
 };
 
 /// What comes along with an order to start, in this order; then the standard streams that there are, then the luggage.
@@ -17277,6 +17661,7 @@ struct ServerReport {
     Kind kind = Kind::none;
     std::int32_t code = 0;
     std::int64_t pid = 0;
+    std::uint64_t number = 0;  ///< the order's; of `ready` none
 };
 
 /// What a job begins with; the call follows.
@@ -17314,7 +17699,8 @@ struct StartRequest {
 // the program, tells of their ends, and ends the daemons among them when the program is gone.
 //
 // It is no child of the program but a child of one that ends at once: a program that waits for all its children, as many
-// do, would wait for the server, which waits for the program.
+// do, would wait for the server, which waits for the program. (Not so where orphans become the program's children: it is
+// process 1, or asked for them. There it reaps them like its own; but if it waits for all, it waits for the server too.)
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
@@ -17342,7 +17728,7 @@ public:
             watched_program_.reset();
             request.surroundings.apply_signal_mask();
             std::byte go[1];
-            if (!os::receive_all(control, go)) return 0;  // the start was given up
+            if (!os::receive_all(control, go)) return refused_status;  // the start was given up
             return run_target(control, std::move(request.papers), [&] {
                 const Incoming luggage(std::move(along_));
                 in.carry(luggage);
@@ -17351,10 +17737,7 @@ public:
                 call_by_name(callable, in, result);
             });
         } catch (...) {
-            plait::detail::print_error_line("plait: this process was started as a child and refuses: " +
-                                            plait::detail::describe(std::current_exception()));
-            Farewell::send(control, refused_status, std::current_exception());
-            return refused_status;
+            return refuse(control);
         }
     }
 
@@ -17394,15 +17777,14 @@ public:
     ForkService(os::Handle control, std::int64_t program, os::Handle watch)
         : control_{std::move(control)}, program_{program}, watched_program_{std::move(watch)} {}
 
-    /// Until the program wants no more of it, or is gone, and all children have ended.
+    /// Until the program wants no more of it, or is gone, and all children and guarded daemons have ended.
     void run() {
-        os::lead_own_process_group();  // what is sent to the program's group is for the program and the children
         os::go_to_root_directory();
         for (int number = 0; number <= 2; ++number) os::replace_standard_stream(number, os::Handle::none);
         os::allow_many_handles();
         os::set_thread_name(fork_server_name);
         introduce_itself();
-        while (serving_ || !children_.empty()) {
+        while (serving_ || !children_.empty() || !guarded_.empty()) {
             wait();
             while (const auto dead = reaper_.reap([](std::int64_t) {})) tell_end(*dead);
             if (program_is_gone()) end_daemons();
@@ -17416,10 +17798,19 @@ private:
         os::Handle news;
     };
 
+    /// What is sent to the program's group is for the program and the children. Until here those signals were blocked; those
+    /// that wait go where they are ignored.
+    static os::TerminalSignals stand_apart() noexcept {
+        const os::TerminalSignals before = os::ignore_terminal_signals();
+        os::lead_own_process_group();
+        os::SignalMask::none().apply();
+        return before;
+    }
+
     void introduce_itself() {
         const os::Handle self = os::watch_process(os::process_id());
         if (!self && os::can_watch_processes()) os::throw_system_error("pidfd_open");
-        answer({.kind = ServerReport::Kind::ready, .pid = os::process_id()}, self.get());
+        answer({}, {.kind = ServerReport::Kind::ready, .pid = os::process_id()}, self.get());
     }
 
     void wait() {
@@ -17456,14 +17847,14 @@ private:
         } else if (order.kind == ServerOrder::Kind::retire) {
             serving_ = false;
         } else if (!whole) {
-            answer({.kind = ServerReport::Kind::failed, .code = EMFILE});
+            answer(order, {.kind = ServerReport::Kind::failed, .code = EMFILE});
         } else if (order.kind == ServerOrder::Kind::start && along.size() >= static_cast<std::size_t>(Along::count)) {
             start(order, std::move(along));
         } else if (order.kind == ServerOrder::Kind::guard && along.size() == 1) {
             guarded_.push_back(std::move(along.front()));
-            answer({.kind = ServerReport::Kind::done});
+            answer(order, {.kind = ServerReport::Kind::done});
         } else {
-            answer({.kind = ServerReport::Kind::failed, .code = EINVAL});
+            answer(order, {.kind = ServerReport::Kind::failed, .code = EINVAL});
         }
     }
 
@@ -17472,12 +17863,13 @@ private:
         try {
             pid = os::fork_process([&] { return become_child(std::move(along)); });
         } catch (const std::system_error& error) {
-            return answer({.kind = ServerReport::Kind::failed, .code = error.code().value()});
+            return answer(order, {.kind = ServerReport::Kind::failed, .code = error.code().value()});
         }
         children_.push_back({pid, order.daemon != 0, std::move(along[static_cast<std::size_t>(Along::news)])});
         const os::Handle watch = os::watch_process(pid);
-        if (!watch && os::can_watch_processes()) return answer({.kind = ServerReport::Kind::failed, .code = errno});
-        answer({.kind = ServerReport::Kind::made, .pid = pid}, watch.get());
+        if (!watch && os::can_watch_processes())
+            return answer(order, {.kind = ServerReport::Kind::failed, .code = errno});
+        answer(order, {.kind = ServerReport::Kind::made, .pid = pid}, watch.get());
     }
 
     int become_child(std::vector<os::Handle> along) {
@@ -17506,13 +17898,19 @@ private:
     void end_daemons() {
         for (const Made& made : children_)
             if (made.daemon) os::end_child(made.pid);
-        for (const os::Handle& guarded : guarded_)
-            static_cast<void>(os::signal_watched(guarded.get(), os::certain_end));
+        for (const os::Handle& guarded : guarded_) {
+            try {
+                static_cast<void>(os::signal_watched(guarded.get(), os::certain_end));
+            } catch (const std::system_error&) {
+                // It is another user's by now: it has to see to its own end.
+            }
+        }
         guarded_.clear();
         serving_ = false;
     }
 
-    void answer(const ServerReport& report, os::NativeHandle along = os::Handle::none) {
+    void answer(const ServerOrder& order, ServerReport report, os::NativeHandle along = os::Handle::none) {
+        report.number = order.number;
         const std::span<const os::NativeHandle> handles{&along, along != os::Handle::none ? 1U : 0U};
         if (!os::send_with_handles(control_, std::as_bytes(std::span{&report, 1}), handles)) left_ = true;
     }
@@ -17521,7 +17919,7 @@ private:
     std::int64_t program_;
     os::Handle watched_program_;
     const std::string thread_name_ = os::thread_name();
-    const os::TerminalSignals signals_ = os::ignore_terminal_signals();
+    const os::TerminalSignals signals_ = stand_apart();
     os::ChildReaper reaper_;
     std::vector<Made> children_;
     std::vector<os::Handle> guarded_;  // watches for daemons that others made
@@ -17559,6 +17957,13 @@ struct ServedProcess {
     os::Handle control;
 };
 
+/// Has children made by a process that has a single thread, and nothing of the program's: that is as quick from a large
+/// program as from a small one, and no other thread's lock is held in them.
+///
+/// What they are to have of the program's is taken when they are started, and travels. Starts are served one after the
+/// other; who starts waits for the fork alone.
+///
+/// Threads: any.
 class ForkServer {
 public:
     /// The one of this process; a forked copy of a program has another.
@@ -17575,8 +17980,11 @@ public:
     /// Has a daemon that this program made itself killed when the program is gone, stopped or not.
     /// Throws: UsageError, std::system_error, Error where there can be no server.
     void prepare() {
+        const std::string status = os::own_status();
+        const std::string standing = os::current_standing(status);
+        const auto surroundings = os::Surroundings::current(status);
         const std::scoped_lock lock{mutex_};
-        use_server(os::current_standing(os::own_status()));
+        use_server(standing, surroundings);
     }
     /// After `prepare`. Where the server was killed meanwhile the daemon is left to see to its own end.
     void guard(const os::Child& daemon);
@@ -17619,19 +18027,22 @@ private:
         os::ChannelEnds news = os::make_channel();
     };
 
-    void use_server(const std::string& standing);
-    void make_server(const std::string& standing);
-    /// Nothing where the server is gone or does not answer.
-    std::optional<ServerReport> ask(const ServerOrder& order, std::span<const os::NativeHandle> along,
+    void use_server(const std::string& standing, const os::Surroundings& surroundings);
+    void make_server(const std::string& standing, const os::Surroundings& surroundings);
+    /// Nothing where the server is gone or does not answer. Throws: what sending and receiving throw.
+    std::optional<ServerReport> ask(ServerOrder order, std::span<const os::NativeHandle> along,
                                     std::vector<os::Handle>& came);
     void retire() noexcept;
     void give_up() noexcept;
-    ServedProcess start_with(const std::string& standing, const os::SharedMapping& job, const os::Handle& directory,
+    ServedProcess start_with(const std::string& standing, const os::Surroundings& surroundings,
+                             const os::SharedMapping& job, const os::Handle& directory,
                              std::span<const os::NativeHandle> luggage, bool daemon);
 
     std::mutex mutex_;  // guards all below; held while the server is asked
     Timeout patience_ = std::chrono::seconds{10};
     std::string standing_;
+    os::Surroundings surroundings_{};  // that the server began with
+    std::uint64_t orders_ = 0;
     os::Child server_;
     os::Handle control_;
     std::vector<os::Child> retired_;
@@ -17670,16 +18081,16 @@ ServedProcess ForkServer::start(ChildPapers papers, std::span<const std::string>
     std::memcpy(job.data(), out.bytes().data(), out.size());
     const os::Handle directory = os::open_working_directory();
     os::flush_standard_streams();
-    return start_with(os::current_standing(status), job, directory, behind, daemon);
+    return start_with(os::current_standing(status), request.surroundings, job, directory, behind, daemon);
 }
 
-inline ServedProcess ForkServer::start_with(const std::string& standing, const os::SharedMapping& job,
-                                            const os::Handle& directory, std::span<const os::NativeHandle> behind,
-                                            bool daemon) {
+inline ServedProcess ForkServer::start_with(const std::string& standing, const os::Surroundings& surroundings,
+                                            const os::SharedMapping& job, const os::Handle& directory,
+                                            std::span<const os::NativeHandle> behind, bool daemon) {
     const std::scoped_lock lock{mutex_};
     // Once more with a new server: the old one was killed, or hung, with or without this order.
     for (int attempt = 0; attempt < 2; ++attempt) {
-        use_server(standing);
+        use_server(standing, surroundings);
         Attempt channels;
         std::vector<os::NativeHandle> along{job.handle().get(), channels.control.second.get(),
                                             channels.news.second.get(), directory.get()};
@@ -17695,7 +18106,8 @@ inline ServedProcess ForkServer::start_with(const std::string& standing, const o
         if (os::can_watch_processes() && came.empty())
             os::throw_system_error("recvmsg of a watch for a new process", EMFILE);
         const std::byte go[1] = {};
-        os::send_all(channels.control.first, go);
+        // Where the child is gone already, its end tells that it ran nothing; where it is there, it ends now.
+        if (!os::send_all(channels.control.first, go)) os::stop_sending(channels.control.first);
         return {os::adopt_served_child(report->pid, came.empty() ? os::Handle{} : std::move(came.front()),
                                        std::move(channels.news.first)),
                 std::move(channels.control.first)};
@@ -17703,25 +18115,37 @@ inline ServedProcess ForkServer::start_with(const std::string& standing, const o
     throw Error("the fork server was gone or did not answer, and so did the one made in its place");
 }
 
-inline void ForkServer::use_server(const std::string& standing) {
+inline void ForkServer::use_server(const std::string& standing, const os::Surroundings& surroundings) {
     std::erase_if(retired_, [](os::Child& server) { return server.reap(); });
     if (control_ && server_.reap()) give_up();
-    if (control_ && standing != standing_) retire();
-    if (!control_) make_server(standing);
+    if (control_ && (standing != standing_ || !surroundings.are_within(surroundings_))) retire();
+    if (!control_) make_server(standing, surroundings);
 }
 
-inline void ForkServer::make_server(const std::string& standing) {
+inline void ForkServer::make_server(const std::string& standing, const os::Surroundings& surroundings) {
     os::SpawnOptions options;
-    const os::SignalMask none = os::SignalMask::none();
-    options.signal_mask = &none;
+    // Until it ignores them they could end it: it begins in the program's own group.
+    const os::SignalMask blocked = os::TerminalSignals::mask();
+    options.signal_mask = &blocked;
+    options.flushes = false;  // it prints nothing, and here is a lock
     FreshChild fresh = start_fresh_child(child_main<&run_fork_server>, {}, {}, options);
     ServerReport report;
     std::vector<os::Handle> came;
     const auto bytes = std::as_writable_bytes(std::span{&report, 1});
-    const bool answers = os::receive_with_handles(fresh.control, bytes, came, plait::detail::Deadline{patience_});
+    // The server's parent has done its part when the server answers. The server itself ends with its channel.
+    const auto finish = [&](bool done) {
+        if (!done) fresh.process.send_signal(os::certain_end);
+        fresh.process.wait(plait::detail::Deadline::never());
+    };
+    bool answers = false;
+    try {
+        answers = os::receive_with_handles(fresh.control, bytes, came, plait::detail::Deadline{patience_});
+    } catch (...) {
+        finish(false);
+        throw;
+    }
     const bool ready = report.magic == ServerReport::magic_word && report.kind == ServerReport::Kind::ready;
-    if (!ready) fresh.process.send_signal(os::certain_end);
-    fresh.process.wait(plait::detail::Deadline::never());  // the server's parent has done its part
+    finish(ready);
     if (!ready) {
         if (const auto refusal = Farewell::receive(fresh.control, bytes); refusal && refusal->exception)
             std::rethrow_exception(refusal->exception);
@@ -17733,23 +18157,38 @@ inline void ForkServer::make_server(const std::string& standing) {
                            : os::adopt_served_child(report.pid, std::move(came.front()), os::Handle{});
     control_ = std::move(fresh.control);
     standing_ = standing;
+    surroundings_ = surroundings;
 }
 
-inline std::optional<ServerReport> ForkServer::ask(const ServerOrder& order, std::span<const os::NativeHandle> along,
+inline std::optional<ServerReport> ForkServer::ask(ServerOrder order, std::span<const os::NativeHandle> along,
                                                    std::vector<os::Handle>& came) {
+    order.number = ++orders_;
     if (!os::send_with_handles(control_, std::as_bytes(std::span{&order, 1}), along)) return std::nullopt;
-    ServerReport report{.magic = 0};
-    static_cast<void>(os::receive_with_handles(control_, std::as_writable_bytes(std::span{&report, 1}), came,
-                                               plait::detail::Deadline{patience_}));
-    if (report.magic != ServerReport::magic_word) return std::nullopt;
-    return report;
+    const plait::detail::Deadline deadline{patience_};
+    try {
+        for (;;) {
+            ServerReport report{.magic = 0};
+            came.clear();
+            static_cast<void>(
+                os::receive_with_handles(control_, std::as_writable_bytes(std::span{&report, 1}), came, deadline));
+            if (report.magic != ServerReport::magic_word) return std::nullopt;
+            if (report.number == order.number) return report;
+        }
+    } catch (...) {
+        give_up();  // its report is still to come: the next would be told of this one's child
+        throw;
+    }
 }
 
 inline void ForkServer::guard(const os::Child& daemon) {
     const std::scoped_lock lock{mutex_};
     const os::NativeHandle along[] = {daemon.sentinel()};
     std::vector<os::Handle> came;
-    if (control_ && !ask({.kind = ServerOrder::Kind::guard}, along, came)) give_up();
+    if (!control_) return;
+    const auto report = ask({.kind = ServerOrder::Kind::guard}, along, came);
+    if (!report) return give_up();
+    if (report->kind == ServerReport::Kind::failed)
+        os::throw_system_error("guarding a daemon by the fork server", report->code);
 }
 
 inline void ForkServer::retire() noexcept {
@@ -17778,6 +18217,43 @@ inline void ForkServer::give_up() noexcept {
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/process/options.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// What a Process may be told before it starts.
+struct ProcessOptions {
+    std::string name = {};  ///< for people; Process-1, Process-2 and so on where it is empty
+    bool daemon = false;    ///< does not outlive this program, however that ends; terminated by the destructor
+    std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
+    /// Variables that the child has over this program's own.
+    std::vector<std::pair<std::string, std::string>> environment = {};
+};
+
+/// How a process ended.
+struct ExitStatus {
+    bool known = false;     ///< false while it runs, and where the host, or a killed server, took it
+    std::int64_t code = 0;  ///< the exit code; minus the signal's number
+    int signal = 0;         ///< the signal that ended it, or 0
+    std::string text = {};  ///< for people
+};
+
+namespace detail {
+
+/// `options` with a name. Throws: std::invalid_argument for an environment that no process can have.
+inline ProcessOptions checked(ProcessOptions options, const std::string& numbers) {
+    if (options.name.empty()) options.name = "Process-" + numbers;
+    const auto has_zero = [](const std::string& text) { return text.find('\0') != text.npos; };
+    for (const auto& [variable, value] : options.environment)
+        if (variable.empty() || variable.find('=') != variable.npos || has_zero(variable) || has_zero(value))
+            throw std::invalid_argument(
+                "plait: a name in a process's environment is empty or holds '=' or a zero byte");
+    return options;
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
 
 // --- plait/multiprocessing/process/registry.hpp ----------------------------------------------------------------------
 
@@ -17828,23 +18304,6 @@ inline ProcessRegistry& ProcessRegistry::of_this_program() { return process_regi
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
 
-/// What a Process may be told before it starts.
-struct ProcessOptions {
-    std::string name = {};  ///< for people; Process-1, Process-2 and so on where it is empty
-    bool daemon = false;    ///< does not outlive this program, however that ends; terminated by the destructor
-    std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
-    /// Variables that the child has over this program's own.
-    std::vector<std::pair<std::string, std::string>> environment = {};
-};
-
-/// How a process ended.
-struct ExitStatus {
-    bool known = false;     ///< false while it runs, and where the host, or a killed server, took it
-    std::int64_t code = 0;  ///< the exit code; minus the signal's number
-    int signal = 0;         ///< the signal that ended it, or 0
-    std::string text = {};  ///< for people
-};
-
 namespace detail {
 
 /// The two ways to hand over a target; `encode` is empty for those that only a copy of this program can run.
@@ -17859,13 +18318,16 @@ inline int run_spawned_process(ChildContext& context) {
     Decoder in(context.payload);
     auto papers = in.read<ChildPapers>();
     if (papers.daemon) os::end_with_parent(context.parent, context.control);
-    return run_target(context.control, std::move(papers), [&] {
+    const int code = run_target(context.control, std::move(papers), [&] {
         const Incoming luggage(std::move(context.handles));
         in.carry(luggage);
         const auto callable = in.read<CallableName>();
         Encoder result;
         call_by_name(callable, in, result);
     });
+    // Open for life: exit handlers may ask for the parent. And the target may have given its number to another file.
+    static_cast<void>(context.control.release());
+    return code;
 }
 
 /// What a Process and what tells of it share.
@@ -17877,16 +18339,19 @@ public:
     ~ProcessState() = default;
 
     void start();
-    bool join(Timeout timeout);
+    bool join(Timeout timeout) {
+        static_cast<void>(lock_started("join"));
+        return wait(timeout);
+    }
+    /// The same for who may come too late: true before its start and once it is closed.
+    bool wait(Timeout timeout);
     bool is_alive() {
-        const std::scoped_lock lock{mutex_};
-        check_open();
-        return started() && !child_.reap();
+        const auto lock = lock_open();
+        return started() && !child_->reap();
     }
     std::optional<std::int64_t> pid() {
-        const std::scoped_lock lock{mutex_};
-        check_open();
-        return started() ? std::optional<std::int64_t>{child_.pid()} : std::nullopt;
+        const auto lock = lock_open();
+        return started() ? std::optional<std::int64_t>{child_->pid()} : std::nullopt;
     }
     const ProcessOptions& options() const noexcept { return options_; }
     ExitStatus exit_status();
@@ -17895,22 +18360,29 @@ public:
     void kill() { send_signal(os::certain_end, "kill"); }
     void close();
     os::NativeHandle sentinel() {
+        const auto lock = lock_started("sentinel");
+        return child_->sentinel();
+    }
+    /// The same as `terminate` and `kill` for who may come too late.
+    void signal_if_there(int number) {
+        check_owner();
         const std::scoped_lock lock{mutex_};
-        check_started("sentinel");
-        return child_.sentinel();
+        if (started() && !closed_) child_->send_signal(number);
     }
 
     /// Its Process goes: waits for it, and ends it first if it is a daemon, or an exception unwinds.
     void let_go() noexcept;
     /// Its number if it is a running child of this program.
     std::optional<std::int64_t> pid_if_alive() {
+        if (!is_owned()) return std::nullopt;
         const std::scoped_lock lock{mutex_};
-        if (!started() || closed_ || owner_ != os::process_id() || child_.reap()) return std::nullopt;
-        return child_.pid();
+        if (!started() || closed_ || child_->reap()) return std::nullopt;
+        return child_->pid();
     }
     /// In a forked copy of the program: what it holds is the program's.
-    void close_handles() noexcept {
-        child_ = os::Child{};
+    void close_handles_in_copy() noexcept {
+        // Not the pointer: a thread of the program that waited holds another, and is not here to let go.
+        if (child_ != nullptr) *child_ = os::Child{};
         control_.reset();
     }
 
@@ -17934,19 +18406,26 @@ private:
     }
 
     void send_signal(int number, const char* what) {
-        const std::scoped_lock lock{mutex_};
-        check_started(what);
-        child_.send_signal(number);
+        const auto lock = lock_started(what);
+        child_->send_signal(number);
     }
+    [[nodiscard]] bool is_owned() const noexcept { return owner_ == os::process_id(); }
     [[nodiscard]] bool started() const noexcept { return phase_ == Phase::started; }
-    void check_open() const {
-        if (closed_) throw UsageError("this Process was closed: read what you need of it before close()");
-        if (owner_ != os::process_id())
+    /// Before anything is locked: in a forked copy a mutex may be held by a thread that is not there.
+    void check_owner() const {
+        if (!is_owned())
             throw UsageError("this Process belongs to the program that made it, not to a forked copy of that");
     }
-    void check_started(const char* what) const {
-        check_open();
+    std::unique_lock<std::mutex> lock_open() {
+        check_owner();
+        std::unique_lock lock{mutex_};
+        if (closed_) throw UsageError("this Process was closed: read what you need of it before close()");
+        return lock;
+    }
+    std::unique_lock<std::mutex> lock_started(const char* what) {
+        auto lock = lock_open();
         if (!started()) throw UsageError(std::string("Process::") + what + ": it was not started; call start() first");
+        return lock;
     }
     /// What an ended child said; read once.
     const Farewell* farewell() {
@@ -17966,28 +18445,17 @@ private:
     Phase phase_ = Phase::made;
     bool closed_ = false;
     bool heard_ = false;
-    os::Child child_;
+    std::shared_ptr<os::Child> child_;  // shared with those that wait for it, while another thread may close()
     os::Handle control_;
     std::optional<Farewell> farewell_;
 };
-
-inline ProcessOptions checked(ProcessOptions options, const std::string& numbers) {
-    if (options.name.empty()) options.name = "Process-" + numbers;
-    const auto has_zero = [](const std::string& text) { return text.find('\0') != text.npos; };
-    for (const auto& [variable, value] : options.environment)
-        if (variable.empty() || variable.find('=') != variable.npos || has_zero(variable) || has_zero(value))
-            throw std::invalid_argument(
-                "plait: a name in a process's environment is empty or holds '=' or a zero byte");
-    return options;
-}
 
 inline ProcessState::ProcessState(ProcessOptions options, ProcessTarget target)
     : options_{checked(std::move(options), numbers_)}, target_{std::move(target)} {}
 
 inline void ProcessState::start() {
     {
-        const std::scoped_lock lock{mutex_};
-        check_open();
+        const auto lock = lock_open();
         if (phase_ != Phase::made)
             throw UsageError("Process::start: it was started before; make a new Process for another run");
         phase_ = Phase::starting;
@@ -17997,6 +18465,7 @@ inline void ProcessState::start() {
     ProcessRegistry& registry = ProcessRegistry::of_this_program();
     try {
         registry.add(weak_from_this());
+        auto child = std::make_shared<os::Child>();  // now: once there is a process nothing may fail
         Begun begun;
         switch (options_.start_method.value_or(get_start_method())) {
             case StartMethod::fork:
@@ -18009,8 +18478,9 @@ inline void ProcessState::start() {
                 begun = start_served();
                 break;
         }
+        *child = std::move(begun.child);
         const std::scoped_lock lock{registry.mutex(), mutex_};
-        child_ = std::move(begun.child);
+        child_ = std::move(child);
         control_ = std::move(begun.control);
         phase_ = Phase::started;
         handed_over = std::move(target_);
@@ -18021,12 +18491,25 @@ inline void ProcessState::start() {
     }
 }
 
-/// The server that kills a daemon which this program makes itself: a stopped one cannot see to its own end.
+/// The server that kills a daemon which this program makes itself: a stopped one cannot see to its own end, and the
+/// system does not wake one that has changed its user meanwhile.
 inline ForkServer* guard_of(const ProcessOptions& options) {
     if (!options.daemon || !ForkServer::can_be() || !os::can_watch_processes()) return nullptr;
     ForkServer& server = ForkServer::of_this_program();
     server.prepare();
     return &server;
+}
+
+/// Has `guard`, if it is one, kill `daemon`. Where that fails nothing is left behind.
+inline void guard_or_end(ForkServer* guard, os::Child& daemon) {
+    if (guard == nullptr) return;
+    try {
+        guard->guard(daemon);
+    } catch (...) {
+        daemon.send_signal(os::certain_end);
+        daemon.wait(plait::detail::Deadline::never());
+        throw;
+    }
 }
 
 inline ProcessState::Begun ProcessState::start_copy() {
@@ -18036,22 +18519,30 @@ inline ProcessState::Begun ProcessState::start_copy() {
     ChildPapers its_papers = papers();
     ForkServer& server = ForkServer::of_this_program();
     ProcessRegistry& registry = ProcessRegistry::of_this_program();
-    Begun begun;
-    {
-        const auto server_is_held = server.try_hold();
-        const std::scoped_lock lock{registry.mutex()};
-        begun.child = os::fork_child([&] {
+    const auto body = [&] {
+        try {
             channel.first.reset();
-            for (const auto& state : registry.all_locked()) state->close_handles();
-            if (server_is_held) server.forget_in_copy();
+            for (const auto& state : registry.all_locked()) state->close_handles_in_copy();
             plait::detail::wait_helper() = nullptr;
             if (!options_.environment.empty()) os::replace_environment(os::environment_block(environment()));
             if (options_.daemon) os::end_with_parent(parent, channel.second);
             return run_target(channel.second, std::move(its_papers), target_.run);
+        } catch (...) {
+            return refuse(channel.second);
+        }
+    };
+    Begun begun;
+    os::flush_standard_streams();  // not under the locks: it may wait, and run stream buffers of the user's
+    {
+        const auto server_is_held = server.try_hold();
+        const std::scoped_lock lock{registry.mutex()};
+        begun.child = os::fork_flushed_child([&] {
+            if (server_is_held) server.forget_in_copy();
+            return body();
         });
     }
     begun.control = std::move(channel.first);
-    if (guard != nullptr) guard->guard(begun.child);
+    guard_or_end(guard, begun.child);
     return begun;
 }
 
@@ -18066,7 +18557,7 @@ inline ProcessState::Begun ProcessState::start_fresh() {
     os::SpawnOptions spawn;
     spawn.environment = environment();
     FreshChild fresh = start_fresh_child(child_main<&run_spawned_process>, payload.bytes(), luggage.handles(), spawn);
-    if (guard != nullptr) guard->guard(fresh.process);
+    guard_or_end(guard, fresh.process);
     return {std::move(fresh.process), std::move(fresh.control)};
 }
 
@@ -18075,28 +18566,29 @@ inline ProcessState::Begun ProcessState::start_served() {
     return {std::move(served.process), std::move(served.control)};
 }
 
-inline bool ProcessState::join(Timeout timeout) {
+inline bool ProcessState::wait(Timeout timeout) {
+    if (!is_owned()) return true;
+    std::shared_ptr<os::Child> child;
     {
         const std::scoped_lock lock{mutex_};
-        check_started("join");
-        if (child_.reap()) return true;
+        if (!started() || closed_ || child_->reap()) return true;
         if (timeout.is_zero()) return false;
+        child = child_;
     }
     const plait::detail::Deadline deadline{timeout};
     for (;;) {
-        child_.wait_for_news(deadline);  // not under the mutex: others may ask, signal and join meanwhile
+        child->wait_for_news(deadline);  // not under the mutex: others may ask, signal, join and close meanwhile
         const std::scoped_lock lock{mutex_};
-        if (closed_ || child_.reap()) return true;
+        if (closed_ || child->reap()) return true;
         if (deadline.has_passed()) return false;
     }
 }
 
 inline ExitStatus ProcessState::exit_status() {
-    const std::scoped_lock lock{mutex_};
-    check_open();
+    const auto lock = lock_open();
     if (!started()) return {.text = "not started"};
-    if (!child_.reap()) return {.text = "running"};
-    os::ExitStatus seen = child_.status();
+    if (!child_->reap()) return {.text = "running"};
+    os::ExitStatus seen = child_->status();
     if (!seen.known)
         if (const Farewell* const told = farewell()) seen = {true, told->code};
     if (!seen.known)
@@ -18109,25 +18601,25 @@ inline ExitStatus ProcessState::exit_status() {
 }
 
 inline std::exception_ptr ProcessState::exception() {
-    const std::scoped_lock lock{mutex_};
-    check_open();
-    if (!started() || !child_.reap()) return nullptr;
+    const auto lock = lock_open();
+    if (!started() || !child_->reap()) return nullptr;
     const Farewell* const told = farewell();
     return told != nullptr ? told->exception : nullptr;
 }
 
 inline void ProcessState::close() {
+    check_owner();
     const std::scoped_lock lock{ProcessRegistry::of_this_program().mutex(), mutex_};
     if (closed_) return;
-    check_open();
-    if (started() && !child_.reap())
+    if (started() && !child_->reap())
         throw UsageError("Process::close: it still runs; join() it, or end it with terminate() or kill(), first");
-    close_handles();
+    child_.reset();
+    control_.reset();
     closed_ = true;
 }
 
 inline void ProcessState::let_go() noexcept {
-    if (owner_ != os::process_id()) return;
+    if (!is_owned()) return;
     try {
         if (!pid_if_alive()) return;
         if (options_.daemon || std::uncaught_exceptions() > exceptions_at_start_) {
@@ -18160,7 +18652,8 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 /// The function is a function pointer, a captureless lambda, or a function object with a Codec; the arguments are
 /// converted to its parameters' types, encoded by `start`, and decoded over there. A lambda with captures runs in a copy
 /// of this program: `Process::forked`. A child by spawn ends by std::exit, its own exit handlers run; one by fork or
-/// forkserver, as in Python, by _exit once the standard streams are flushed.
+/// forkserver, as in Python, by _exit once the standard streams are flushed. A target that ends its thread by
+/// pthread_exit ends the process with SIGABRT.
 ///
 /// Threads: every member from any thread of the program that made it.
 /// Lifetime: the destructor joins; it terminates a daemon, and any child while an exception unwinds.
@@ -18221,7 +18714,8 @@ public:
     void terminate() { state().terminate(); }
     /// Ends it (SIGKILL); does nothing after its end.
     void kill() { state().kill(); }
-    /// Lets go of what an ended process holds here; every later call throws UsageError. Throws: UsageError while it runs.
+    /// Lets go of what an ended process holds here: name() and daemon() are still to be had, every other call but
+    /// close() throws UsageError from then on. Throws: UsageError while it runs.
     void close() { state().close(); }
 
     /// A handle that becomes readable at its end, to be waited for with others; it belongs to this object.
@@ -18241,21 +18735,23 @@ template <class F, class... Args>
 Process::Process(ProcessOptions options, F&& target, Args&&... args) {
     using Callable = std::decay_t<F>;
     detail::check_call<Callable, Args...>();
-    using Travel = typename detail::CallTraits<Callable, Args...>::Travel;
-    // The two ways to run it share what was given: converted once, now, so that later changes of the caller do not count.
-    struct Call {
-        Callable callable;
-        Travel arguments;
-    };
-    auto call = std::make_shared<Call>(Call{std::forward<F>(target), Travel(std::forward<Args>(args)...)});
-    detail::ProcessTarget ways;
-    ways.encode = [call](Encoder& out) {
-        out.write(detail::name_callable<Travel>(call->callable));
-        std::apply([&](const auto&... values) { out.write(values...); }, call->arguments);
-    };
-    ways.run = [call] { std::apply(call->callable, std::move(call->arguments)); };
-    ways.what = detail::callable_name<Callable>();
-    state_ = std::make_shared<detail::ProcessState>(std::move(options), std::move(ways));
+    if constexpr (detail::call_fits<Callable, Args...>()) {
+        using Travel = typename detail::CallTraits<Callable, Args...>::Travel;
+        // The two ways to run it share what was given: converted once, now, so that later changes of the caller do not count.
+        struct Call {
+            Callable callable;
+            Travel arguments;
+        };
+        auto call = std::make_shared<Call>(Call{std::forward<F>(target), Travel(std::forward<Args>(args)...)});
+        detail::ProcessTarget ways;
+        ways.encode = [call](Encoder& out) {
+            out.write(detail::name_callable<Travel>(call->callable));
+            std::apply([&](const auto&... values) { out.write(values...); }, call->arguments);
+        };
+        ways.run = [call] { std::apply(call->callable, std::move(call->arguments)); };
+        ways.what = detail::callable_name<Callable>();
+        state_ = std::make_shared<detail::ProcessState>(std::move(options), std::move(ways));
+    }
 }
 
 template <class F, class... Args>
@@ -18309,9 +18805,9 @@ public:
     [[nodiscard]] bool join(Timeout timeout) const;
 
     /// Asks a child to end (SIGTERM); does nothing after its end. Throws: UsageError for another process than a child.
-    void terminate() const { child("terminate").terminate(); }
-    /// Ends a child (SIGKILL).
-    void kill() const { child("kill").kill(); }
+    void terminate() const { child("terminate").signal_if_there(os::polite_end); }
+    /// Ends a child (SIGKILL); does nothing after its end.
+    void kill() const { child("kill").signal_if_there(os::certain_end); }
 
 private:
     friend ProcessInfo current_process();
@@ -18375,7 +18871,7 @@ inline bool ProcessInfo::is_alive() const {
 }
 
 inline bool ProcessInfo::join(Timeout timeout) const {
-    if (child_ != nullptr) return !child_->pid_if_alive() || child_->join(timeout);
+    if (child_ != nullptr) return child_->wait(timeout);
     if (parent_channel_ != os::Handle::none) return wait_for_parent(timeout);
     throw UsageError("join: a process cannot wait for its own end");
 }
@@ -18767,7 +19263,7 @@ class SharedMemory {
 public:
     /// Throws: std::invalid_argument for no bytes; std::system_error where there is no memory, or no descriptor.
     explicit SharedMemory(std::size_t size)
-        : SharedMemory{std::make_shared<Named>(detail::SharedObject::create(checked(size)), std::string{})} {}
+        : SharedMemory{detail::SharedObject::create(checked(size)), std::string{}} {}
 
     /// Under a name that nobody has: no '/' in it, at most 250 bytes. Throws also: std::system_error where it is taken.
     static SharedMemory create(std::string_view name, std::size_t size) {
@@ -18775,7 +19271,7 @@ public:
         auto mapping = os::SharedMapping::create_named(checked_name, checked(size));
         try {
             auto object = detail::SharedObjects::instance().add(std::move(mapping));
-            return SharedMemory{std::make_shared<Named>(std::move(object), std::string{name})};
+            return SharedMemory{std::move(object), std::string{name}};
         } catch (...) {
             os::remove_memory_name(checked_name);
             throw;
@@ -18785,7 +19281,7 @@ public:
     static SharedMemory open(std::string_view name) {
         std::string checked_name = checked(name);
         auto object = detail::SharedObject::open(os::open_memory_name(checked_name));
-        return SharedMemory{std::make_shared<Named>(std::move(object), std::move(checked_name))};
+        return SharedMemory{std::move(object), std::move(checked_name)};
     }
 
     // No moves: a handle always names memory, until it is closed.
@@ -18797,36 +19293,26 @@ public:
     [[nodiscard]] std::byte* data() const { return bytes().data(); }
     [[nodiscard]] std::span<std::byte> buf() const { return bytes(); }
     /// Empty where it has none.
-    [[nodiscard]] std::string name() const { return named_ != nullptr ? named_->name : std::string{}; }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
     /// Lets go of the memory, which is not to be touched by this handle any more; other handles are as they were. Twice is
     /// fine.
-    void close() noexcept { named_.reset(); }
+    void close() noexcept { object_.reset(); }
     /// Takes the name back: nobody can open it from now on. Who has a handle keeps the memory.
     ///
-    /// Throws: UsageError where it has no name, and after `close`; std::system_error where somebody has done so already.
+    /// Also after `close`. Throws: UsageError where it has no name; std::system_error where somebody has done so already.
     void unlink() const {
-        if (open_one().name.empty()) throw UsageError("this memory has no name to unlink: it goes with its last handle");
-        os::remove_memory_name(named_->name);
+        if (name_.empty()) throw UsageError("this memory has no name to unlink: it goes with its last handle");
+        os::remove_memory_name(name_);
     }
 
     /// Whether they are the same memory.
-    friend bool operator==(const SharedMemory& a, const SharedMemory& b) noexcept {
-        return a.named_ == b.named_ ||
-               (a.named_ != nullptr && b.named_ != nullptr && a.named_->object == b.named_->object);
-    }
+    friend bool operator==(const SharedMemory& a, const SharedMemory& b) noexcept { return a.object_ == b.object_; }
 
 private:
     friend struct Codec<SharedMemory>;
-    struct Named {
-        Named(std::shared_ptr<detail::SharedObject> memory, std::string its_name)
-            : object{std::move(memory)}, name{std::move(its_name)} {}
-
-        std::shared_ptr<detail::SharedObject> object;
-        std::string name;
-    };
-
-    explicit SharedMemory(std::shared_ptr<const Named> named) noexcept : named_{std::move(named)} {}
+    SharedMemory(std::shared_ptr<detail::SharedObject> object, std::string name) noexcept
+        : object_{std::move(object)}, name_{std::move(name)} {}
 
     static std::size_t checked(std::size_t size) {
         if (size == 0) throw std::invalid_argument("plait: shared memory of no bytes");
@@ -18838,13 +19324,14 @@ private:
             throw std::invalid_argument("plait: the name of shared memory is 1 to 250 bytes without a slash");
         return std::string{name};
     }
-    [[nodiscard]] const Named& open_one() const {
-        if (named_ == nullptr) throw UsageError("this handle of the memory was closed: use another, or none");
-        return *named_;
+    [[nodiscard]] const detail::SharedObject& open_one() const {
+        if (object_ == nullptr) throw UsageError("this handle of the memory was closed: use another, or none");
+        return *object_;
     }
-    [[nodiscard]] std::span<std::byte> bytes() const { return open_one().object->bytes(); }
+    [[nodiscard]] std::span<std::byte> bytes() const { return open_one().bytes(); }
 
-    std::shared_ptr<const Named> named_;
+    std::shared_ptr<detail::SharedObject> object_;  // null after `close`
+    std::string name_;
 };
 
 template <>
@@ -18852,15 +19339,14 @@ struct Codec<SharedMemory> {
     static constexpr bool carries_handles = true;
 
     static void encode(Encoder& out, const SharedMemory& memory) {
-        const auto& named = memory.open_one();
-        detail::put_handle(out, named.object->handle().get());
-        out.write(named.name);
+        detail::put_handle(out, memory.open_one().handle().get());
+        out.write(memory.name());
     }
     static SharedMemory decode(Decoder& in) {
         auto object = detail::SharedObject::open(detail::get_handle(in));
         auto name = in.read<std::string>();
         if (!name.empty()) name = SharedMemory::checked(name);
-        return SharedMemory{std::make_shared<SharedMemory::Named>(std::move(object), std::move(name))};
+        return SharedMemory{std::move(object), std::move(name)};
     }
 };
 
@@ -18892,7 +19378,9 @@ public:
     using Base::put;
 
     /// Whether they are the same queue.
-    friend bool operator==(const SimpleQueue& a, const SimpleQueue& b) noexcept { return static_cast<const Base&>(a) == b; }
+    friend bool operator==(const SimpleQueue& a, const SimpleQueue& b) noexcept {
+        return static_cast<const Base&>(a) == b;
+    }
 
 private:
     friend struct Codec<SimpleQueue>;
@@ -18945,7 +19433,8 @@ struct ValueState {
 ///
 /// A handle: its copies, in this process and in those that were given one, name the same value, which goes with the last
 /// of them. Nothing but the lock orders what processes do with it.
-/// Death: where a process died holding the lock, `acquire` throws OwnerDiedError: `recover` it, and look at the value.
+/// Death: where a process died holding the lock, `acquire` throws OwnerDiedError until somebody has called the lock's
+/// `recover`, which acquires it, has mended the value, and has released it.
 /// Threads: any; what they do with the value is theirs to order.
 template <class T>
 class Value {

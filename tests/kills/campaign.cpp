@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <thread>
+#include <utility>
 
 namespace kills {
 namespace {
@@ -24,6 +25,10 @@ constexpr auto longest_stall = 5s;  // generous: the machine has others to serve
 
 std::atomic<std::uint64_t> steps_left{0};  // until this process is killed; 0: it is not
 
+// Where this process stops once, and whom it tells: set by the one thread that steps.
+const Try* stands_in = nullptr;
+std::atomic<bool>* told_of_it = nullptr;
+
 std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
     const char* const text = std::getenv(name);
     return text != nullptr && *text != 0 ? std::strtoull(text, nullptr, 10) : otherwise;
@@ -34,6 +39,10 @@ std::uint64_t new_seed() {
 }
 
 void step() noexcept {
+    if (const Try* const run = std::exchange(stands_in, nullptr)) {
+        told_of_it->store(true);
+        run->await_death();
+    }
     if (steps_left.load(std::memory_order_relaxed) == 0) return;
     if (steps_left.fetch_sub(1, std::memory_order_relaxed) == 1) {
         ::kill(::getpid(), SIGKILL);
@@ -44,6 +53,11 @@ void step() noexcept {
 }  // namespace
 
 void arm(std::uint64_t step) noexcept { steps_left.store(step, std::memory_order_relaxed); }
+
+void stand_at_next_step(const Try& run, std::atomic<bool>& stands) noexcept {
+    told_of_it = &stands;
+    stands_in = &run;
+}
 
 Try::Stopwatch::~Stopwatch() {
     const std::int64_t time = (std::chrono::steady_clock::now() - begin).count();

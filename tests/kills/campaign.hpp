@@ -16,6 +16,11 @@ namespace kills {
 /// From now on this process is killed at its `step`-th sync point, counted from 1.
 void arm(std::uint64_t step) noexcept;
 
+class Try;
+
+/// At its next sync point this process says that it `stands` there, and waits for the victim's death.
+void stand_at_next_step(const Try& run, std::atomic<bool>& stands) noexcept;
+
 /// One try of a scenario: the victim, which is killed somewhere, and the survivors, which nothing may hold up.
 class Try {
 public:

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -278,5 +279,40 @@ TEST_CASE("a process that is killed at any step of a shutdown leaves it to the n
         run.finish();
         run.promptly([&] { queue.shutdown(true); });
         if (!queue.empty()) run.count_lost();
+    }) == "");
+}
+
+TEST_CASE("a process that is killed at any step of a shutdown at once has dropped every item or none") {
+    Campaign campaign{"joinable queue, shutdown at once"};
+    CHECK(campaign.run([](Try& run) {
+        const JoinableQueue<std::uint64_t> queue;
+        constexpr std::uint64_t items = 3;
+        for (std::uint64_t item = 1; item <= items; ++item) queue.put(item);
+        const SharedVariable<std::atomic<bool>> stands;
+        // Finds the queue open, and takes its lock when the victim is dead.
+        run.survivor([&] {
+            kills::stand_at_next_step(run, *stands);
+            std::uint64_t got = 0;
+            try {
+                for (;;) {
+                    if (queue.get(10ms) != ++got) run.count_lost();
+                    queue.task_done();
+                }
+            } catch (const QueueShutDown&) {
+            } catch (const QueueEmpty&) {
+            }
+            if (got != 0 && got != items) run.count_lost();
+            return 0;
+        });
+        run.survivor([&] { return queue.join(10s) ? 0 : 1; });
+        run.victim([&] {
+            while (!stands->load()) std::this_thread::yield();
+            queue.shutdown(true);
+        });
+        run.finish();
+        if (!queue.empty() || queue.qsize() != 0) run.count_lost();
+        if (!run.promptly([&] { return queue.join(0s); })) run.count_lost();
+        run.promptly([&] { queue.shutdown(true); });
+        if (!queue.empty() || !queue.join(0s)) run.count_lost();
     }) == "");
 }

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include <plait/multiprocessing/connection.hpp>
 #include <plait/multiprocessing/pipe.hpp>
+#include <plait/multiprocessing/wait.hpp>
 
 #include "support/catch.hpp"
 #include "support/deadline.hpp"
 #include "support/descriptor_limit.hpp"
 #include "support/disturbance.hpp"
+#include "support/forked_child.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -71,6 +74,12 @@ struct Record {
     friend bool operator==(const Record&, const Record&) = default;
 };
 
+/// Is sent as two ends that its codec makes.
+struct Kept {
+    std::optional<Connection> end;
+    std::optional<Connection> other;
+};
+
 /// Never more than 9.
 struct Digit {
     int value = 0;
@@ -129,6 +138,26 @@ bool is_asleep(int thread) {
 int descriptor_of(const Connection& connection) { return ConnectionAccess::endpoint(connection).native(); }
 
 }  // namespace
+
+template <>
+struct plait::multiprocessing::Codec<Kept> {
+    static constexpr bool carries_handles = true;
+    static void encode(Encoder& out, const Kept&) {
+        auto [left, right] = Pipe();
+        {
+            const Connection end = std::move(left);
+            out.write(end);
+        }
+        const Connection other = std::move(right);
+        out.write(other);
+    }
+    static Kept decode(Decoder& in) {
+        Kept kept;
+        kept.end = in.read<Connection>();
+        kept.other = in.read<Connection>();
+        return kept;
+    }
+};
 
 template <>
 struct plait::multiprocessing::Codec<Digit> {
@@ -733,6 +762,40 @@ TEST_CASE("nothing that a connection opens is inherited by a program, or a stand
               if (!caught<TimeoutError>([&, &end = second] { static_cast<void>(end.recv<int>(1ms)); })) return 2;
               return is_open(0) || is_open(1) || is_open(2) ? 3 : 0;
           }) == 0);
+}
+
+TEST_CASE("a copy of a process in which a thread receives cannot receive there, and closes its end for good") {
+    auto [left, right] = Pipe();
+    std::atomic<int> thread{0};
+    int received = 0;
+    std::thread receiver{[&, &end = left] {
+        thread = ::gettid();
+        received = end.recv<int>();
+    }};
+    CHECK(within(30s, [&] { return is_asleep(thread); }));
+    ForkedChild copy{[&, &end = left, &other = right] {
+        if (!caught<UsageError>([&] { static_cast<void>(end.recv<int>(1s)); })) return 1;
+        if (!caught<UsageError>([&] { static_cast<void>(end.poll()); })) return 2;
+        if (!caught<UsageError>([&] { static_cast<void>(plait::multiprocessing::wait({end}, 30s)); })) return 3;
+        other.send(5);
+        const int descriptor = descriptor_of(end);
+        end.close();
+        return end.closed() && ::fcntl(descriptor, F_GETFD) < 0 ? 0 : 4;
+    }};
+    CHECK(copy.join(30s) == 0);
+    right.send(6);
+    receiver.join();
+    CHECK(received == 5);
+    CHECK(left.recv<int>(30s) == 6);
+}
+
+TEST_CASE("what a codec shares through an object of its own arrives, though that is gone when the message is sent") {
+    auto [left, right] = Pipe();
+    left.send(Kept{});
+    Kept kept = right.recv<Kept>(30s);
+    REQUIRE(kept.end.has_value());
+    kept.end->send(7);
+    CHECK(kept.other->recv<int>(30s) == 7);
 }
 
 TEST_CASE("a poll of one's own sees every message, once the handle was asked for") {

@@ -11,6 +11,7 @@
 
 #include <plait/multiprocessing/pipe.hpp>
 #include <plait/multiprocessing/process.hpp>
+#include <plait/os/thread.hpp>
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -99,6 +100,41 @@ struct Allocator {
     friend bool operator==(const Allocator&, const Allocator&) = default;
 };
 
+/// Stops who gets one, while it holds the queue's lock for taking.
+template <class T>
+struct Halting : Allocator<T> {
+    static inline std::atomic<bool> halts{false};
+    static inline std::atomic<bool> stands{false};
+
+    Halting() = default;
+    template <class Other>
+    Halting(const Halting<Other>&) noexcept {}
+    T* allocate(std::size_t count) {
+        if (halts) {
+            stands = true;
+            static_cast<void>(within(soon, [] { return !halts.load(); }));
+        }
+        return Allocator<T>::allocate(count);
+    }
+};
+
+std::string large_text(std::size_t size, int seed) {
+    std::string text(size, '\0');
+    for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(i * 31 + static_cast<std::size_t>(seed));
+    return text;
+}
+
+/// Puts when it ends.
+struct LastWords {
+    explicit LastWords(const Queue<std::vector<std::string>>& words) : queue{words} {}
+    LastWords(const LastWords&) = delete;
+    LastWords& operator=(const LastWords&) = delete;
+    ~LastWords() {
+        for (int i = 0; i < 3; ++i) queue.put({large_text(1'000, i)});
+    }
+    Queue<std::vector<std::string>> queue;
+};
+
 void put_numbers(Queue<std::uint64_t> queue, std::uint64_t who, std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) queue.put(who << 32 | i, soon);
 }
@@ -138,12 +174,6 @@ std::size_t shared_pages() {
             blocks += static_cast<std::size_t>(status.st_blocks);
     }
     return blocks * 512;
-}
-
-std::string large_text(std::size_t size, int seed) {
-    std::string text(size, '\0');
-    for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(i * 31 + static_cast<std::size_t>(seed));
-    return text;
 }
 
 }  // namespace
@@ -275,6 +305,16 @@ TEST_CASE("what a process put is there when it has ended") {
     CHECK(child.join() == -SIGKILL);
     for (int i = 0; i < 100; ++i) REQUIRE(queue.get_nowait() == large_text(100'000, i));
     CHECK(queue.empty());
+}
+
+TEST_CASE("what the destructor of an object of a thread puts is there") {
+    const Queue<std::vector<std::string>> queue;
+    std::thread([&] {
+        static thread_local const LastWords last{queue};  // ends after what the put makes
+        queue.put({"first", "words"});
+    }).join();
+    CHECK(queue.get(soon) == std::vector<std::string>{"first", "words"});
+    for (int i = 0; i < 3; ++i) CHECK(queue.get(soon) == std::vector<std::string>{large_text(1'000, i)});
 }
 
 TEST_CASE("two processes that both put a lot before they get do not wait for each other") {
@@ -548,6 +588,37 @@ TEST_CASE("who waits in a queue that is closed is woken") {
     queue.close();
     thread.join();
     CHECK_THAT(text, ContainsSubstring("closed"));
+}
+
+TEST_CASE("who waits for the lock of a queue that is closed is told, though the lock's holder goes on") {
+    const Queue<std::vector<int, Halting<int>>> queue;
+    const Queue<std::vector<int, Halting<int>>> same = queue;
+    queue.put({1, 2, 3});
+    Halting<int>::halts = true;
+    std::thread holder([&] { static_cast<void>(queue.get()); });
+    const bool stood = within(soon, [] { return Halting<int>::stands.load(); });
+    std::atomic<bool> told{false};
+    std::atomic<int> id{0};
+    std::thread getter([&] {
+        id = static_cast<int>(plait::os::native_thread_id());
+        try {
+            static_cast<void>(same.get());
+        } catch (const UsageError&) {
+            told = true;
+        }
+    });
+    const bool waits = within(soon, [&] {
+        const auto state = id != 0 ? process_state(id) : std::nullopt;
+        return state.has_value() && state->state == 'S';
+    });
+    queue.close();
+    const bool woken = within(10s, [&] { return told.load(); });
+    Halting<int>::halts = false;
+    holder.join();
+    getter.join();
+    CHECK(stood);
+    CHECK(waits);
+    CHECK(woken);
 }
 
 TEST_CASE("a queue that was shut down gives what it has, in every process, and then says so") {

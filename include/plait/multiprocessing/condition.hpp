@@ -41,7 +41,8 @@ namespace plait::inline PLAIT_ABI::multiprocessing {
 /// condition itself is a TimedLockable of the standard that locks it. A handle, as Lock is. At most 1000 wait at once.
 /// Deaths: of the lock's owner, as of Lock; who waits is told too, within a tenth of a second. A waiter that dies before
 /// a notification does not use it up. One that dies just after may take it along: `wait_for` notices all the same, for it
-/// asks ten times a second; after a mere `wait` the others sleep on.
+/// asks ten times a second; after a mere `wait` the others sleep on. A mere `wait` may also return without a notification,
+/// where the lock's owner died meanwhile and another thread recovered the lock.
 /// Throws: UsageError, changing nothing, from every wait and notify where this thread does not hold the lock;
 /// OwnerDiedError, holding nothing, where an owner died (a guard around the wait is not taken amiss its release);
 /// std::system_error from the constructor.

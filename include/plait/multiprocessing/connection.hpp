@@ -66,7 +66,8 @@ private:
 ///
 /// Threads: any; one at a time sends and one receives, the others wait for their turn.
 /// Fork: a copy of the program has a copy of each open end; one of the copies of an end sends, and one receives. The
-/// stream ends when the last is closed: close in the copy, and here, what only the other of the two uses.
+/// stream ends when the last is closed: close in the copy, and here, what only the other of the two uses. Where a thread
+/// was receiving (or sending) at the fork, the copy cannot: that is a UsageError there.
 class Connection {
 public:
     Connection(Connection&&) noexcept = default;
@@ -92,7 +93,8 @@ public:
     ///
     /// Throws: EndOfStream where the other end is closed and all was read, or its process died in the middle of a
     /// message; CodecError for a message of another type, or no `T`: the next one can be received; UsageError where this
-    /// end is closed (meanwhile, too) or cannot receive.
+    /// end is closed (meanwhile, too) or cannot receive. The message is lost, too, where making the `T` fails otherwise,
+    /// for want of memory (std::bad_alloc) or of descriptors (std::system_error).
     template <class T>
     [[nodiscard]] T recv() {
         return receive_value<T>(plait::detail::Deadline::never());

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <tuple>
 #include <utility>
 #include <variant>
@@ -138,10 +139,36 @@ TEST_CASE("a handle that did not come along is a CodecError") {
 
 TEST_CASE("one message takes a bounded number of handles") {
     Outgoing outgoing;
-    for (int native = 0; native < static_cast<int>(os::most_handles); ++native)
-        CHECK(outgoing.place_of(native) == static_cast<unsigned>(native));
-    CHECK_THROWS_AS(outgoing.place_of(1000), CodecError);
-    CHECK(outgoing.place_of(7) == 7);
+    std::vector<os::Handle> handles;
+    for (unsigned place = 0; place < os::most_handles; ++place) {
+        handles.push_back(open_null());
+        REQUIRE(outgoing.place_of(handles.back().get()) == place);
+    }
+    CHECK_THROWS_AS(outgoing.place_of(open_null().get()), CodecError);
+    CHECK(outgoing.place_of(handles[7].get()) == 7);
+}
+
+TEST_CASE("a handle goes along though its owner closed it, and its number was another's, before it was sent") {
+    Outgoing outgoing;
+    mp::Encoder out;
+    out.carry(outgoing);
+    Pass pass{open_null()};
+    const os::NativeHandle number = pass.handle.get();
+    const os::HandleIdentity null = os::identity_of(number);
+    out.write(pass);
+    pass.handle.reset();
+    pass.handle.reset(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
+    REQUIRE(pass.handle.get() == number);
+    const os::HandleIdentity zero = os::identity_of(number);
+    out.write(pass);
+    pass.handle.reset();
+    CHECK_THROWS_AS(out.write(Pass{os::Handle{}}), std::system_error);
+
+    Incoming incoming = arrived(outgoing);
+    mp::Decoder in(out.bytes());
+    in.carry(incoming);
+    CHECK((os::identity_of(in.read<Pass>().handle.get()) == null));
+    CHECK((os::identity_of(in.read<Pass>().handle.get()) == zero));
 }
 
 TEST_CASE("handles that nobody takes are closed, and one that cannot be had is an error") {

@@ -3,6 +3,7 @@
 
 #include "support/catch.hpp"
 #include "support/deadline.hpp"
+#include "support/forked_child.hpp"
 
 #include <chrono>
 #include <thread>
@@ -79,4 +80,28 @@ TEST_CASE("who closes what nobody uses is the last one out") {
     Turns turns;
     CHECK(turns.close());
     CHECK(turns.leave(Use::look));
+}
+
+TEST_CASE("a copied process has no turn that a thread of the original had, and can close, and is the last one out") {
+    Turns turns;
+    REQUIRE(turns.enter(Use::receive, passed) == Entry::entered);
+    REQUIRE(turns.enter(Use::look, passed) == Entry::entered);
+    const bool closed_before = GENERATE(false, true);
+    if (closed_before) REQUIRE(turns.close());
+    support::ForkedChild copy{[&] {
+        if (turns.closed() != closed_before) return 1;
+        if (!closed_before) {
+            if (turns.enter(Use::receive, Deadline::never()) != Entry::copied) return 2;
+            if (turns.enter(Use::send, passed) != Entry::entered) return 3;
+            if (turns.leave(Use::send)) return 4;
+            support::ForkedChild second{[&] { return turns.enter(Use::receive, passed) == Entry::copied ? 0 : 1; }};
+            if (second.join(30s) != 0) return 5;
+        }
+        if (!turns.close()) return 6;
+        if (turns.close()) return 7;
+        return turns.leave(Use::look) ? 0 : 8;
+    }};
+    CHECK(copy.join(30s) == 0);
+    CHECK(turns.closed() == closed_before);
+    CHECK_FALSE(turns.leave(Use::receive));
 }

@@ -34,6 +34,11 @@ struct Shared {
     ArenaState state;
     Arena arena{state, os::make_anonymous_memory()};
     Arena elsewhere{state, another(arena.handle())};
+
+    void free_elsewhere(std::uint32_t first, std::uint32_t count) {
+        elsewhere.map_table();
+        elsewhere.free(first, count);
+    }
 };
 
 }  // namespace
@@ -57,7 +62,7 @@ TEST_CASE("an arena's runs do not overlap, and are the same memory wherever it i
         CHECK(shared.elsewhere.at(granule) != shared.arena.at(granule));
         CHECK(*shared.elsewhere.at(granule) == static_cast<std::byte>(granule));
     }
-    for (std::size_t i = 0; i < firsts.size(); ++i) shared.elsewhere.free(firsts[i], counts[i]);
+    for (std::size_t i = 0; i < firsts.size(); ++i) shared.free_elsewhere(firsts[i], counts[i]);
     CHECK(shared.arena.allocate(1) == Arena::first_granule);
 }
 
@@ -67,8 +72,8 @@ TEST_CASE("an arena gives the lowest granules again that have become free") {
     const std::uint32_t second = shared.arena.allocate(1);
     const std::uint32_t third = shared.arena.allocate(1);
     CHECK(second == first + 1);
-    shared.elsewhere.free(third, 1);
-    shared.elsewhere.free(first, 1);
+    shared.free_elsewhere(third, 1);
+    shared.free_elsewhere(first, 1);
     CHECK(shared.arena.allocate(2) == third);
     CHECK(shared.arena.allocate(1) == first);
     CHECK(shared.arena.allocate(1) == third + 2);
@@ -95,9 +100,9 @@ TEST_CASE("an arena gives back what is free, but for a few granules that stay wa
     const std::uint32_t small_run = shared.arena.allocate(100);
     const std::uint32_t large_run = shared.arena.allocate(1'000);
     CHECK(pages_of(shared.arena) >= std::size_t{1'100} * Arena::granule_size);
-    shared.elsewhere.free(large_run, 1'000);
+    shared.free_elsewhere(large_run, 1'000);
     CHECK(pages_of(shared.arena) <= std::size_t{101} * Arena::granule_size);
-    shared.elsewhere.free(small_run, 100);
+    shared.free_elsewhere(small_run, 100);
     CHECK(pages_of(shared.arena) >= std::size_t{100} * Arena::granule_size);
     shared.arena.trim();
     CHECK(pages_of(shared.arena) <= std::size_t{17} * Arena::granule_size);
@@ -134,6 +139,31 @@ TEST_CASE("an arena that cannot grow says so, and is as it was") {
     CHECK_THROWS_AS(shared.arena.allocate(Arena::most_granules), std::system_error);
     CHECK_THROWS_AS(shared.arena.allocate(UINT32_MAX), std::system_error);
     CHECK(shared.arena.allocate(1) == Arena::first_granule);
+}
+
+TEST_CASE("an arena whose table finds no place in memory says so, and is as it was") {
+    const int code = support::in_a_child([] {
+        Shared shared;
+        const std::uint32_t first = shared.arena.allocate(1);
+        rlimit before{};
+        ::getrlimit(RLIMIT_AS, &before);
+        const rlimit none{1, before.rlim_max};
+        ::setrlimit(RLIMIT_AS, &none);
+        int failures = 0;
+        try {
+            shared.elsewhere.trim();
+        } catch (const std::system_error&) {
+            ++failures;
+        }
+        try {
+            static_cast<void>(shared.elsewhere.allocate(1));
+        } catch (const std::system_error&) {
+            ++failures;
+        }
+        ::setrlimit(RLIMIT_AS, &before);
+        return shared.elsewhere.allocate(1) == first + 1 ? failures : 3;
+    });
+    CHECK(code == (plait::detail::address_sanitizer ? code : 2));
 }
 
 TEST_CASE("an arena does not believe what the memory says of granules") {

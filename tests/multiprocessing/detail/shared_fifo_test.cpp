@@ -5,6 +5,7 @@
 #include "support/disturbance.hpp"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -81,6 +82,29 @@ TEST_CASE("an item that is looked at and not taken stays the next one") {
     CHECK(row.fifo.peek(item));
     CHECK(row.takes(100'000, 1));
     CHECK(row.takes(10, 2));
+}
+
+TEST_CASE("an item that was looked at is taken without more memory") {
+    const int code = support::in_a_child([] {
+        Row row;
+        // The first window is full: the row goes on beyond it, and there is no need to look at it but for its table.
+        Arena filler{row.state.arena, another(row.fifo.memory())};
+        static_cast<void>(filler.allocate(Arena::window_granules - Arena::first_granule - 1));
+        for (int i = 0; i < 5; ++i) row.put(30'000, i);  // two to a segment
+        for (int i = 0; i < 4; ++i)
+            if (!row.takes(30'000, i)) return 1;
+        SharedFifo elsewhere{row.state, another(row.fifo.memory())};
+        SharedFifo::Item item;
+        if (!elsewhere.peek(item) || item.left_segment == 0) return 2;
+        rlimit before{};
+        ::getrlimit(RLIMIT_AS, &before);
+        const rlimit none{1, before.rlim_max};
+        ::setrlimit(RLIMIT_AS, &none);
+        elsewhere.take(item);
+        ::setrlimit(RLIMIT_AS, &before);
+        return row.fifo.size() == 0 ? 0 : 3;
+    });
+    CHECK(code == 0);
 }
 
 TEST_CASE("a row that is cleared and repaired holds no more than its last segment") {

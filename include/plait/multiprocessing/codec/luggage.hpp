@@ -7,7 +7,6 @@
 #include <plait/os/channel.hpp>
 #include <plait/os/handle.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -22,24 +21,36 @@
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
-/// The handles that the written values want to have sent along; they stay their owners'.
+/// The handles that the written values want to have sent along: duplicates, for what was written may be gone, and its
+/// number another's, before the message is sent.
 class Outgoing {
 public:
-    [[nodiscard]] std::span<const os::NativeHandle> handles() const noexcept { return handles_; }
+    [[nodiscard]] std::span<const os::NativeHandle> handles() const noexcept { return natives_; }
+    /// Gives them away.
+    [[nodiscard]] std::vector<os::Handle> take() && noexcept { return std::move(owned_); }
 
-    /// The place of `handle`; what is there already travels once.
+    /// The place of `handle`; what is there already travels once. Throws: CodecError for too many; std::system_error.
     std::uint32_t place_of(os::NativeHandle handle) {
-        const auto found = std::find(handles_.begin(), handles_.end(), handle);
-        if (found != handles_.end()) return static_cast<std::uint32_t>(found - handles_.begin());
-        if (handles_.size() == os::most_handles)
+        for (std::size_t i = 0; i < sources_.size(); ++i)
+            // A number alone may be that of another object by now.
+            if (sources_[i] == handle && os::identity_of(handle) == os::identity_of(natives_[i]))
+                return static_cast<std::uint32_t>(i);
+        if (owned_.size() == os::most_handles)
             throw CodecError("cannot encode more than " + std::to_string(os::most_handles) +
                              " locks, queues, connections and their like in one message: send it in parts");
-        handles_.push_back(handle);
-        return static_cast<std::uint32_t>(handles_.size() - 1);
+        os::Handle copy = os::duplicate(handle);
+        sources_.reserve(owned_.size() + 1);
+        natives_.reserve(owned_.size() + 1);
+        owned_.push_back(std::move(copy));
+        natives_.push_back(owned_.back().get());
+        sources_.push_back(handle);
+        return static_cast<std::uint32_t>(owned_.size() - 1);
     }
 
 private:
-    std::vector<os::NativeHandle> handles_;
+    std::vector<os::Handle> owned_;
+    std::vector<os::NativeHandle> natives_;  // of owned_
+    std::vector<os::NativeHandle> sources_;  // what each was made of
 };
 
 /// The handles that came along; those that nobody takes are closed.

@@ -51,7 +51,7 @@ struct Letter {
 /// from any thread. What a value is it does not know.
 class Endpoint {
 public:
-    Endpoint(os::Handle end, Directions directions) noexcept : end_{std::move(end)}, directions_{directions} {}
+    Endpoint(os::Handle end, Directions directions) : end_{std::move(end)}, directions_{directions} {}
     Endpoint(const Endpoint&) = delete;
     Endpoint& operator=(const Endpoint&) = delete;
     ~Endpoint() { close(); }
@@ -116,6 +116,11 @@ private:
     void check_open() const {
         if (turns_.closed()) throw_closed();
     }
+    [[noreturn]] static void throw_copied(Turns::Use use) {
+        throw UsageError(std::string("this process is a copy, made while a thread of the original ") +
+                         (use == Turns::Use::send ? "sent to" : "received from") +
+                         " this connection, and can do no such thing with its own end: close it here");
+    }
     [[noreturn]] static void throw_closed() { throw UsageError("this connection is closed: a Pipe() gives new ones"); }
     /// Waits until `events`; false at the deadline.
     [[nodiscard]] bool block(Blocking& blocking, short events, plait::detail::Deadline deadline);
@@ -147,12 +152,15 @@ private:
 inline bool Endpoint::enter(Turns::Use use, plait::detail::Deadline deadline) {
     const Turns::Entry entry = turns_.enter(use, deadline);
     if (entry == Turns::Entry::closed) throw_closed();
+    if (entry == Turns::Entry::copied) throw_copied(use);
     return entry == Turns::Entry::entered;
 }
 
 inline void Endpoint::leave(Turns::Use use) noexcept {
     if (!turns_.leave(use)) return;
     end_.reset();
+    // A copy of the program may close this once more.
+    for (Blocking* const blocking : {&receiving_, &sending_}) blocking->waker.store(nullptr, std::memory_order_relaxed);
     receiving_.wakers.clear();
     sending_.wakers.clear();
 }
@@ -245,6 +253,7 @@ inline Endpoint::State Endpoint::look(bool may_read) {
     const Turns::Entry entry = turns_.enter(Turns::Use::receive, Deadline::at({}));
     if (entry == Turns::Entry::closed) return State::closed;
     if (entry == Turns::Entry::timed_out) return State::busy;
+    if (entry == Turns::Entry::copied) throw_copied(Turns::Use::receive);
     const Turn turn{*this, Turns::Use::receive};
     if (may_read) return fetch_message({}, Deadline::at({})) ? State::ready : State::idle;
     return reader_.ready() || ended_ ? State::ready : State::idle;
@@ -276,6 +285,7 @@ inline bool Endpoint::send(const Letter& letter, plait::detail::Deadline deadlin
 
     const bool tell = !letter.type_name.empty() &&
                       std::find(told_types_.begin(), told_types_.end(), letter.type) == told_types_.end();
+    if (tell) told_types_.reserve(told_types_.size() + 1);  // nothing fails once the message is sent
     const std::string_view name = tell ? letter.type_name.substr(0, MessageHeader::longest_name) : std::string_view{};
     const std::size_t name_units = (name.size() + MessageHeader::name_unit - 1) / MessageHeader::name_unit;
     const auto header = MessageHeader::of(letter.kind, size, letter.handles.size(), name_units, letter.type);

@@ -50,6 +50,35 @@ std::span<const std::byte> item_bytes(const T& value) noexcept {
     return {reinterpret_cast<const std::byte*>(std::addressof(value)), sizeof(T)};
 }
 
+/// The memory in which this thread encodes its items, kept for the next one unless it has grown large.
+class EncodingBuffer {
+public:
+    /// Empty, and of any capacity. Who takes it in between, as a Codec that puts in turn, gets one without.
+    static std::vector<std::byte> take() noexcept {
+        return has_ended() ? std::vector<std::byte>{} : std::exchange(own().bytes_, {});
+    }
+    static void give_back(std::vector<std::byte> bytes) noexcept {
+        constexpr std::size_t keep = 64 * 1024;
+        if (!has_ended() && bytes.capacity() <= keep) own().bytes_ = std::move(bytes);
+    }
+
+private:
+    EncodingBuffer() = default;
+    ~EncodingBuffer() { has_ended() = true; }
+
+    static EncodingBuffer& own() noexcept {
+        static thread_local EncodingBuffer buffer;
+        return buffer;
+    }
+    /// Outlives the buffer: destructors of static and thread_local objects may put, too.
+    static bool& has_ended() noexcept {
+        static constinit thread_local bool ended = false;
+        return ended;
+    }
+
+    std::vector<std::byte> bytes_;
+};
+
 /// Puts `item`: from where it lies, if its encoding is its bytes, else by way of a buffer.
 template <class T>
 void put_item(SharedQueue& queue, const T& item, Timeout timeout) {
@@ -61,14 +90,10 @@ void put_item(SharedQueue& queue, const T& item, Timeout timeout) {
         queue.put(item_bytes(count), {reinterpret_cast<const std::byte*>(item.data()), item.size() * sizeof(Element)},
                   timeout);
     } else {
-        // The buffer stays for the thread's next item, unless it has grown large. A Codec that puts in turn finds none.
-        constexpr std::size_t keep = 64 * 1024;
-        static thread_local std::vector<std::byte> buffer;
-        Encoder out{std::exchange(buffer, {})};
+        Encoder out{EncodingBuffer::take()};
         out.write(item);
         queue.put({}, out.bytes(), timeout);
-        auto storage = out.take();
-        if (storage.capacity() <= keep) buffer = std::move(storage);
+        EncodingBuffer::give_back(out.take());
     }
 }
 

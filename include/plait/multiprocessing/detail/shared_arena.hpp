@@ -66,13 +66,17 @@ public:
     /// Takes `count` neighbours; their content is anything. Throws, having changed nothing: std::system_error where there
     /// is no memory.
     std::uint32_t allocate(std::uint32_t count);
-    /// Gives them back.
+    /// Has the table here. Throws: std::system_error; Error.
+    void map_table() {
+        if (known_window(0) == nullptr) map_window(0);
+    }
+    /// Gives them back. Before that, of this process: `map_table`, or `allocate`.
     void free(std::uint32_t first, std::uint32_t count) noexcept;
     /// After a death, of who may allocate and free: all that `is_used` does not know is free.
     template <class IsUsed>
     void free_all_but(IsUsed is_used);
-    /// Of who may allocate: gives back the pages of free granules but the lowest few.
-    void trim() noexcept;
+    /// Of who may allocate: gives back the pages of free granules but the lowest few. Throws as `map_table`.
+    void trim();
     /// Of who may allocate: after the death of another who did.
     void forget_search() noexcept { state_.search_from = first_granule; }
 
@@ -113,10 +117,10 @@ private:
     static constexpr std::uint32_t block_windows = 64;
     using Block = std::array<std::atomic<std::byte*>, block_windows>;
 
-    std::atomic<std::uint8_t>& entry(std::uint32_t granule) {
-        return *reinterpret_cast<std::atomic<std::uint8_t>*>(table() + granule);
+    /// Of the table, which is mapped.
+    std::atomic<std::uint8_t>& entry(std::uint32_t granule) noexcept {
+        return *reinterpret_cast<std::atomic<std::uint8_t>*>(known_window(0) + granule);
     }
-    std::byte* table() { return known_window(0) != nullptr ? known_window(0) : map_window(0); }
 
     [[nodiscard]] std::byte* known_window(std::uint32_t window) const noexcept {
         // Pairs with the release in map_window: the blocks are this process's.
@@ -196,6 +200,7 @@ inline std::uint32_t Arena::find(std::uint32_t count, std::uint32_t granules) {
 
 inline std::uint32_t Arena::allocate(std::uint32_t count) {
     if (granules() == 0) grow_to(window_granules);
+    map_table();
     const std::uint32_t first = find(count, granules());
     if (first + count > granules()) grow_to(first + count);
     bool is_warm = true;
@@ -228,12 +233,14 @@ inline void Arena::free(std::uint32_t first, std::uint32_t count) noexcept {
 
 template <class IsUsed>
 void Arena::free_all_but(IsUsed is_used) {
+    map_table();
     for (std::uint32_t i = first_granule; i < granules(); ++i)
         if (entry(i).load(std::memory_order_acquire) == used && !is_used(i)) free(i, 1);
     forget_search();
 }
 
-inline void Arena::trim() noexcept {
+inline void Arena::trim() {
+    map_table();
     const std::uint32_t end = (std::min)(granules(), window_granules);
     for (std::uint32_t i = first_granule + kept_when_idle; i < end; ++i) {
         if (entry(i).load(std::memory_order_acquire) != warm) continue;

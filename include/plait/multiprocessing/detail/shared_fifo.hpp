@@ -68,7 +68,7 @@ public:
     /// Puts an item of two parts. If it throws, nothing has changed: std::system_error where there is no memory.
     void put(std::span<const std::byte> head, std::span<const std::byte> body);
     void forget_search() noexcept { arena_.forget_search(); }
-    void trim() noexcept { arena_.trim(); }
+    void trim() { arena_.trim(); }
 
     // --- Under the lock for taking ---
 
@@ -233,6 +233,7 @@ inline bool SharedFifo::peek(Item& item) {
     }
     item = item_at(checked(state_.taking.place()));
     if (item.granules != 0) item.bytes = {arena_.at(item.first, item.granules, item.view), item.bytes.size()};
+    if (item.left_segment != 0 || item.granules != 0) arena_.map_table();  // for take, which cannot throw
     return true;
 }
 
@@ -247,8 +248,9 @@ inline void SharedFifo::clear() {
     const std::uint64_t put = put_count();
     const std::uint64_t taken = taken_count();
     if (put == taken) return;
-    state_.taking.pass(checked(state_.putting.place()), put - taken);
-    state_.known_put = put;
+    const FifoPlace end = checked(state_.putting.place());
+    state_.known_put = put;  // first: it is never less than what was taken, wherever a death comes
+    state_.taking.pass(end, put - taken);
 }
 
 inline void SharedFifo::repair() {

@@ -34,9 +34,10 @@ struct QueueState {
 
     // What everybody reads, who puts, and who takes, each apart from the others.
     std::int64_t maxsize;                   // bounded if greater than zero; never changes
-    std::atomic<std::uint32_t> shut{0};     // a Shut, only grows; written under put_lock
+    std::atomic<std::uint32_t> shut{0};     // a Shut, only grows; written under put_lock, `dropped` under both
     std::atomic<std::uint32_t> wounded{0};  // 1 after a death under a lock, until memory was repaired
     std::atomic<std::uint64_t> done{0};     // for how many items task_done was called; at most as many as were put
+    std::atomic<std::uint64_t> lost{0};     // how many were dropped; valid once shut says so, and never changes then
     WaitPoint<> end_of_work;                // who joins
     Apart apart;
     os::Mutex put_lock;
@@ -111,7 +112,9 @@ public:
 
     [[nodiscard]] bool is(const SharedQueue& other) const noexcept { return state_ == other.state_; }
     [[nodiscard]] bool is_shutdown() const noexcept { return state_->shut.load() != QueueState::open; }
-    [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(fifo_.size()); }
+    [[nodiscard]] std::size_t size() const noexcept {
+        return was_dropped() ? 0 : static_cast<std::size_t>(fifo_.size());
+    }
     [[nodiscard]] bool full() const noexcept {
         return is_bounded() && size() >= static_cast<std::uint64_t>(state_->maxsize);
     }
@@ -146,11 +149,28 @@ private:
         os::Mutex& lock_;
         bool held_;
     };
-    static os::MutexResult lock(os::Mutex& mutex, Patience& patience) {
-        const os::MutexResult result = mutex.try_lock();
-        return result == os::MutexResult::timed_out ? mutex.lock(patience.deadline_for_lock()) : result;
+    /// Also timed_out once the queue's Shut is `vain` or beyond. Throws: UsageError once it is closed. For the lock's
+    /// holder may be stopped: who waits for it looks up a few times a second.
+    os::MutexResult lock(os::Mutex& mutex, Patience& patience, std::uint32_t vain) const {
+        os::MutexResult result = mutex.try_lock();
+        if (result != os::MutexResult::timed_out) return result;
+        const Deadline deadline = patience.deadline_for_lock();
+        for (;;) {
+            result = mutex.lock(next_look(deadline));
+            if (result != os::MutexResult::timed_out || deadline.has_passed()) return result;
+            check_open();
+            if (state_->shut.load() >= vain) return result;
+        }
     }
 
+    /// From then on what lies in the row is nothing: nobody takes it, and it counts as done.
+    [[nodiscard]] bool was_dropped() const noexcept { return state_->shut.load() == QueueState::dropped; }
+    [[nodiscard]] std::uint64_t lost() const noexcept { return was_dropped() ? state_->lost.load() : 0; }
+    [[nodiscard]] bool is_all_done() const noexcept {
+        // These first: nothing is done or dropped that was not put.
+        const std::uint64_t done = state_->done.load() + lost();
+        return done >= fifo_.put_count();
+    }
     [[nodiscard]] bool is_bounded() const noexcept { return state_->maxsize > 0; }
     void check_open() const {
         if (closed_.load())
@@ -199,11 +219,16 @@ public:
         Patience patience{timeout};
         for (;;) {
             queue_.check_open();
-            const std::uint32_t shut = queue_.state_->shut.load();  // before the look: no item comes after that
+            std::uint32_t shut = queue_.state_->shut.load();
             if (shut != QueueState::dropped) {
-                hold_.emplace(queue_, queue_.state_->get_lock, lock(queue_.state_->get_lock, patience));
-                if (!*hold_) throw QueueEmpty("no item could be had in time: another process holds the queue");
-                if (queue_.fifo_.peek(item_)) return;
+                os::Mutex& mutex = queue_.state_->get_lock;
+                hold_.emplace(queue_, mutex, queue_.lock(mutex, patience, QueueState::dropped));
+                // Under the lock: what was dropped may lie there still. Before the look: no item comes after that.
+                shut = queue_.state_->shut.load();
+                if (shut != QueueState::dropped) {
+                    if (!*hold_) throw QueueEmpty("no item could be had in time: another process holds the queue");
+                    if (queue_.fifo_.peek(item_)) return;
+                }
                 hold_.reset();
             }
             if (shut != QueueState::open)
@@ -238,10 +263,10 @@ inline void SharedQueue::put(std::span<const std::byte> head, std::span<const st
     Patience patience{timeout};
     for (;;) {
         check_open();
-        Hold hold{*this, state_->put_lock, lock(state_->put_lock, patience)};
-        if (!hold) throw QueueFull("the item could not be put in time: another process holds the queue");
+        Hold hold{*this, state_->put_lock, lock(state_->put_lock, patience, QueueState::draining)};
         if (is_shutdown())
             throw QueueShutDown("put into a queue that was shut down: put before shutdown(), or make another queue");
+        if (!hold) throw QueueFull("the item could not be put in time: another process holds the queue");
         if (has_room()) {
             if (state_->wounded.load(std::memory_order_relaxed) != 0) repair_if_wounded();
             fifo_.put(head, body);
@@ -288,32 +313,31 @@ inline void SharedQueue::repair_if_wounded() {
 
 inline void SharedQueue::trim() {
     const Hold hold{*this, state_->put_lock, state_->put_lock.try_lock()};
-    if (hold) fifo_.trim();
+    if (!hold) return;
+    try {
+        fifo_.trim();
+    } catch (const std::exception&) {  // no memory for that: another time
+    }
 }
 
 inline void SharedQueue::task_done() {
     std::uint64_t done = state_->done.load();
-    std::uint64_t put = 0;
     do {
-        put = fifo_.put_count();
-        if (done >= put)
+        const std::uint64_t dropped = lost();  // first, as in is_all_done
+        if (done + dropped >= fifo_.put_count())
             throw UsageError("task_done for more items than were put: call it once for each item that get gave");
     } while (!state_->done.compare_exchange_weak(done, done + 1));
     sync_point();
-    if (done + 1 == put) state_->end_of_work.wake_all();
+    if (is_all_done()) state_->end_of_work.wake_all();
 }
 
 inline bool SharedQueue::join(Timeout timeout) {
     Patience patience{timeout};
-    const auto ready = [&] {
-        const std::uint64_t done = state_->done.load();  // first: nothing is done that was not put
-        return done >= fifo_.put_count();
-    };
     for (;;) {
         check_open();
-        if (ready()) return true;
+        if (is_all_done()) return true;
         if (patience.is_none()) return false;
-        const auto must_look = [&] { return ready() || closed_.load(); };
+        const auto must_look = [&] { return is_all_done() || closed_.load(); };
         if (state_->end_of_work.sleep(patience.deadline(), must_look) == WaitPoint<>::Result::timed_out) return false;
     }
 }
@@ -322,18 +346,20 @@ inline void SharedQueue::shutdown(bool immediate) {
     check_open();
     {
         // No patience of the caller's: the locks are held for the time of a copy, but for a holder that is stopped.
-        const Hold putting{*this, state_->put_lock, state_->put_lock.lock(Deadline::never())};
+        Patience patience{Timeout::never()};
+        constexpr std::uint32_t never_vain = QueueState::dropped + 1;
+        const Hold putting{*this, state_->put_lock, lock(state_->put_lock, patience, never_vain)};
         if (state_->shut.load() == QueueState::open) state_->shut.store(QueueState::draining);
         if (immediate) {
-            const Hold taking{*this, state_->get_lock, state_->get_lock.lock(Deadline::never())};
-            state_->shut.store(QueueState::dropped);
-            sync_point();
-            const std::uint64_t put = fifo_.put_count();
-            std::uint64_t done = state_->done.load();
-            const std::uint64_t items = fifo_.size();
-            fifo_.clear();
-            while (!state_->done.compare_exchange_weak(done, (std::min)(done + items, put))) {
+            const Hold taking{*this, state_->get_lock, lock(state_->get_lock, patience, never_vain)};
+            if (!was_dropped()) {
+                state_->lost.store(fifo_.size());
+                sync_point();
+                // This one store drops them, all or none, wherever this process is killed. The rest is for their memory.
+                state_->shut.store(QueueState::dropped);
+                sync_point();
             }
+            fifo_.clear();
             state_->wounded.store(1, std::memory_order_relaxed);
             try {
                 fifo_.repair();
