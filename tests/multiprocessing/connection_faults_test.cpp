@@ -5,6 +5,7 @@
 #include "support/catch.hpp"
 #include "support/deadline.hpp"
 #include "support/disturbance.hpp"
+#include "support/failing_receive.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
 
@@ -153,6 +154,10 @@ Bytes recorded(Send send) {
 
 // In place of the C library's, for this whole program.
 extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
+    if (support::failing_receive > 0 && --support::failing_receive == 0) {
+        errno = ENOMEM;
+        return -1;
+    }
     if (fails()) return -1;
     msghdr* const original = message;
     return call_shortened(message, [&](msghdr* some) {

@@ -5,6 +5,7 @@
 #include "support/deadline.hpp"
 #include "support/descriptor_limit.hpp"
 #include "support/disturbance.hpp"
+#include "support/failing_receive.hpp"
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
@@ -19,7 +20,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -142,9 +142,6 @@ void use_one_processor() {
     ::sched_setaffinity(0, sizeof one, &one);
 }
 
-/// Which call of recvmsg from now on fails, by ENOMEM; 0: none does.
-std::atomic<int> failing_receive{0};
-
 std::int64_t server_pid() { return fork_server().pid().value_or(0); }
 
 bool is_stopped(std::int64_t pid) {
@@ -159,14 +156,6 @@ bool children_are_themselves(const std::string& file) {
 }
 
 }  // namespace
-
-extern "C" ssize_t recvmsg(int descriptor, msghdr* message, int flags) {
-    if (failing_receive > 0 && --failing_receive == 0) {
-        errno = ENOMEM;
-        return -1;
-    }
-    return ::syscall(SYS_recvmsg, descriptor, message, flags);
-}
 
 TEST_CASE("a server is made at the first need, serves many, and is no child of the program") {
     CHECK(server_pid() == 0);
