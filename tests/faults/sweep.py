@@ -67,8 +67,10 @@ DEADLINE = 60
 
 def strace(options, program, scenario, log):
     more = ["--children"] if "-f" in options else []
+    # A session of its own: strace stops what it is to start for a moment, and where a group of processes is left without
+    # a parent outside while one of them is stopped, the system sends all of them SIGHUP.
     return subprocess.run(["strace", "-o", str(log), *options, program, scenario, *more], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=DEADLINE)
+                          capture_output=True, text=True, timeout=DEADLINE, start_new_session=True)
 
 
 def count_calls(log):

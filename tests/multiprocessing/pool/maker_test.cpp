@@ -221,7 +221,9 @@ TEST_CASE("a worker inherits standard streams and what it needs of the pool, and
         Pool pool(PoolOptions{.processes = 1, .start_method = start_method});
         before = pool.apply(count_descriptors, 0);
     }
-    CHECK(before == 3 + plait::os::inherited_handles());
+    // And what freeze_support_test.cpp has this program open before its main.
+    const int own = plait::os::spawn_closes_other_handles ? 1 : 0;
+    CHECK(before == 3 + plait::os::inherited_handles() + own);
     std::vector<int> opened;
     for (int i = 0; i < 50; ++i) opened.push_back(::open("/dev/null", i % 2 == 0 ? O_RDONLY : O_RDONLY | O_CLOEXEC));
     {
