@@ -51,7 +51,7 @@ int hit(int times) {
 
 template <>
 struct plait::multiprocessing::Codec<Counter> {
-    static constexpr bool carries_handles = true;
+    [[maybe_unused]] static constexpr bool carries_handles = true;
     static void encode(Encoder& out, const Counter& value) { detail::put_shared(out, value.state); }
     static Counter decode(Decoder& in) { return Counter{detail::get_shared<CounterState>(in)}; }
 };
