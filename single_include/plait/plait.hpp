@@ -17623,8 +17623,8 @@ inline Handle open_working_directory() {
 
 // What a program and its fork server say to one another.
 //
-// The program sends an `ServerOrder` with handles, the server answers with one `ServerReport`, and that is all the server reads: it
-// forks at once. What the child is to be and to run lies in a piece of shared memory that only the child looks at. The
+// The program sends a `ServerOrder` with handles, the server answers with one `ServerReport`, and that is all the server
+// reads: it forks at once. What the child is to be and to run lies in a piece of shared memory that only the child looks at. The
 // child waits on its own channel for one byte, `go`, which the program sends when it has the report: a start that the
 // program gave up, because the server hung or died, runs nothing, so that it can be made again elsewhere.
 
