@@ -24,7 +24,7 @@ inline std::string readable_type(const char* name) {
     std::string result = status == 0 && text != nullptr ? text : name;
     std::free(text);
     // What std::throw_with_nested throws has a name of the library's own around the programmer's.
-    for (const std::string_view wrapper : {"std::_Nested_exception<", "std::__1::__nested<"})
+    for (const std::string_view wrapper : {"std::_Nested_exception<", "std::__1::__nested<", "std::__nested<"})
         if (result.starts_with(wrapper) && result.ends_with('>'))
             return result.substr(wrapper.size(), result.size() - wrapper.size() - 1);
     return result;
