@@ -8,12 +8,15 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
 using namespace std::chrono_literals;
@@ -248,4 +251,54 @@ TEST_CASE("a watched process is signalled and reaped by its watch, once") {
     CHECK_FALSE(os::signal_watched(watch.get(), SIGKILL));
     const os::ExitStatus again = os::exit_status_of_watched(watch.get());  // not every system keeps it
     CHECK((!again.known || again.code == -SIGKILL));
+}
+
+TEST_CASE("a process has the memory resident that it touched, and one that is gone has none") {
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    constexpr std::size_t much = std::size_t{64} << 20;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        void* const memory = ::mmap(nullptr, 16 * much, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        std::memset(memory, 1, much);
+        if (::write(ends[1], "x", 1) != 1) ::_exit(1);
+        for (;;) ::pause();
+    }
+    char byte = 0;
+    const bool touched = ::read(ends[0], &byte, 1) == 1;
+    ::close(ends[0]);
+    ::close(ends[1]);
+    const auto memory = os::resident_memory(child);
+    const auto own = os::resident_memory(os::process_id());
+    ::kill(child, SIGKILL);
+    const bool zombie = within(30s, [&] { return is_zombie(child); });
+    const auto memory_of_zombie = os::resident_memory(child);
+    ::waitpid(child, nullptr, 0);
+    REQUIRE((touched && zombie));
+    CHECK_FALSE(os::resident_memory(child));
+    if (!own) return;  // not every system tells
+    CHECK(*own > 0);
+    REQUIRE(memory);
+    CHECK(*memory >= much);
+    CHECK(*memory < 8 * much);
+    CHECK(memory_of_zombie.value_or(0) == 0);
+}
+
+TEST_CASE("a process that a signal has stopped is stopped until it goes on") {
+    CHECK_FALSE(os::is_stopped(::getpid()));
+    const pid_t child = ::fork();
+    if (child == 0)
+        for (;;) ::pause();
+    CHECK_FALSE(os::is_stopped(child));
+    ::kill(child, SIGSTOP);
+    const bool stopped = within(30s, [&] { return process_state(child)->state == 'T'; });
+    const bool known = os::is_stopped(child);
+    ::kill(child, SIGCONT);
+    const bool goes_on = within(30s, [&] { return !os::is_stopped(child); });
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    REQUIRE(stopped);
+    CHECK(known == os::resident_memory(::getpid()).has_value());  // not every system tells
+    CHECK(goes_on);
+    CHECK_FALSE(os::is_stopped(child));
 }

@@ -28,6 +28,9 @@
 //   allow_many_handles()                 as many as the hard limit lets it have
 //   end_child(pid)                       kills an unreaped child of this process
 //   process_exists(pid)                  whether there is one of that number, a zombie perhaps
+//   resident_memory(pid) -> optional<size_t>   how many bytes of memory it has now, 0 for a zombie; empty where there is no
+//                                        such process, and where the system does not tell. Allocates nothing.
+//   is_stopped(pid)                      whether a signal has stopped it, not a debugger; false where the system does not tell
 //   watch_process(pid) -> Handle         a watch: readable when that process is gone; none where there can be none
 //   can_watch_processes()                whether the system, as it is now, has such a thing
 //   signal_watched(watch, number)        false where that process is gone
@@ -38,6 +41,10 @@
 //   die_with_parent(pid) -> bool         from now on this process is killed when its parent `pid` ends; false where it is
 //                                        gone already, and `children_die_with_parent` says whether it does so. Only for
 //                                        children of single-threaded parents.
+//   adopt_orphans()                      the descendants of this process whose parents die become its children, where that can
+//                                        be; it is to reap them
+//   children_of_this_thread(), descendants_of(pid)   their numbers, zombies too; with those at least that do not change
+//                                        meanwhile. None where the system does not tell, or tells those of another namespace
 //   wake_with_parent()                   a stopped process goes on when its parent ends, and sees to its own end; also when
 //                                        no more than the thread ends that started it
 

@@ -3,6 +3,8 @@
 
 #include <plait/os/posix/process.hpp>
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
@@ -13,9 +15,18 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace plait::inline PLAIT_ABI::os {
 
@@ -94,6 +105,34 @@ inline bool can_watch_processes() noexcept {
     return can;
 }
 
+/// The beginning of what the system tells of a process under that name, as a text; empty where there is none.
+template <std::size_t size>
+const char* read_process_file(std::int64_t pid, const char* name, char (&text)[size]) noexcept {
+    std::snprintf(text, size, "/proc/%lld/%s", static_cast<long long>(pid), name);
+    const Handle file = above_standard_streams(::open(text, O_RDONLY | O_CLOEXEC));
+    ssize_t count = 0;
+    do count = file ? ::read(file.get(), text, size - 1) : 0;
+    while (count < 0 && errno == EINTR);
+    text[(std::max)(count, ssize_t{0})] = '\0';  // an error: it ended between
+    return text;
+}
+
+inline std::optional<std::size_t> resident_memory(std::int64_t pid) noexcept {
+    char text[96];
+    char* rest = nullptr;
+    std::strtoull(read_process_file(pid, "statm", text), &rest, 10);  // "size resident …", in pages
+    if (rest == text) return std::nullopt;
+    return static_cast<std::size_t>(std::strtoull(rest, nullptr, 10)) *
+           static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+inline bool is_stopped(std::int64_t pid) noexcept {
+    char text[96];
+    // "pid (name) state …", where the name, of 15 bytes at most, may hold anything.
+    const char* const end_of_name = std::strrchr(read_process_file(pid, "stat", text), ')');
+    return end_of_name != nullptr && std::strncmp(end_of_name, ") T", 3) == 0;
+}
+
 inline constexpr bool children_die_with_parent = true;
 
 inline bool die_with_parent(std::int64_t pid) noexcept {
@@ -102,6 +141,56 @@ inline bool die_with_parent(std::int64_t pid) noexcept {
 }
 
 inline void wake_with_parent() noexcept { ::prctl(PR_SET_PDEATHSIG, SIGCONT); }
+
+inline void adopt_orphans() noexcept { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+
+/// Whether /proc tells of this process's own namespace: another's numbers mean others here.
+inline bool has_own_proc() noexcept {
+    char text[24];
+    const ssize_t size = ::readlink("/proc/self", text, sizeof text - 1);
+    if (size <= 0) return false;
+    text[size] = 0;
+    return std::strtol(text, nullptr, 10) == ::getpid();
+}
+
+/// Appends the children of a thread.
+inline void append_children(const std::string& thread, std::vector<std::int64_t>& pids) {
+    const Handle list{::open((thread + "/children").c_str(), O_RDONLY | O_CLOEXEC)};
+    char text[512];
+    std::int64_t pid = 0;
+    for (;;) {
+        const ssize_t count = list ? ::read(list.get(), text, sizeof text) : 0;
+        if (count <= 0) return;
+        for (const char digit : std::string_view{text, static_cast<std::size_t>(count)}) {
+            if (digit != ' ')
+                pid = 10 * pid + (digit - '0');
+            else
+                pids.push_back(std::exchange(pid, 0));
+        }
+    }
+}
+
+inline std::vector<std::int64_t> children_of_this_thread() {
+    std::vector<std::int64_t> pids;
+    if (has_own_proc()) append_children("/proc/thread-self", pids);
+    return pids;
+}
+
+inline std::vector<std::int64_t> descendants_of(std::int64_t pid) {
+    std::vector<std::int64_t> pids;
+    if (!has_own_proc()) return pids;
+    pids.push_back(pid);
+    for (std::size_t i = 0; i < pids.size(); ++i) {
+        const std::string threads = "/proc/" + std::to_string(pids[i]) + "/task";
+        DIR* const folder = ::opendir(threads.c_str());
+        if (folder == nullptr) continue;
+        while (const dirent* const entry = ::readdir(folder))
+            if (entry->d_name[0] != '.') append_children(threads + "/" + entry->d_name, pids);
+        ::closedir(folder);
+    }
+    pids.erase(pids.begin());
+    return pids;
+}
 
 inline void close_handles_from(NativeHandle first) noexcept {
     if (::syscall(SYS_close_range, first, ~0U, 0) != 0) close_listed_handles_from(first);

@@ -50,7 +50,10 @@ inline Transfer failed_transfer(const char* call) {
 }
 
 inline Transfer send_some(const Handle& end, std::span<const std::byte> bytes) {
-    const auto sent = ::send(end.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = -1;
+    // Again, for who sends a byte to wake somebody and does not wait until there is room.
+    do sent = ::send(end.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
     return sent < 0 ? failed_transfer("send") : Transfer{static_cast<std::size_t>(sent), false};
 }
 
@@ -179,6 +182,7 @@ inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer, std
 
 /// For this process and whoever else holds this end.
 inline void stop_sending(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_WR); }
+inline void end_channel(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_RDWR); }
 
 /// `bytes` is short enough to go in one piece. False where the other end is gone.
 /// Throws: std::length_error for more than most_handles handles; std::system_error.

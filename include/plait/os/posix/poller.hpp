@@ -66,10 +66,12 @@ public:
     }
 
     [[nodiscard]] NativeHandle handle() const noexcept { return read_.get(); }
-    void wake() noexcept {
+    [[nodiscard]] const Handle& writing_end() const noexcept { return write_; }
+    void wake() noexcept { wake(write_); }
+    static void wake(const Handle& writing_end) noexcept {
         const char byte = 0;
         // A full pipe is as readable as one byte more would make it.
-        while (::write(write_.get(), &byte, 1) < 0 && errno == EINTR) {
+        while (::write(writing_end.get(), &byte, 1) < 0 && errno == EINTR) {
         }
     }
     void clear() noexcept {
