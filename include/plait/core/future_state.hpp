@@ -119,6 +119,9 @@ public:
         const Deadline deadline{timeout};
         WaitHelper* const helper = wait_helper();
         if (helper != nullptr) helper->help(*this, deadline);
+        if (helper != nullptr) helper->sleep_begins();
+        attend(deadline);
+        if (helper != nullptr) helper->sleep_ends();
         if (spin_until([&] { return ready(); })) return true;
         if (helper != nullptr) helper->sleep_begins();
         while (announce_waiter()) {
@@ -190,7 +193,10 @@ protected:
     void finish(Phase phase) noexcept {
         sync_point();
         // Release pairs with the acquire in phase(): who sees the end sees the outcome. seq_cst: see drop_future.
-        if (word_.exchange(phase, std::memory_order_seq_cst) & waiter_bit) parking::wake_all(this);
+        if (word_.exchange(phase, std::memory_order_seq_cst) & waiter_bit) {
+            parking::wake_all(this);
+            wake_attendant();
+        }
         sync_point();
         if (futures_.load(std::memory_order_seq_cst) == 0) report_if_unseen();
         Callback* newest = callbacks_.exchange(closed(), std::memory_order_acq_rel);
@@ -223,6 +229,22 @@ protected:
         return false;
     }
     virtual void report_unseen() noexcept = 0;
+
+    /// Before a waiter sleeps: does what makes this ready, where that takes somebody, until it is, or the deadline.
+    virtual void attend(Deadline deadline) { static_cast<void>(deadline); }
+    /// Tells who attends that this is ready. It has announced itself.
+    virtual void wake_attendant() noexcept {}
+    /// Has the end wake this thread; false where it came first.
+    bool announce_waiter() noexcept {
+        std::uint32_t word = word_.load(std::memory_order_acquire);
+        while (!is_final(word)) {
+            if (word & waiter_bit) return true;
+            sync_point();
+            // acq_rel: who sees that somebody waits sees what that one did before, see Engine::lie_down.
+            if (word_.compare_exchange_weak(word, word | waiter_bit, std::memory_order_acq_rel)) return true;
+        }
+        return false;
+    }
 
 private:
     struct Callback {
@@ -264,17 +286,6 @@ private:
                 return true;
         return false;
     }
-    /// False where the end came first.
-    bool announce_waiter() noexcept {
-        std::uint32_t word = word_.load(std::memory_order_acquire);
-        while (!is_final(word)) {
-            if (word & waiter_bit) return true;
-            sync_point();
-            if (word_.compare_exchange_weak(word, word | waiter_bit, std::memory_order_acquire)) return true;
-        }
-        return false;
-    }
-
     std::atomic<std::uint32_t> word_{pending};  // a Phase, and waiter_bit
     std::atomic<std::uint32_t> owners_{1};
     std::atomic<std::uint32_t> futures_{0};

@@ -264,7 +264,7 @@ private:
         using Items = detail::OwnItems<std::iter_value_t<decltype(std::ranges::begin(range))>>;
         using Callable = std::decay_t<F>;
         if constexpr (!check_takes_item<Callable, decltype(std::declval<Items&>()[0])>()) {
-            return Imap<void>{nullptr, nullptr};
+            return detail::imap_of<void>(nullptr, 0, nullptr);
         } else {
             using R = std::remove_cvref_t<decltype(std::apply(std::declval<Callable&>(),
                                                               std::forward_as_tuple(std::declval<Items&>()[0])))>;
@@ -275,10 +275,11 @@ private:
             } catch (...) {
                 range_error = std::current_exception();
             }
+            const std::size_t count = items.size();
             auto state = std::make_shared<detail::ImapStateOf<R, Callable, Items>>(
                 core(), order, chunk, std::forward<F>(f), std::move(items));
             state->submit();
-            return Imap<R>{std::move(state), std::move(range_error)};
+            return detail::imap_of<R>(std::move(state), count, std::move(range_error));
         }
     }
 
