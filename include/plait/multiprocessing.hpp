@@ -11,12 +11,14 @@
 #include <plait/multiprocessing/cpu_count.hpp>
 #include <plait/multiprocessing/event.hpp>
 #include <plait/multiprocessing/freeze_support.hpp>
+#include <plait/multiprocessing/isolated.hpp>
 #include <plait/multiprocessing/joinable_queue.hpp>
 #include <plait/multiprocessing/lock.hpp>
 #include <plait/multiprocessing/pipe.hpp>
 #include <plait/multiprocessing/pool.hpp>
 #include <plait/multiprocessing/process.hpp>
 #include <plait/multiprocessing/process_info.hpp>
+#include <plait/multiprocessing/progress_bar.hpp>
 #include <plait/multiprocessing/queue.hpp>
 #include <plait/multiprocessing/register_exception.hpp>
 #include <plait/multiprocessing/remote_call.hpp>

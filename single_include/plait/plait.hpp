@@ -3494,6 +3494,9 @@ public:
         const Deadline deadline{timeout};
         WaitHelper* const helper = wait_helper();
         if (helper != nullptr) helper->help(*this, deadline);
+        if (helper != nullptr) helper->sleep_begins();
+        attend(deadline);
+        if (helper != nullptr) helper->sleep_ends();
         if (spin_until([&] { return ready(); })) return true;
         if (helper != nullptr) helper->sleep_begins();
         while (announce_waiter()) {
@@ -3565,7 +3568,10 @@ protected:
     void finish(Phase phase) noexcept {
         sync_point();
         // Release pairs with the acquire in phase(): who sees the end sees the outcome. seq_cst: see drop_future.
-        if (word_.exchange(phase, std::memory_order_seq_cst) & waiter_bit) parking::wake_all(this);
+        if (word_.exchange(phase, std::memory_order_seq_cst) & waiter_bit) {
+            parking::wake_all(this);
+            wake_attendant();
+        }
         sync_point();
         if (futures_.load(std::memory_order_seq_cst) == 0) report_if_unseen();
         Callback* newest = callbacks_.exchange(closed(), std::memory_order_acq_rel);
@@ -3598,6 +3604,22 @@ protected:
         return false;
     }
     virtual void report_unseen() noexcept = 0;
+
+    /// Before a waiter sleeps: does what makes this ready, where that takes somebody, until it is, or the deadline.
+    virtual void attend(Deadline deadline) { static_cast<void>(deadline); }
+    /// Tells who attends that this is ready. It has announced itself.
+    virtual void wake_attendant() noexcept {}
+    /// Has the end wake this thread; false where it came first.
+    bool announce_waiter() noexcept {
+        std::uint32_t word = word_.load(std::memory_order_acquire);
+        while (!is_final(word)) {
+            if (word & waiter_bit) return true;
+            sync_point();
+            // acq_rel: who sees that somebody waits sees what that one did before, see Engine::lie_down.
+            if (word_.compare_exchange_weak(word, word | waiter_bit, std::memory_order_acq_rel)) return true;
+        }
+        return false;
+    }
 
 private:
     struct Callback {
@@ -3639,17 +3661,6 @@ private:
                 return true;
         return false;
     }
-    /// False where the end came first.
-    bool announce_waiter() noexcept {
-        std::uint32_t word = word_.load(std::memory_order_acquire);
-        while (!is_final(word)) {
-            if (word & waiter_bit) return true;
-            sync_point();
-            if (word_.compare_exchange_weak(word, word | waiter_bit, std::memory_order_acquire)) return true;
-        }
-        return false;
-    }
-
     std::atomic<std::uint32_t> word_{pending};  // a Phase, and waiter_bit
     std::atomic<std::uint32_t> owners_{1};
     std::atomic<std::uint32_t> futures_{0};
@@ -8233,6 +8244,7 @@ inline Handle inherited_handle(NativeHandle native) noexcept {
 //   PollItem{handle, events, ready}   what to watch one handle for, and what was seen: `readable`, `writable`, `hung_up`
 //   poll(items, deadline) -> bool     waits until one is ready or the deadline passes; signals do not end it
 //   Waker                             `wake()` from any thread makes `handle()` readable until `clear()`; never blocks
+//     writing_end(), Waker::wake(end)   for another process, which was given that end, and may close it, but not clear it
 
 #if !defined(_WIN32)
 
@@ -8299,10 +8311,12 @@ public:
     }
 
     [[nodiscard]] NativeHandle handle() const noexcept { return read_.get(); }
-    void wake() noexcept {
+    [[nodiscard]] const Handle& writing_end() const noexcept { return write_; }
+    void wake() noexcept { wake(write_); }
+    static void wake(const Handle& writing_end) noexcept {
         const char byte = 0;
         // A full pipe is as readable as one byte more would make it.
-        while (::write(write_.get(), &byte, 1) < 0 && errno == EINTR) {
+        while (::write(writing_end.get(), &byte, 1) < 0 && errno == EINTR) {
         }
     }
     void clear() noexcept {
@@ -8382,7 +8396,10 @@ inline Transfer failed_transfer(const char* call) {
 }
 
 inline Transfer send_some(const Handle& end, std::span<const std::byte> bytes) {
-    const auto sent = ::send(end.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = -1;
+    // Again, for who sends a byte to wake somebody and does not wait until there is room.
+    do sent = ::send(end.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
     return sent < 0 ? failed_transfer("send") : Transfer{static_cast<std::size_t>(sent), false};
 }
 
@@ -8511,6 +8528,7 @@ inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer, std
 
 /// For this process and whoever else holds this end.
 inline void stop_sending(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_WR); }
+inline void end_channel(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_RDWR); }
 
 /// `bytes` is short enough to go in one piece. False where the other end is gone.
 /// Throws: std::length_error for more than most_handles handles; std::system_error.
@@ -11233,7 +11251,86 @@ void MessageReader::visit_rest(Visit visit) const {
 // --- plait/os/standard_streams.hpp -----------------------------------------------------------------------------------
 
 // Contract: flush_standard_streams() writes out what waits in stdout, stderr, cout, cerr and clog, and nothing else:
-// fflush(nullptr) would block while another thread reads stdin. Never throws.
+// fflush(nullptr) would block while another thread reads stdin. Never throws. Where nothing waits it takes no lock.
+//   may_hold_output(stream)               whether a stream of C's has to be flushed; false only where that is sure
+//   is_of_standard_stream(buffer)         whether a stream buffer keeps nothing itself, and hands all to stdout or stderr
+
+#if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/pending_output.hpp -------------------------------------------------------------------------------
+
+#include <stdio_ext.h>
+
+#include <cstdio>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// Read without the stream's lock: what this thread wrote, or saw written, is seen. glibc's macros of old had these fields
+/// in every program; its function costs as much as all else that flush_standard_streams looks at.
+template <class File>
+bool may_hold_output(File& stream) noexcept {
+    if constexpr (requires { stream._IO_write_ptr != stream._IO_write_base; })
+        return stream._IO_write_ptr != stream._IO_write_base || stream._mode > 0;  // a wide stream has other fields
+    else
+        return ::__fpending(&stream) != 0;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#else
+
+// --- plait/os/posix/pending_output.hpp -------------------------------------------------------------------------------
+
+#include <cstdio>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline bool may_hold_output(std::FILE&) noexcept { return true; }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+#if defined(__GLIBCXX__)
+
+// --- plait/os/posix/synchronized_buffer.hpp --------------------------------------------------------------------------
+
+#include <ext/stdio_sync_filebuf.h>
+
+#include <cstdio>
+#include <cstring>
+#include <streambuf>
+
+namespace plait::inline PLAIT_ABI::os {
+
+// The table of virtual functions of the buffer that libstdc++ gives a stream which is synchronised with C's. A buffer is
+// known by it without RTTI.
+extern char synchronized_buffer_table[] __asm__("_ZTVN9__gnu_cxx18stdio_sync_filebufIcSt11char_traitsIcEEE");
+
+inline bool is_of_standard_stream(std::streambuf& buffer) noexcept {
+    const char* table = nullptr;
+    std::memcpy(&table, static_cast<const void*>(&buffer), sizeof table);
+    // An object points behind the offset and the type that the table begins with.
+    if (table != synchronized_buffer_table + 2 * sizeof(void*)) return false;
+    const std::FILE* const file = static_cast<__gnu_cxx::stdio_sync_filebuf<char>&>(buffer).file();
+    return file == stdout || file == stderr;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#else
+
+// --- plait/os/posix/synchronized_buffer_fallback.hpp -----------------------------------------------------------------
+
+#include <streambuf>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// It may be, but nobody can tell.
+inline bool is_of_standard_stream(std::streambuf&) noexcept { return false; }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
 
 namespace plait::inline PLAIT_ABI::os {
 
@@ -11248,18 +11345,38 @@ extern char cerr_symbol[] __asm__("_ZSt4cerr");
 extern char clog_symbol[] __asm__("_ZSt4clog");
 #endif
 
-inline void flush_standard_streams() noexcept {
-    const std::ios_base::Init initialised;  // the streams exist from here on, whatever the program includes
-    for (char* const symbol : {cout_symbol, cerr_symbol, clog_symbol}) {
-        auto* const stream = static_cast<std::ostream*>(static_cast<void*>(symbol));
-        try {
-            if (stream->rdbuf() != nullptr) stream->rdbuf()->pubsync();  // flush() could throw by the stream's mask
-        } catch (...) {
-            // A stream buffer of the user's threw: there is nobody to tell here.
-        }
+/// The stream at `symbol`, of which only the base that knows its buffer is asked: to find that in the stream costs as much
+/// as to look at the buffer. `found` is null until then, and is written by whoever comes first, all of them the same.
+inline std::ios& standard_stream(char* symbol, std::atomic<std::ios*>& found) noexcept {
+    // Not the lock of a static's initialisation: a copy of the program would wait for ever for a thread that it has not.
+    std::ios* stream = found.load(std::memory_order_acquire);  // pairs with the release below
+    if (stream != nullptr) return *stream;
+    const std::ios_base::Init made;  // the streams exist from here on, whatever the program includes
+    stream = static_cast<std::ostream*>(static_cast<void*>(symbol));
+    found.store(stream, std::memory_order_release);
+    return *stream;
+}
+
+inline void flush_stream(std::ios& stream) noexcept {
+    std::streambuf* const buffer = stream.rdbuf();
+    if (buffer == nullptr || is_of_standard_stream(*buffer)) return;
+    try {
+        buffer->pubsync();  // the stream's flush() could throw by its mask
+    } catch (...) {
+        // A stream buffer of the user's threw: there is nobody to tell here.
     }
-    std::fflush(stdout);
-    std::fflush(stderr);
+}
+inline void flush_stream(std::FILE* stream) noexcept {
+    if (may_hold_output(*stream)) std::fflush(stream);
+}
+
+inline void flush_standard_streams() noexcept {
+    static constinit std::atomic<std::ios*> found[3]{};
+    flush_stream(standard_stream(cout_symbol, found[0]));
+    flush_stream(standard_stream(cerr_symbol, found[1]));
+    flush_stream(standard_stream(clog_symbol, found[2]));
+    flush_stream(stdout);
+    flush_stream(stderr);
 }
 
 }  // namespace plait::inline PLAIT_ABI::os
@@ -11291,6 +11408,9 @@ inline void flush_standard_streams() noexcept {
 //   allow_many_handles()                 as many as the hard limit lets it have
 //   end_child(pid)                       kills an unreaped child of this process
 //   process_exists(pid)                  whether there is one of that number, a zombie perhaps
+//   resident_memory(pid) -> optional<size_t>   how many bytes of memory it has now, 0 for a zombie; empty where there is no
+//                                        such process, and where the system does not tell. Allocates nothing.
+//   is_stopped(pid)                      whether a signal has stopped it, not a debugger; false where the system does not tell
 //   watch_process(pid) -> Handle         a watch: readable when that process is gone; none where there can be none
 //   can_watch_processes()                whether the system, as it is now, has such a thing
 //   signal_watched(watch, number)        false where that process is gone
@@ -11301,6 +11421,10 @@ inline void flush_standard_streams() noexcept {
 //   die_with_parent(pid) -> bool         from now on this process is killed when its parent `pid` ends; false where it is
 //                                        gone already, and `children_die_with_parent` says whether it does so. Only for
 //                                        children of single-threaded parents.
+//   adopt_orphans()                      the descendants of this process whose parents die become its children, where that can
+//                                        be; it is to reap them
+//   children_of_this_thread(), descendants_of(pid)   their numbers, zombies too; with those at least that do not change
+//                                        meanwhile. None where the system does not tell, or tells those of another namespace
 //   wake_with_parent()                   a stopped process goes on when its parent ends, and sees to its own end; also when
 //                                        no more than the thread ends that started it
 
@@ -11494,6 +11618,8 @@ inline std::string signal_description(int number) {
 
 // --- plait/os/linux/process.hpp --------------------------------------------------------------------------------------
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
@@ -11504,9 +11630,18 @@ inline std::string signal_description(int number) {
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace plait::inline PLAIT_ABI::os {
 
@@ -11585,6 +11720,34 @@ inline bool can_watch_processes() noexcept {
     return can;
 }
 
+/// The beginning of what the system tells of a process under that name, as a text; empty where there is none.
+template <std::size_t size>
+const char* read_process_file(std::int64_t pid, const char* name, char (&text)[size]) noexcept {
+    std::snprintf(text, size, "/proc/%lld/%s", static_cast<long long>(pid), name);
+    const Handle file = above_standard_streams(::open(text, O_RDONLY | O_CLOEXEC));
+    ssize_t count = 0;
+    do count = file ? ::read(file.get(), text, size - 1) : 0;
+    while (count < 0 && errno == EINTR);
+    text[(std::max)(count, ssize_t{0})] = '\0';  // an error: it ended between
+    return text;
+}
+
+inline std::optional<std::size_t> resident_memory(std::int64_t pid) noexcept {
+    char text[96];
+    char* rest = nullptr;
+    std::strtoull(read_process_file(pid, "statm", text), &rest, 10);  // "size resident …", in pages
+    if (rest == text) return std::nullopt;
+    return static_cast<std::size_t>(std::strtoull(rest, nullptr, 10)) *
+           static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+inline bool is_stopped(std::int64_t pid) noexcept {
+    char text[96];
+    // "pid (name) state …", where the name, of 15 bytes at most, may hold anything.
+    const char* const end_of_name = std::strrchr(read_process_file(pid, "stat", text), ')');
+    return end_of_name != nullptr && std::strncmp(end_of_name, ") T", 3) == 0;
+}
+
 inline constexpr bool children_die_with_parent = true;
 
 inline bool die_with_parent(std::int64_t pid) noexcept {
@@ -11593,6 +11756,56 @@ inline bool die_with_parent(std::int64_t pid) noexcept {
 }
 
 inline void wake_with_parent() noexcept { ::prctl(PR_SET_PDEATHSIG, SIGCONT); }
+
+inline void adopt_orphans() noexcept { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+
+/// Whether /proc tells of this process's own namespace: another's numbers mean others here.
+inline bool has_own_proc() noexcept {
+    char text[24];
+    const ssize_t size = ::readlink("/proc/self", text, sizeof text - 1);
+    if (size <= 0) return false;
+    text[size] = 0;
+    return std::strtol(text, nullptr, 10) == ::getpid();
+}
+
+/// Appends the children of a thread.
+inline void append_children(const std::string& thread, std::vector<std::int64_t>& pids) {
+    const Handle list{::open((thread + "/children").c_str(), O_RDONLY | O_CLOEXEC)};
+    char text[512];
+    std::int64_t pid = 0;
+    for (;;) {
+        const ssize_t count = list ? ::read(list.get(), text, sizeof text) : 0;
+        if (count <= 0) return;
+        for (const char digit : std::string_view{text, static_cast<std::size_t>(count)}) {
+            if (digit != ' ')
+                pid = 10 * pid + (digit - '0');
+            else
+                pids.push_back(std::exchange(pid, 0));
+        }
+    }
+}
+
+inline std::vector<std::int64_t> children_of_this_thread() {
+    std::vector<std::int64_t> pids;
+    if (has_own_proc()) append_children("/proc/thread-self", pids);
+    return pids;
+}
+
+inline std::vector<std::int64_t> descendants_of(std::int64_t pid) {
+    std::vector<std::int64_t> pids;
+    if (!has_own_proc()) return pids;
+    pids.push_back(pid);
+    for (std::size_t i = 0; i < pids.size(); ++i) {
+        const std::string threads = "/proc/" + std::to_string(pids[i]) + "/task";
+        DIR* const folder = ::opendir(threads.c_str());
+        if (folder == nullptr) continue;
+        while (const dirent* const entry = ::readdir(folder))
+            if (entry->d_name[0] != '.') append_children(threads + "/" + entry->d_name, pids);
+        ::closedir(folder);
+    }
+    pids.erase(pids.begin());
+    return pids;
+}
 
 inline void close_handles_from(NativeHandle first) noexcept {
     if (::syscall(SYS_close_range, first, ~0U, 0) != 0) close_listed_handles_from(first);
@@ -11606,8 +11819,10 @@ inline void close_handles_from(NativeHandle first) noexcept {
 
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace plait::inline PLAIT_ABI::os {
 
@@ -11622,6 +11837,10 @@ inline ExitStatus exit_status_of_watched(NativeHandle) noexcept { return {}; }
 inline std::optional<ExitStatus> reap_watched(NativeHandle) noexcept { return ExitStatus{}; }
 inline bool is_held(NativeHandle) noexcept { return false; }
 
+inline std::optional<std::size_t> resident_memory(std::int64_t) noexcept { return std::nullopt; }
+
+inline bool is_stopped(std::int64_t) noexcept { return false; }
+
 inline constexpr bool children_die_with_parent = false;
 
 /// Not to be had here: whoever has a channel to the parent sees its end of file.
@@ -11629,6 +11848,11 @@ inline bool die_with_parent(std::int64_t pid) noexcept { return ::getppid() == s
 
 /// Not to be had here: a stopped process stays until somebody wakes it.
 inline void wake_with_parent() noexcept {}
+
+/// Not to be had here: an orphan is adopted by the system.
+inline void adopt_orphans() noexcept {}
+inline std::vector<std::int64_t> children_of_this_thread() { return {}; }
+inline std::vector<std::int64_t> descendants_of(std::int64_t) { return {}; }
 
 inline void close_handles_from(NativeHandle first) noexcept { close_listed_handles_from(first); }
 
@@ -12737,6 +12961,7 @@ struct ChildPapers {
     std::string parent_name;
     std::int64_t parent = 0;  ///< the program that started it, whoever made it
     bool daemon = false;
+    bool answers = false;  ///< what comes of its target goes home: see answer.hpp
 };
 
 /// What this process knows of itself: of a program that nobody of ours started, next to nothing.
@@ -12843,7 +13068,7 @@ inline std::string readable_type(const char* name) {
     std::string result = status == 0 && text != nullptr ? text : name;
     std::free(text);
     // What std::throw_with_nested throws has a name of the library's own around the programmer's.
-    for (const std::string_view wrapper : {"std::_Nested_exception<", "std::__1::__nested<"})
+    for (const std::string_view wrapper : {"std::_Nested_exception<", "std::__1::__nested<", "std::__nested<"})
         if (result.starts_with(wrapper) && result.ends_with('>'))
             return result.substr(wrapper.size(), result.size() - wrapper.size() - 1);
     return result;
@@ -13223,6 +13448,172 @@ inline std::exception_ptr read_exception(Decoder& in) {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
+// --- plait/os/lifeline.hpp -------------------------------------------------------------------------------------------
+
+// Contract: end_with_parent(parent, channel) starts a thread that kills this process once its parent is gone: by the
+// parent's own end, where the system tells of it, or by the end of `channel`, whose other end the parent holds. Both, for
+// a fork of the parent may hold the other end, and not every system tells of a process's end. end_with_program(watch,
+// channel) does the same for a program that is not the parent: the watch began while it surely lived, or is none.
+// polite_end, certain_end: the signals that ask a process to end, and end it.
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/lifeline.hpp -------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <thread>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr int polite_end = SIGTERM;
+inline constexpr int certain_end = SIGKILL;
+
+/// Ends this process at the news of `watched`, at the end of `channel`, and when `parent`, if given, is no longer its
+/// parent.
+inline void end_with(Handle watched, const Handle& channel, std::optional<std::int64_t> parent) {
+    const auto end_this_process = [] { ::kill(::getpid(), SIGKILL); };
+    if (parent && parent_process_id() != *parent) end_this_process();  // asked after the watch began: no gap between
+    const BlockSignals blocked;
+    // A handle of its own: the other may be closed before this process has ended, and its number be another's then.
+    Handle end{::fcntl(channel.get(), F_DUPFD_CLOEXEC, 3)};
+    std::thread([end_this_process, parent, watched = std::move(watched), end = std::move(end)] {
+        // Asked for nothing but the end: what the parent writes there is for others.
+        PollItem items[] = {{watched.get(), readable}, {end.get(), 0}};
+        // Where the system does not tell of the parent's end it is asked for now and then.
+        const auto soon = [&] {
+            return watched ? detail::Deadline::never() : detail::Deadline{std::chrono::milliseconds{200}};
+        };
+        while (!poll(items, soon()) && (!parent || parent_process_id() == *parent)) {
+        }
+        end_this_process();
+    }).detach();
+}
+
+inline void end_with_parent(std::int64_t parent, const Handle& channel) {
+    wake_with_parent();
+    end_with(watch_process(parent), channel, parent);
+}
+
+inline void end_with_program(const Handle& watched, const Handle& channel) {
+    end_with(watched ? Handle{::fcntl(watched.get(), F_DUPFD_CLOEXEC, 3)} : Handle{}, channel, std::nullopt);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/multiprocessing/process/answer.hpp ------------------------------------------------------------------------
+
+// How what came of a call goes home from a process that was made for it alone: by the process's own channel, of any
+// size, while the parent reads.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Before the encoding of the value, or of the exception.
+struct AnswerHead {
+    enum class Kind : std::uint32_t { value = 0x706C'6176, exception };  // "plav": no Farewell begins so
+
+    Kind kind = Kind::value;
+    std::uint32_t padding = 0;
+    std::uint64_t size = 0;
+};
+
+/// In the child: runs `call`, which takes an Encoder for its result, sends what came of it, and returns the exit code.
+///
+/// As a pool's worker it leads a process group, so that what it starts ends with it, and has nothing to read.
+template <class Call>
+int answer_with(const os::Handle& control, Call&& call) {
+    os::lead_process_group();
+    os::end_when_asked();
+    os::open_missing_standard_streams();
+    os::read_nothing_from_standard_input();
+    const std::int64_t self = os::process_id();
+    Encoder result;
+    std::exception_ptr exception;
+    try {
+        call(result);
+    } catch (...) {
+        exception = std::current_exception();
+    }
+    // A call that forked: its copy came back here too, and has nothing to say.
+    if (os::process_id() != self) os::exit_immediately(0);
+    os::flush_standard_streams();  // what it printed is there when its result is
+    try {
+        if (exception != nullptr) {
+            result.clear();
+            write_exception(result, exception);
+        }
+        // It may have closed the channel, and its number be that of a file or socket of the user's.
+        if (!this_process().has_control()) return 1;
+        const AnswerHead head{.kind = exception != nullptr ? AnswerHead::Kind::exception : AnswerHead::Kind::value,
+                              .size = result.size()};
+        const bool sent =
+            os::send_all(control, std::as_bytes(std::span{&head, 1})) && os::send_all(control, result.bytes());
+        return sent ? 0 : 1;
+    } catch (...) {
+        return 1;  // it is not to be told, then: the parent sees an end without an answer
+    }
+}
+
+/// In the parent: the answer as it comes.
+class Answer {
+public:
+    /// Takes what is there now.
+    void read(const os::Handle& control) {
+        while (!closed_ && !is_complete() && !is_foreign()) {
+            // Room for what was announced only as far as it comes: the announcement may be anything.
+            constexpr std::size_t part = std::size_t{256} << 10;
+            const std::size_t most = bytes_.size() < sizeof(AnswerHead)
+                                         ? sizeof(AnswerHead) - bytes_.size()
+                                         : static_cast<std::size_t>((std::min)(std::uint64_t{part}, left()));
+            if (bytes_.capacity() - bytes_.size() < most) bytes_.reserve(2 * bytes_.size() + most);
+            const std::size_t before = bytes_.size();
+            bytes_.resize(before + most);
+            const os::Transfer received = os::receive_some(control, std::span{bytes_}.subspan(before));
+            bytes_.resize(before + received.count);
+            closed_ = received.closed;
+            if (received.count == 0) return;
+        }
+    }
+
+    [[nodiscard]] bool is_complete() const noexcept { return has_head() && !is_foreign() && left() == 0; }
+    /// The other end is gone: nothing more comes.
+    [[nodiscard]] bool is_closed() const noexcept { return closed_; }
+    /// No answer begins so: the child refused with a Farewell, or the call wrote to the channel.
+    [[nodiscard]] bool is_foreign() const noexcept {
+        return has_head() && head().kind != AnswerHead::Kind::value && head().kind != AnswerHead::Kind::exception;
+    }
+    [[nodiscard]] std::span<const std::byte> begun() const noexcept { return bytes_; }
+
+    /// Of one that is complete: the encoded value. Throws: what the call threw.
+    [[nodiscard]] Decoder value() const {
+        Decoder in(std::span{bytes_}.subspan(sizeof(AnswerHead)));
+        if (head().kind == AnswerHead::Kind::exception) std::rethrow_exception(read_exception(in));
+        return in;
+    }
+
+private:
+    [[nodiscard]] bool has_head() const noexcept { return bytes_.size() >= sizeof(AnswerHead); }
+    [[nodiscard]] AnswerHead head() const noexcept {
+        AnswerHead head;
+        std::memcpy(&head, bytes_.data(), sizeof head);
+        return head;
+    }
+    [[nodiscard]] std::uint64_t left() const noexcept { return head().size - (bytes_.size() - sizeof(AnswerHead)); }
+
+    std::vector<std::byte> bytes_;
+    bool closed_ = false;
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
 // --- plait/multiprocessing/process/farewell.hpp ----------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
@@ -13282,14 +13673,17 @@ inline int refuse(const os::Handle& control) noexcept {
     return refused_status;
 }
 
-/// In the child: runs `call`, tells what came of it, and returns the exit code.
+/// In the child: runs `call`, which takes an Encoder for its result, tells what came of it, and returns the exit code.
 template <class Call>
 int run_target(const os::Handle& control, ChildPapers papers, Call&& call) {
+    const bool answers = papers.answers;
     this_process().become(std::move(papers), control.get());
+    if (answers) return answer_with(control, call);
     int code = 0;
     std::exception_ptr exception;
     try {
-        call();
+        Encoder result;
+        call(result);
     } catch (...) {
         exception = std::current_exception();
         code = 1;
@@ -13945,6 +14339,1714 @@ inline void freeze_support(int argc, char** argv) {
     std::exit(status);  // its own exit handlers and static destructors run, as for any program
 }
 
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/os/surroundings.hpp ---------------------------------------------------------------------------------------
+
+// Contract: what a process has from the one that made it, so that a child made by a server can have it from the program.
+//   Surroundings              as plain bytes: umask, nice value, process group, limits, processors, signals
+//     current(status)         the calling thread's
+//     are_within(others)      whether a process that began with `others` needs no right to more to have them
+//     apply()                 makes them this process's own, all but the signal mask; throws std::system_error
+//     apply_signal_mask()     last, for a signal may be waiting
+//   current_standing(status)  a text of what no process can be given afterwards: credentials, filters, control group,
+//                             root, namespaces, session. A server of another standing cannot make the children.
+//   own_status()              what the system tells of the calling thread in one go, for the two
+//   open_working_directory() -> Handle, enter_directory(handle)
+//   environment_block(over)   NAME=value, each ended by a zero byte; those of `over` in place of the program's own
+//   replace_environment(block)
+//   standard_stream_is_inherited(n), replace_standard_stream(n, handle)
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/surroundings.hpp ---------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+struct Surroundings {
+    struct Limit {
+        std::uint64_t soft;
+        std::uint64_t hard;
+    };
+    static constexpr int signals = 64;
+
+    std::int64_t process_group;  ///< 0: it cannot be named here
+    std::uint64_t ignored;       ///< bit n - 1 for signal n
+    std::uint64_t blocked;
+    std::array<std::uint64_t, 16> processors;  ///< none: not told
+    std::array<Limit, 16> limits;
+    std::uint32_t limit_count;
+    std::uint32_t file_mask;
+    std::int32_t nice;
+    std::uint32_t padding;
+
+    /// The calling thread's; `status` is its own_status().
+    static Surroundings current(std::string_view status);
+    /// Whether every process can make them its own that began with `others`, without a right to more.
+    [[nodiscard]] bool are_within(const Surroundings& others) const noexcept;
+    void apply() const;
+    void apply_signal_mask() const noexcept;
+
+private:
+    void apply_signals() const noexcept;
+    void apply_limits() const;
+};
+
+namespace detail {
+
+using namespace plait::detail;
+
+/// What the systems have names for, in one order for both ends.
+inline constexpr std::array limit_names{RLIMIT_CPU,  RLIMIT_FSIZE,  RLIMIT_DATA, RLIMIT_STACK,
+                                        RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_AS};
+
+template <std::size_t count>
+Surroundings basic_surroundings(const std::array<decltype(RLIMIT_CPU), count>& names) {
+    Surroundings now{};
+    now.process_group = ::getpgrp();
+    const SignalMask mask = SignalMask::current();
+    for (int number = 1; number <= Surroundings::signals; ++number) {
+        const std::uint64_t bit = std::uint64_t{1} << (number - 1);
+        struct ::sigaction action{};
+        if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) now.ignored |= bit;
+        if (::sigismember(&mask.native, number) == 1) now.blocked |= bit;
+    }
+    for (const auto name : names) {
+        struct ::rlimit limit{};
+        if (::getrlimit(name, &limit) != 0) throw_system_error("getrlimit");
+        now.limits[now.limit_count++] = {limit.rlim_cur, limit.rlim_max};
+    }
+    errno = 0;
+    now.nice = ::getpriority(PRIO_PROCESS, 0);
+    return now;
+}
+
+template <std::size_t count>
+void apply_limits(const Surroundings& wanted, const std::array<decltype(RLIMIT_CPU), count>& names) {
+    for (std::size_t i = 0; i < (std::min)(std::size_t{wanted.limit_count}, names.size()); ++i) {
+        struct ::rlimit limit{};
+        const struct ::rlimit given{static_cast<::rlim_t>(wanted.limits[i].soft),
+                                    static_cast<::rlim_t>(wanted.limits[i].hard)};
+        if (::getrlimit(names[i], &limit) == 0 && limit.rlim_cur == given.rlim_cur && limit.rlim_max == given.rlim_max)
+            continue;
+        if (::setrlimit(names[i], &given) != 0) throw_system_error("setrlimit");
+    }
+}
+
+void apply_processors(const Surroundings& wanted);
+
+}  // namespace detail
+
+inline bool Surroundings::are_within(const Surroundings& others) const noexcept {
+    if (nice < others.nice) return false;
+    for (std::size_t i = 0; i < (std::min)(std::size_t{limit_count}, limits.size()); ++i)
+        if (limits[i].hard > others.limits[i].hard) return false;
+    return true;
+}
+
+inline void Surroundings::apply() const {
+    // The group is gone where the program is; that ends this child in other ways.
+    if (process_group > 0 && process_group != ::getpgrp()) ::setpgid(0, static_cast<pid_t>(process_group));
+    ::umask(static_cast<::mode_t>(file_mask & 0777U));
+    if (::getpriority(PRIO_PROCESS, 0) != nice && ::setpriority(PRIO_PROCESS, 0, nice) != 0)
+        throw_system_error("setpriority");
+    detail::apply_processors(*this);
+    apply_signals();
+    apply_limits();
+}
+
+inline void Surroundings::apply_signals() const noexcept {
+    for (int number = 1; number <= signals; ++number) {
+        const bool ignore = (ignored >> (number - 1) & 1U) != 0;
+        struct ::sigaction action{};
+        if (::sigaction(number, nullptr, &action) != 0 || (action.sa_handler == SIG_IGN) == ignore) continue;
+        ::signal(number, ignore ? SIG_IGN : SIG_DFL);
+    }
+}
+
+inline void Surroundings::apply_signal_mask() const noexcept {
+    SignalMask mask = SignalMask::none();
+    for (int number = 1; number <= signals; ++number)
+        if ((blocked >> (number - 1) & 1U) != 0) ::sigaddset(&mask.native, number);
+    mask.apply();
+}
+
+inline void enter_directory(const Handle& directory) {
+    if (::fchdir(directory.get()) != 0) throw_system_error("fchdir to the program's working directory");
+}
+
+/// The program's environment, `over` (NAME=value) in place of variables of the same name.
+inline std::string environment_block(std::span<const std::string> over) {
+    std::string block;
+    const auto add = [&](std::string_view entry) { block.append(entry).push_back('\0'); };
+    for (const std::string& entry : over) add(entry);
+    for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string_view text{*entry};
+        const std::string_view name = text.substr(0, text.find('=') + 1);
+        const auto names_it = [&](const std::string& own) { return !name.empty() && own.starts_with(name); };
+        if (std::none_of(over.begin(), over.end(), names_it)) add(text);
+    }
+    return block;
+}
+
+/// For a process with a single thread.
+inline void replace_environment(std::string block) {
+    // Neither is ever freed: what getenv gave stays valid.
+    auto& text = *new std::string(std::move(block));
+    auto& entries = *new std::vector<char*>;
+    if (!text.empty() && text.back() != '\0') text.push_back('\0');
+    for (std::size_t at = 0; at < text.size(); at = text.find('\0', at) + 1) entries.push_back(text.data() + at);
+    entries.push_back(nullptr);
+    ::environ = entries.data();
+}
+
+/// Whether a process that this one executes would have it.
+inline bool standard_stream_is_inherited(NativeHandle number) noexcept {
+    const int flags = ::fcntl(number, F_GETFD);
+    return flags >= 0 && (flags & FD_CLOEXEC) == 0;
+}
+
+/// `given` none: the null device.
+inline void replace_standard_stream(NativeHandle number, NativeHandle given) {
+    const Handle null =
+        given != Handle::none
+            ? Handle{}
+            : above_standard_streams(::open("/dev/null", (number == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
+    if (::dup2(null ? null.get() : given, number) < 0) throw_system_error("dup2 of a standard stream");
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/surroundings.hpp ---------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+namespace plait::inline PLAIT_ABI::os {
+
+namespace detail {
+
+inline constexpr std::array all_limit_names{RLIMIT_CPU,      RLIMIT_FSIZE, RLIMIT_DATA,   RLIMIT_STACK,
+                                            RLIMIT_CORE,     RLIMIT_RSS,   RLIMIT_NPROC,  RLIMIT_NOFILE,
+                                            RLIMIT_MEMLOCK,  RLIMIT_AS,    RLIMIT_LOCKS,  RLIMIT_SIGPENDING,
+                                            RLIMIT_MSGQUEUE, RLIMIT_NICE,  RLIMIT_RTPRIO, RLIMIT_RTTIME};
+
+/// None where there is no such file. Throws: std::system_error for want of a descriptor: nothing may be concluded then.
+inline Handle open_system_file(const char* path, int flags) {
+    Handle file = above_standard_streams(::open(path, flags | O_CLOEXEC));
+    if (!file && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) throw_system_error("open in /proc");
+    return file;
+}
+
+/// The whole of such a file; empty where there is none.
+inline std::string read_system_file(const char* path) {
+    const Handle file = open_system_file(path, O_RDONLY);
+    std::array<char, 4096> buffer;
+    std::string text;
+    for (;;) {
+        const ssize_t count = file ? ::read(file.get(), buffer.data(), buffer.size()) : 0;
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return text;
+        text.append(buffer.data(), static_cast<std::size_t>(count));
+    }
+}
+
+inline std::string_view line_of(std::string_view status, std::string_view name) {
+    const auto at = status.find(name);
+    return at == status.npos ? std::string_view{} : status.substr(at, status.find('\n', at + 1) - at);
+}
+
+inline void apply_processors(const Surroundings& wanted) {
+    ::cpu_set_t now;
+    ::cpu_set_t given;
+    CPU_ZERO(&now);
+    static_assert(sizeof given == sizeof wanted.processors);
+    std::memcpy(&given, wanted.processors.data(), sizeof given);
+    if (CPU_COUNT(&given) == 0) return;
+    if (::sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &given) != 0) return;
+    if (::sched_setaffinity(0, sizeof given, &given) != 0) throw_system_error("sched_setaffinity");
+}
+
+}  // namespace detail
+
+inline std::string own_status() { return detail::read_system_file("/proc/thread-self/status"); }
+
+inline Surroundings Surroundings::current(std::string_view status) {
+    Surroundings now = detail::basic_surroundings(detail::all_limit_names);
+    ::cpu_set_t processors;
+    CPU_ZERO(&processors);
+    // A machine with more than 1024 of them says so by an error: then they are as the server's.
+    if (::sched_getaffinity(0, sizeof processors, &processors) == 0)
+        std::memcpy(now.processors.data(), &processors, sizeof processors);
+    if (const auto line = detail::line_of(status, "\nUmask:"); !line.empty()) {
+        now.file_mask = static_cast<std::uint32_t>(std::strtoul(std::string(line.substr(7)).c_str(), nullptr, 8));
+    } else {
+        const ::mode_t mask = ::umask(077);  // for an instant: an old kernel, or no /proc
+        ::umask(mask);
+        now.file_mask = mask;
+    }
+    return now;
+}
+
+inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::all_limit_names); }
+
+inline std::string current_standing(std::string_view status) {
+    std::string standing;
+    for (const char* const name : {"\nUid:", "\nGid:", "\nGroups:", "\nCapInh:", "\nCapPrm:", "\nCapEff:", "\nCapBnd:",
+                                   "\nCapAmb:", "\nNoNewPrivs:", "\nSeccomp:", "\nSeccomp_filters:"})
+        standing += detail::line_of(status, name);
+    standing += "\nLabel: " + detail::read_system_file("/proc/thread-self/attr/current");
+    standing += "\nControl group: " + detail::read_system_file("/proc/thread-self/cgroup");
+    standing += "\nSession: " + std::to_string(::getsid(0));
+    const Handle namespaces = detail::open_system_file("/proc/thread-self/ns", O_PATH | O_DIRECTORY);
+    const auto add = [&](const char* path, int from) {
+        struct ::stat file{};
+        if (::fstatat(from, path, &file, 0) != 0) return;
+        standing.append("\n").append(path).append(" ");
+        standing.append(std::to_string(file.st_dev)).append(" ").append(std::to_string(file.st_ino));
+    };
+    add("/", AT_FDCWD);
+    for (const char* const space :
+         {"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"})
+        if (namespaces) add(space, namespaces.get());
+    return standing;
+}
+
+inline Handle open_working_directory() {
+    // A path only: a directory that may not be read can be worked in.
+    Handle directory = above_standard_streams(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) throw_system_error("open of the working directory");
+    return directory;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/surroundings_fallback.hpp ------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline std::string own_status() { return {}; }
+
+inline Surroundings Surroundings::current(std::string_view) {
+    Surroundings now = detail::basic_surroundings(detail::limit_names);
+    // There is no other way to ask: a file that another thread creates just then has a mode too wide or too narrow.
+    const ::mode_t mask = ::umask(077);
+    ::umask(mask);
+    now.file_mask = mask;
+    return now;
+}
+
+inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::limit_names); }
+
+inline void detail::apply_processors(const Surroundings&) {}
+
+inline std::string current_standing(std::string_view) {
+    std::string standing;
+    const auto add = [&](auto number) { standing += std::to_string(number) + " "; };
+    add(::getuid());
+    add(::geteuid());
+    add(::getgid());
+    add(::getegid());
+    std::vector<::gid_t> groups(static_cast<std::size_t>((std::max)(::getgroups(0, nullptr), 0)));
+    if (::getgroups(static_cast<int>(groups.size()), groups.data()) >= 0)
+        for (const ::gid_t group : groups) add(group);
+    add(::getsid(0));
+    struct ::stat root{};
+    if (::stat("/", &root) == 0) {
+        add(root.st_dev);
+        add(root.st_ino);
+    }
+    return standing;
+}
+
+inline Handle open_working_directory() {
+    Handle directory = above_standard_streams(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) throw_system_error("open of the working directory");
+    return directory;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#endif
+
+// --- plait/multiprocessing/fork_server/protocol.hpp ------------------------------------------------------------------
+
+// What a program and its fork server say to one another.
+//
+// The program sends a `ServerOrder` with handles, the server answers with one `ServerReport`, and that is all the server
+// reads: it forks at once. What the child is to be and to run lies in a piece of shared memory that only the child looks at. The
+// child waits on its own channel for one byte, `go`, which the program sends when it has the report: a start that the
+// program gave up, because the server hung or died, runs nothing, so that it can be made again elsewhere.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// From the program to the server.
+struct ServerOrder {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'6F72;  // "plait or"
+    enum class Kind : std::uint32_t {
+        start,  ///< a child; along come its job, its channel, the one for news of it, the working directory, and the rest
+        guard,   ///< a daemon that the server did not make: along comes a watch for it
+        retire,  ///< no more orders will come; there is no answer
+    };
+    std::uint64_t magic = magic_word;
+    Kind kind = Kind::start;
+    std::uint32_t daemon = 0;
+    std::uint64_t number = 0;  ///< the report on it bears the same
+};
+
+/// What comes along with an order to start, in this order; then the standard streams that there are, then the luggage.
+enum class Along : std::size_t { job, control, news, directory, count };
+
+/// From the server to the program.
+struct ServerReport {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'7265;  // "plait re"
+    enum class Kind : std::uint32_t {
+        none,
+        ready,  ///< the server, once: its pid, and a watch for it, where the system has any
+        made,   ///< a child: the same of that
+        done,
+        failed,  ///< `code` is the error number
+    };
+    std::uint64_t magic = magic_word;
+    Kind kind = Kind::none;
+    std::int32_t code = 0;
+    std::int64_t pid = 0;
+    std::uint64_t number = 0;  ///< the order's; of `ready` none
+};
+
+/// What a job begins with; the call follows.
+struct StartRequest {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'7371;  // "plait sq"
+
+    ChildPapers papers;
+    std::uint32_t streams = 0;  ///< bit n: the standard stream n comes along
+    os::Surroundings surroundings{};
+    std::string environment;
+
+    void encode(Encoder& out) const {
+        out.write(magic_word, papers, streams, environment);
+        out.write_bytes(std::as_bytes(std::span{&surroundings, 1}));
+    }
+    /// Throws: CodecError for bytes that no program of this build wrote.
+    static StartRequest decode(Decoder& in) {
+        static_assert(std::is_trivially_copyable_v<os::Surroundings>);
+        if (in.read<std::uint64_t>() != magic_word) throw CodecError("its job is no request for a child");
+        StartRequest request;
+        request.papers = in.read<ChildPapers>();
+        request.streams = in.read<std::uint32_t>();
+        request.environment = in.read<std::string>();
+        const auto bytes = in.read_bytes(sizeof request.surroundings);
+        std::memcpy(&request.surroundings, bytes.data(), bytes.size());
+        return request;
+    }
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/fork_server/service.hpp -------------------------------------------------------------------
+
+// The fork server's own process: a fresh start of the program's executable with a single thread, that forks children for
+// the program, tells of their ends, and ends the daemons among them when the program is gone.
+//
+// It is no child of the program but a child of one that ends at once: a program that waits for all its children, as many
+// do, would wait for the server, which waits for the program. (Not so where orphans become the program's children: it is
+// process 1, or asked for them. There it reaps them like its own; but if it waits for all, it waits for the server too.)
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// What process lists call the server.
+inline constexpr const char* fork_server_name = "plait-server";
+
+/// In the child that a server made: takes what came along with the order, and the program's surroundings; runs the call.
+class ServedChild {
+public:
+    ServedChild(std::vector<os::Handle> along, os::Handle watched_program)
+        : along_{std::move(along)}, watched_program_{std::move(watched_program)} {}
+
+    /// Returns the exit code.
+    int run() {
+        const os::Handle& control = get(Along::control);
+        try {
+            // Where there is no watch for processes, the other end sees this one's end by that of the channel for news.
+            if (os::can_watch_processes()) get(Along::news).reset();
+            job_ = os::SharedMapping::open(std::move(get(Along::job)));
+            job_.drop_handle();
+            Decoder in(job_.bytes());
+            StartRequest request = StartRequest::decode(in);
+            take_surroundings(request);
+            if (request.papers.daemon) os::end_with_program(watched_program_, control);
+            watched_program_.reset();
+            request.surroundings.apply_signal_mask();
+            std::byte go[1];
+            if (!os::receive_all(control, go)) return refused_status;  // the start was given up
+            return run_target(control, std::move(request.papers), [&](Encoder& result) {
+                const Incoming luggage(std::move(along_));
+                in.carry(luggage);
+                const auto callable = in.read<CallableName>();
+                call_by_name(callable, in, result);
+            });
+        } catch (...) {
+            return refuse(control);
+        }
+    }
+
+private:
+    os::Handle& get(Along which) { return fixed_[static_cast<std::size_t>(which)]; }
+
+    void take_surroundings(StartRequest& request) {
+        os::replace_environment(std::move(request.environment));
+        os::enter_directory(get(Along::directory));
+        get(Along::directory).reset();
+        std::size_t taken = 0;
+        for (int number = 0; number <= 2; ++number) {
+            const bool comes = (request.streams >> number & 1U) != 0;
+            if (comes && taken == along_.size()) throw CodecError("its standard streams did not come along");
+            os::replace_standard_stream(number, comes ? along_[taken++].get() : os::Handle::none);
+        }
+        along_.erase(along_.begin(), along_.begin() + static_cast<std::ptrdiff_t>(taken));
+        request.surroundings.apply();
+    }
+
+    std::vector<os::Handle> along_;  // behind the fixed ones: streams and luggage
+    std::vector<os::Handle> fixed_ = split_off_fixed(along_);
+    os::Handle watched_program_;
+    os::SharedMapping job_;
+
+    static std::vector<os::Handle> split_off_fixed(std::vector<os::Handle>& along) {
+        const auto end = along.begin() + static_cast<std::ptrdiff_t>(Along::count);
+        std::vector<os::Handle> fixed(std::make_move_iterator(along.begin()), std::make_move_iterator(end));
+        along.erase(along.begin(), end);
+        return fixed;
+    }
+};
+
+class ForkService {
+public:
+    /// `watch` is one for `program`, which lived when it was made, or none where there can be none.
+    ForkService(os::Handle control, std::int64_t program, os::Handle watch)
+        : control_{std::move(control)}, program_{program}, watched_program_{std::move(watch)} {}
+
+    /// Until the program wants no more of it, or is gone, and all children and guarded daemons have ended.
+    void run() {
+        os::go_to_root_directory();
+        for (int number = 0; number <= 2; ++number) os::replace_standard_stream(number, os::Handle::none);
+        os::allow_many_handles();
+        os::set_thread_name(fork_server_name);
+        introduce_itself();
+        while (serving_ || !children_.empty() || !guarded_.empty()) {
+            wait();
+            while (const auto dead = reaper_.reap([](std::int64_t) {})) tell_end(*dead);
+            if (program_is_gone()) end_daemons();
+        }
+    }
+
+private:
+    struct Made {
+        std::int64_t pid;
+        bool daemon;
+        os::Handle news;
+    };
+
+    /// What is sent to the program's group is for the program and the children. Until here those signals were blocked; those
+    /// that wait go where they are ignored.
+    static os::TerminalSignals stand_apart() noexcept {
+        const os::TerminalSignals before = os::ignore_terminal_signals();
+        os::lead_own_process_group();
+        os::SignalMask::none().apply();
+        return before;
+    }
+
+    void introduce_itself() {
+        const os::Handle self = os::watch_process(os::process_id());
+        if (!self && os::can_watch_processes()) os::throw_system_error("pidfd_open");
+        answer({}, {.kind = ServerReport::Kind::ready, .pid = os::process_id()}, self.get());
+    }
+
+    void wait() {
+        std::vector<os::PollItem> items{{serving_ ? control_.get() : os::Handle::none, os::readable},
+                                        {watched_program_.get(), os::readable}};
+        for (const os::Handle& guarded : guarded_) items.emplace_back(guarded.get(), os::readable);
+        // Where the system does not tell of the program's end it is asked for now and then.
+        reaper_.wait(items, watched_program_ || program_gone_
+                                ? plait::detail::Deadline::never()
+                                : plait::detail::Deadline{std::chrono::milliseconds{200}});
+        for (std::size_t i = guarded_.size(); i-- > 0;)
+            if (items[2 + i].is_ready()) guarded_.erase(guarded_.begin() + static_cast<std::ptrdiff_t>(i));
+        if (items[0].is_ready()) obey();
+    }
+
+    bool program_is_gone() {
+        if (program_gone_) return false;  // known, and seen to
+        program_gone_ =
+            left_ || (watched_program_ ? os::wait_readable(watched_program_.get(), plait::detail::Deadline::at({}))
+                                       : !os::process_exists(program_));
+        if (program_gone_) watched_program_.reset();
+        return program_gone_;
+    }
+
+    void obey() {
+        ServerOrder order{.magic = 0};
+        std::vector<os::Handle> along;
+        const bool whole = os::receive_with_handles(control_, std::as_writable_bytes(std::span{&order, 1}), along,
+                                                    plait::detail::Deadline::at({}));
+        if (order.magic != ServerOrder::magic_word) {
+            // The end of the channel without a word: the program was killed, or executes another one.
+            left_ = true;
+            serving_ = false;
+        } else if (order.kind == ServerOrder::Kind::retire) {
+            serving_ = false;
+        } else if (!whole) {
+            answer(order, {.kind = ServerReport::Kind::failed, .code = EMFILE});
+        } else if (order.kind == ServerOrder::Kind::start && along.size() >= static_cast<std::size_t>(Along::count)) {
+            start(order, std::move(along));
+        } else if (order.kind == ServerOrder::Kind::guard && along.size() == 1) {
+            guarded_.push_back(std::move(along.front()));
+            answer(order, {.kind = ServerReport::Kind::done});
+        } else {
+            answer(order, {.kind = ServerReport::Kind::failed, .code = EINVAL});
+        }
+    }
+
+    void start(const ServerOrder& order, std::vector<os::Handle> along) {
+        std::int64_t pid = 0;
+        try {
+            pid = os::fork_process([&] { return become_child(std::move(along)); });
+        } catch (const std::system_error& error) {
+            return answer(order, {.kind = ServerReport::Kind::failed, .code = error.code().value()});
+        }
+        children_.push_back({pid, order.daemon != 0, std::move(along[static_cast<std::size_t>(Along::news)])});
+        const os::Handle watch = os::watch_process(pid);
+        if (!watch && os::can_watch_processes())
+            return answer(order, {.kind = ServerReport::Kind::failed, .code = errno});
+        answer(order, {.kind = ServerReport::Kind::made, .pid = pid}, watch.get());
+    }
+
+    int become_child(std::vector<os::Handle> along) {
+        reaper_.undo();
+        signals_.restore();
+        control_.reset();
+        guarded_.clear();
+        children_.clear();
+        os::set_thread_name(thread_name_);
+        return ServedChild{std::move(along), std::move(watched_program_)}.run();
+    }
+
+    void tell_end(const os::Reaped& dead) {
+        const auto made =
+            std::find_if(children_.begin(), children_.end(), [&](const Made& each) { return each.pid == dead.pid; });
+        if (made == children_.end()) return;
+        const os::ServedEnd end{.code = dead.status.code};
+        try {
+            static_cast<void>(os::send_some(made->news, std::as_bytes(std::span{&end, 1})));
+        } catch (const std::system_error&) {
+            // Nobody waits for it any more.
+        }
+        children_.erase(made);
+    }
+
+    void end_daemons() {
+        for (const Made& made : children_)
+            if (made.daemon) os::end_child(made.pid);
+        for (const os::Handle& guarded : guarded_) {
+            try {
+                static_cast<void>(os::signal_watched(guarded.get(), os::certain_end));
+            } catch (const std::system_error&) {
+                // It is another user's by now: it has to see to its own end.
+            }
+        }
+        guarded_.clear();
+        serving_ = false;
+    }
+
+    void answer(const ServerOrder& order, ServerReport report, os::NativeHandle along = os::Handle::none) {
+        report.number = order.number;
+        const std::span<const os::NativeHandle> handles{&along, along != os::Handle::none ? 1U : 0U};
+        if (!os::send_with_handles(control_, std::as_bytes(std::span{&report, 1}), handles)) left_ = true;
+    }
+
+    os::Handle control_;  // open to the end, which its own end tells
+    std::int64_t program_;
+    os::Handle watched_program_;
+    const std::string thread_name_ = os::thread_name();
+    const os::TerminalSignals signals_ = stand_apart();
+    os::ChildReaper reaper_;
+    std::vector<Made> children_;
+    std::vector<os::Handle> guarded_;  // watches for daemons that others made
+    bool serving_ = true;
+    bool left_ = false;  // the program let go of the channel without a word
+    bool program_gone_ = false;
+};
+
+/// The main of a fork server. Nothing of the user's runs in it, at its end neither.
+inline int run_fork_server(ChildContext& context) {
+    os::Handle watch = os::watch_process(context.parent);
+    // Asked after the watch began: it is the parent's, and not another's that got its number.
+    if (os::parent_process_id() != context.parent) os::exit_immediately(0);
+    os::fork_process([&] {
+        // What tells of the parent's end is not for its child.
+        for (int i = 1; i < os::inherited_handles(); ++i) os::inherited_handle(os::first_inherited + i).reset();
+        ForkService{std::move(context.control), context.parent, std::move(watch)}.run();
+        return 0;
+    });
+    os::exit_immediately(0);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/fork_server.hpp ---------------------------------------------------------------------------
+
+// The program's side of its fork server (fork_server/service.hpp is the server's own): one for each program, made at the
+// first need, and made anew when it was killed, does not answer, or the program's standing is another by now.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// A child that a server made, and the channel to it.
+struct ServedProcess {
+    os::Child process;
+    os::Handle control;
+};
+
+/// Has children made by a process that has a single thread, and nothing of the program's: that is as quick from a large
+/// program as from a small one, and no other thread's lock is held in them.
+///
+/// What they are to have of the program's is taken when they are started, and travels. Starts are served one after the
+/// other; who starts waits for the fork alone.
+///
+/// Threads: any.
+class ForkServer {
+public:
+    /// The one of this process; a forked copy of a program has another.
+    static ForkServer& of_this_program();
+
+    /// Whether this program can have one; else `start` throws UsageError.
+    static bool can_be() noexcept { return fresh_starts_find_their_way(); }
+
+    /// A child with this thread's surroundings, which runs the call that `write_call` writes.
+    /// Throws: UsageError, std::system_error, Error; what `write_call` throws. Nothing is left behind then.
+    template <class WriteCall>
+    ServedProcess start(ChildPapers papers, std::span<const std::string> environment, WriteCall&& write_call);
+
+    /// Has a daemon that this program made itself killed when the program is gone, stopped or not.
+    /// Throws: UsageError, std::system_error, Error where there can be no server.
+    void prepare() {
+        const std::string status = os::own_status();
+        const std::string standing = os::current_standing(status);
+        const auto surroundings = os::Surroundings::current(status);
+        const std::scoped_lock lock{mutex_};
+        use_server(standing, surroundings);
+    }
+    /// After `prepare`. Where the server was killed meanwhile the daemon is left to see to its own end.
+    void guard(const os::Child& daemon);
+
+    /// Lets go of the server, which ends when its children have. Returns whether that was within two seconds.
+    ///
+    /// Python: multiprocessing.forkserver's _stop. For tests, and for a program that will start no more.
+    bool stop() {
+        const std::scoped_lock lock{mutex_};
+        retire();
+        const plait::detail::Deadline deadline{std::chrono::seconds{2}};
+        std::erase_if(retired_, [&](os::Child& server) { return server.wait(deadline); });
+        return retired_.empty();
+    }
+
+    /// The server's number; empty while there is none.
+    std::optional<std::int64_t> pid() {
+        const std::scoped_lock lock{mutex_};
+        return control_ ? std::optional{server_.pid()} : std::nullopt;
+    }
+    /// How long it may take to answer: after that it is ended, and another one made.
+    void set_patience(Timeout patience) {
+        const std::scoped_lock lock{mutex_};
+        patience_ = patience;
+    }
+
+    /// Around a fork: held, what it holds of the server is known; not waited for, as the server may hang.
+    [[nodiscard]] std::unique_lock<std::mutex> try_hold() { return std::unique_lock{mutex_, std::try_to_lock}; }
+    /// In a forked copy of the program, if it was held: closes what it holds of the server, which is the program's.
+    void forget_in_copy() noexcept {
+        control_.reset();
+        server_ = os::Child{};
+        retired_.clear();
+    }
+
+private:
+    /// What goes along with an order, and what stays here.
+    struct Attempt {
+        os::ChannelEnds control = os::make_channel();
+        os::ChannelEnds news = os::make_channel();
+    };
+
+    void use_server(const std::string& standing, const os::Surroundings& surroundings);
+    void make_server(const std::string& standing, const os::Surroundings& surroundings);
+    /// Nothing where the server is gone or does not answer. Throws: what sending and receiving throw.
+    std::optional<ServerReport> ask(ServerOrder order, std::span<const os::NativeHandle> along,
+                                    std::vector<os::Handle>& came);
+    void retire() noexcept;
+    void give_up() noexcept;
+    ServedProcess start_with(const std::string& standing, const os::Surroundings& surroundings,
+                             const os::SharedMapping& job, const os::Handle& directory,
+                             std::span<const os::NativeHandle> luggage, bool daemon);
+
+    std::mutex mutex_;  // guards all below; held while the server is asked
+    Timeout patience_ = std::chrono::seconds{10};
+    std::string standing_;
+    os::Surroundings surroundings_{};  // that the server began with
+    std::uint64_t orders_ = 0;
+    os::Child server_;
+    os::Handle control_;
+    std::vector<os::Child> retired_;
+};
+
+PLAIT_VISIBLE inline PerProcess<ForkServer>& fork_servers() noexcept {
+    static constinit PerProcess<ForkServer> servers;
+    return servers;
+}
+inline ForkServer& ForkServer::of_this_program() { return fork_servers().get(); }
+
+template <class WriteCall>
+ServedProcess ForkServer::start(ChildPapers papers, std::span<const std::string> environment, WriteCall&& write_call) {
+    check_fresh_start();
+    const bool daemon = papers.daemon;
+    const std::string status = os::own_status();
+    StartRequest request{.papers = std::move(papers),
+                         .surroundings = os::Surroundings::current(status),
+                         .environment = os::environment_block(environment)};
+    std::vector<os::NativeHandle> behind;  // the fixed handles
+    for (int number = 0; number <= 2; ++number) {
+        if (!os::standard_stream_is_inherited(number)) continue;
+        request.streams |= 1U << number;
+        behind.push_back(number);
+    }
+    Outgoing luggage;
+    Encoder out;
+    out.carry(luggage);
+    request.encode(out);
+    write_call(out);
+    behind.insert(behind.end(), luggage.handles().begin(), luggage.handles().end());
+    if (behind.size() + static_cast<std::size_t>(Along::count) > os::most_handles)
+        throw CodecError(
+            "a process cannot be given so many locks, queues, connections and their like: send some later");
+    const auto job = os::SharedMapping::create(out.size());
+    std::memcpy(job.data(), out.bytes().data(), out.size());
+    const os::Handle directory = os::open_working_directory();
+    os::flush_standard_streams();
+    return start_with(os::current_standing(status), request.surroundings, job, directory, behind, daemon);
+}
+
+inline ServedProcess ForkServer::start_with(const std::string& standing, const os::Surroundings& surroundings,
+                                            const os::SharedMapping& job, const os::Handle& directory,
+                                            std::span<const os::NativeHandle> behind, bool daemon) {
+    const std::scoped_lock lock{mutex_};
+    // Once more with a new server: the old one was killed, or hung, with or without this order.
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        use_server(standing, surroundings);
+        Attempt channels;
+        std::vector<os::NativeHandle> along{job.handle().get(), channels.control.second.get(),
+                                            channels.news.second.get(), directory.get()};
+        along.insert(along.end(), behind.begin(), behind.end());
+        std::vector<os::Handle> came;
+        const auto report = ask({.kind = ServerOrder::Kind::start, .daemon = daemon}, along, came);
+        if (!report) {
+            give_up();
+            continue;
+        }
+        if (report->kind == ServerReport::Kind::failed) os::throw_system_error("fork in the fork server", report->code);
+        // Below, the child sees the end of its channel, and ends.
+        if (os::can_watch_processes() && came.empty())
+            os::throw_system_error("recvmsg of a watch for a new process", EMFILE);
+        const std::byte go[1] = {};
+        // Where the child is gone already, its end tells that it ran nothing; where it is there, it ends now.
+        if (!os::send_all(channels.control.first, go)) os::stop_sending(channels.control.first);
+        return {os::adopt_served_child(report->pid, came.empty() ? os::Handle{} : std::move(came.front()),
+                                       std::move(channels.news.first)),
+                std::move(channels.control.first)};
+    }
+    throw Error("the fork server was gone or did not answer, and so did the one made in its place");
+}
+
+inline void ForkServer::use_server(const std::string& standing, const os::Surroundings& surroundings) {
+    std::erase_if(retired_, [](os::Child& server) { return server.reap(); });
+    if (control_ && server_.reap()) give_up();
+    if (control_ && (standing != standing_ || !surroundings.are_within(surroundings_))) retire();
+    if (!control_) make_server(standing, surroundings);
+}
+
+inline void ForkServer::make_server(const std::string& standing, const os::Surroundings& surroundings) {
+    os::SpawnOptions options;
+    // Until it ignores them they could end it: it begins in the program's own group.
+    const os::SignalMask blocked = os::TerminalSignals::mask();
+    options.signal_mask = &blocked;
+    options.flushes = false;  // it prints nothing, and here is a lock
+    FreshChild fresh = start_fresh_child(child_main<&run_fork_server>, {}, {}, options);
+    ServerReport report;
+    std::vector<os::Handle> came;
+    const auto bytes = std::as_writable_bytes(std::span{&report, 1});
+    // The server's parent has done its part when the server answers. The server itself ends with its channel.
+    const auto finish = [&](bool done) {
+        if (!done) fresh.process.send_signal(os::certain_end);
+        fresh.process.wait(plait::detail::Deadline::never());
+    };
+    bool answers = false;
+    try {
+        answers = os::receive_with_handles(fresh.control, bytes, came, plait::detail::Deadline{patience_});
+    } catch (...) {
+        finish(false);
+        throw;
+    }
+    const bool ready = report.magic == ServerReport::magic_word && report.kind == ServerReport::Kind::ready;
+    finish(ready);
+    if (!ready) {
+        if (const auto refusal = Farewell::receive(fresh.control, bytes); refusal && refusal->exception)
+            std::rethrow_exception(refusal->exception);
+        throw Error("the fork server ended before it could serve, or did not answer");
+    }
+    if (!answers || came.empty() == os::can_watch_processes()) os::throw_system_error("recvmsg of a watch", EMFILE);
+    // Without a watch the end of the channel tells of its end.
+    server_ = came.empty() ? os::adopt_served_child(report.pid, os::Handle{}, os::duplicate(fresh.control))
+                           : os::adopt_served_child(report.pid, std::move(came.front()), os::Handle{});
+    control_ = std::move(fresh.control);
+    standing_ = standing;
+    surroundings_ = surroundings;
+}
+
+inline std::optional<ServerReport> ForkServer::ask(ServerOrder order, std::span<const os::NativeHandle> along,
+                                                   std::vector<os::Handle>& came) {
+    order.number = ++orders_;
+    if (!os::send_with_handles(control_, std::as_bytes(std::span{&order, 1}), along)) return std::nullopt;
+    const plait::detail::Deadline deadline{patience_};
+    try {
+        for (;;) {
+            ServerReport report{.magic = 0};
+            came.clear();
+            static_cast<void>(
+                os::receive_with_handles(control_, std::as_writable_bytes(std::span{&report, 1}), came, deadline));
+            if (report.magic != ServerReport::magic_word) return std::nullopt;
+            if (report.number == order.number) return report;
+        }
+    } catch (...) {
+        give_up();  // its report is still to come: the next would be told of this one's child
+        throw;
+    }
+}
+
+inline void ForkServer::guard(const os::Child& daemon) {
+    const std::scoped_lock lock{mutex_};
+    const os::NativeHandle along[] = {daemon.sentinel()};
+    std::vector<os::Handle> came;
+    if (!control_) return;
+    const auto report = ask({.kind = ServerOrder::Kind::guard}, along, came);
+    if (!report) return give_up();
+    if (report->kind == ServerReport::Kind::failed)
+        os::throw_system_error("guarding a daemon by the fork server", report->code);
+}
+
+inline void ForkServer::retire() noexcept {
+    if (!control_) return;
+    const ServerOrder order{.kind = ServerOrder::Kind::retire};
+    try {
+        static_cast<void>(os::send_with_handles(control_, std::as_bytes(std::span{&order, 1}), {}));
+        retired_.push_back(std::move(server_));
+    } catch (...) {
+        // It sees the end of its channel instead.
+    }
+    server_ = os::Child{};
+    control_.reset();
+}
+
+/// The server is killed, if it is there still; its children go on.
+inline void ForkServer::give_up() noexcept {
+    try {
+        server_.send_signal(os::certain_end);
+        server_.wait(plait::detail::Deadline::never());
+    } catch (...) {
+        // It is not ours to signal any more: it has another user, and sees the end of its channel.
+    }
+    server_ = os::Child{};
+    control_.reset();
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/start_method.hpp --------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// How a child process comes to be.
+///
+/// Python: multiprocessing's start methods, with the default that it has since 3.14.
+enum class StartMethod {
+    forkserver,  ///< a fresh, single-threaded start of this executable makes the child: safe whatever threads run here
+    spawn,       ///< a fresh start of this executable each time
+    fork,        ///< a copy of this program: everything is there, and so are locks that other threads held
+};
+
+namespace detail {
+
+PLAIT_VISIBLE inline std::atomic<StartMethod>& default_start_method() noexcept {
+    static constinit std::atomic<StartMethod> method{StartMethod::forkserver};
+    return method;
+}
+
+}  // namespace detail
+
+/// The start method of processes and pools that are not told another.
+inline StartMethod get_start_method() noexcept {
+    return detail::default_start_method().load(std::memory_order_relaxed);
+}
+inline void set_start_method(StartMethod method) noexcept {
+    detail::default_start_method().store(method, std::memory_order_relaxed);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/process/options.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// What a Process may be told before it starts.
+struct ProcessOptions {
+    std::string name = {};  ///< for people; Process-1, Process-2 and so on where it is empty
+    bool daemon = false;    ///< does not outlive this program, however that ends; terminated by the destructor
+    std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
+    /// Variables that the child has over this program's own.
+    std::vector<std::pair<std::string, std::string>> environment = {};
+};
+
+/// How a process ended.
+struct ExitStatus {
+    bool known = false;     ///< false while it runs, and where the host, or a killed server, took it
+    std::int64_t code = 0;  ///< the exit code; minus the signal's number
+    int signal = 0;         ///< the signal that ended it, or 0
+    std::string text = {};  ///< for people
+};
+
+namespace detail {
+
+/// `options` with a name. Throws: std::invalid_argument for an environment that no process can have.
+inline ProcessOptions checked(ProcessOptions options, const std::string& numbers) {
+    if (options.name.empty()) options.name = "Process-" + numbers;
+    const auto has_zero = [](const std::string& text) { return text.find('\0') != text.npos; };
+    for (const auto& [variable, value] : options.environment)
+        if (variable.empty() || variable.find('=') != variable.npos || has_zero(variable) || has_zero(value))
+            throw std::invalid_argument(
+                "plait: a name in a process's environment is empty or holds '=' or a zero byte");
+    return options;
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/process/registry.hpp ----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+class ProcessState;
+
+/// The processes that this program has started, or is about to.
+class ProcessRegistry {
+public:
+    /// The one of this process: that of a forked copy is empty.
+    static ProcessRegistry& of_this_program();
+
+    /// Held while a registered process's handles change, and around a fork: a copy closes them, and knows which.
+    [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
+
+    void add(std::weak_ptr<ProcessState> state) {
+        const std::scoped_lock lock{mutex_};
+        std::erase_if(states_, [](const auto& each) { return each.expired(); });
+        states_.push_back(std::move(state));
+    }
+    [[nodiscard]] std::vector<std::shared_ptr<ProcessState>> all() {
+        const std::scoped_lock lock{mutex_};
+        return all_locked();
+    }
+    /// The same, for who holds the mutex.
+    [[nodiscard]] std::vector<std::shared_ptr<ProcessState>> all_locked() const {
+        std::vector<std::shared_ptr<ProcessState>> states;
+        for (const auto& each : states_)
+            if (auto state = each.lock()) states.push_back(std::move(state));
+        return states;
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<std::weak_ptr<ProcessState>> states_;
+};
+
+PLAIT_VISIBLE inline PerProcess<ProcessRegistry>& process_registries() noexcept {
+    static constinit PerProcess<ProcessRegistry> registries;
+    return registries;
+}
+inline ProcessRegistry& ProcessRegistry::of_this_program() { return process_registries().get(); }
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/process_state.hpp -------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+namespace detail {
+
+/// The two ways to hand over a target; `encode` is empty for those that only a copy of this program can run.
+struct ProcessTarget {
+    plait::detail::MoveOnlyFunction<void(Encoder& out)> encode;
+    plait::detail::MoveOnlyFunction<void(Encoder& result)> run;
+    std::string_view what;  ///< for people; of static storage
+    bool answers = false;   ///< what comes of it goes home: see process/answer.hpp
+};
+
+/// The ways to run `callable(args...)`, which `check_call` found fit; `answers`: its result is for who started it.
+template <bool answers, class F, class... Args>
+ProcessTarget make_process_target(F&& callable, Args&&... args) {
+    using Callable = std::decay_t<F>;
+    using Traits = CallTraits<Callable, Args...>;
+    using Travel = typename Traits::Travel;
+    // Both ways share what was given: converted once, now, so that later changes of the caller do not count.
+    struct Given {
+        Callable callable;
+        Travel arguments;
+    };
+    auto given = std::make_shared<Given>(Given{std::forward<F>(callable), Travel(std::forward<Args>(args)...)});
+    ProcessTarget ways;
+    ways.encode = [given](Encoder& out) {
+        out.write(name_callable<Travel>(given->callable));
+        std::apply([&](const auto&... values) { out.write(values...); }, given->arguments);
+    };
+    ways.run = [given]([[maybe_unused]] Encoder& result) {
+        if constexpr (answers && !std::is_void_v<typename Traits::Result>)
+            result.write(std::apply(given->callable, std::move(given->arguments)));
+        else
+            std::apply(given->callable, std::move(given->arguments));
+    };
+    ways.what = callable_name<Callable>();
+    ways.answers = answers;
+    return ways;
+}
+
+/// The main of a process by spawn: its payload is its papers, the callable and the arguments.
+inline int run_spawned_process(ChildContext& context) {
+    Decoder in(context.payload);
+    auto papers = in.read<ChildPapers>();
+    if (papers.daemon) os::end_with_parent(context.parent, context.control);
+    const int code = run_target(context.control, std::move(papers), [&](Encoder& result) {
+        const Incoming luggage(std::move(context.handles));
+        in.carry(luggage);
+        const auto callable = in.read<CallableName>();
+        call_by_name(callable, in, result);
+    });
+    // Open for life: exit handlers may ask for the parent. And the target may have given its number to another file.
+    static_cast<void>(context.control.release());
+    return code;
+}
+
+/// What a Process and what tells of it share.
+class ProcessState : public std::enable_shared_from_this<ProcessState> {
+public:
+    ProcessState(ProcessOptions options, ProcessTarget target);
+    ProcessState(const ProcessState&) = delete;
+    ProcessState& operator=(const ProcessState&) = delete;
+    ~ProcessState() = default;
+
+    void start();
+    bool join(Timeout timeout) {
+        static_cast<void>(lock_started("join"));
+        return wait(timeout);
+    }
+    /// The same for who may come too late: true before its start and once it is closed.
+    bool wait(Timeout timeout);
+    bool is_alive() {
+        const auto lock = lock_open();
+        return started() && !child_->reap();
+    }
+    std::optional<std::int64_t> pid() {
+        const auto lock = lock_open();
+        return started() ? std::optional<std::int64_t>{child_->pid()} : std::nullopt;
+    }
+    const ProcessOptions& options() const noexcept { return options_; }
+    ExitStatus exit_status();
+    std::exception_ptr exception();
+    void terminate() { send_signal(os::polite_end, "terminate"); }
+    void kill() { send_signal(os::certain_end, "kill"); }
+    void close();
+    os::NativeHandle sentinel() {
+        const auto lock = lock_started("sentinel");
+        return child_->sentinel();
+    }
+    /// The channel to a child that answers, which nobody else reads from then on.
+    const os::Handle& answer_channel() {
+        const auto lock = lock_started("answer_channel");
+        heard_ = true;
+        return control_;
+    }
+    /// The same as `terminate` and `kill` for who may come too late.
+    void signal_if_there(int number) {
+        check_owner();
+        const std::scoped_lock lock{mutex_};
+        if (started() && !closed_) child_->send_signal(number);
+    }
+
+    /// Its Process goes: waits for it, and ends it first if it is a daemon, or an exception unwinds.
+    void let_go() noexcept;
+    /// Its number if it is a running child of this program.
+    std::optional<std::int64_t> pid_if_alive() {
+        if (!is_owned()) return std::nullopt;
+        const std::scoped_lock lock{mutex_};
+        if (!started() || closed_ || child_->reap()) return std::nullopt;
+        return child_->pid();
+    }
+    /// In a forked copy of the program: what it holds is the program's.
+    void close_handles_in_copy() noexcept {
+        // Not the pointer: a thread of the program that waited holds another, and is not here to let go.
+        if (child_ != nullptr) *child_ = os::Child{};
+        control_.reset();
+    }
+
+private:
+    enum class Phase { made, starting, started };
+    struct Begun {
+        os::Child child;
+        os::Handle control;
+    };
+
+    Begun start_copy();
+    Begun start_fresh();
+    Begun start_served();
+    [[nodiscard]] std::vector<std::string> environment() const {
+        std::vector<std::string> entries;
+        for (const auto& [variable, value] : options_.environment) entries.push_back(variable + "=" + value);
+        return entries;
+    }
+    [[nodiscard]] ChildPapers papers() const {
+        return {options_.name,    numbers_,        this_process().papers.name,
+                os::process_id(), options_.daemon, target_.answers};
+    }
+
+    void send_signal(int number, const char* what) {
+        const auto lock = lock_started(what);
+        child_->send_signal(number);
+    }
+    [[nodiscard]] bool is_owned() const noexcept { return owner_ == os::process_id(); }
+    [[nodiscard]] bool started() const noexcept { return phase_ == Phase::started; }
+    /// Before anything is locked: in a forked copy a mutex may be held by a thread that is not there.
+    void check_owner() const {
+        if (!is_owned())
+            throw UsageError("this Process belongs to the program that made it, not to a forked copy of that");
+    }
+    std::unique_lock<std::mutex> lock_open() {
+        check_owner();
+        std::unique_lock lock{mutex_};
+        if (closed_) throw UsageError("this Process was closed: read what you need of it before close()");
+        return lock;
+    }
+    std::unique_lock<std::mutex> lock_started(const char* what) {
+        auto lock = lock_open();
+        if (!started()) throw UsageError(std::string("Process::") + what + ": it was not started; call start() first");
+        return lock;
+    }
+    /// What an ended child said; read once.
+    const Farewell* farewell() {
+        if (!heard_) farewell_ = Farewell::receive(control_);
+        heard_ = true;
+        return farewell_ ? &*farewell_ : nullptr;
+    }
+
+    const std::string numbers_ = this_process().next_numbers();
+    const ProcessOptions options_;
+    const std::int64_t owner_ = os::process_id();
+    const int exceptions_at_start_ = std::uncaught_exceptions();
+
+    std::mutex mutex_;  // guards all below; the handles change under the registry's too
+    ProcessTarget target_;
+    const std::string_view what_ = target_.what;
+    Phase phase_ = Phase::made;
+    bool closed_ = false;
+    bool heard_ = false;
+    std::shared_ptr<os::Child> child_;  // shared with those that wait for it, while another thread may close()
+    os::Handle control_;
+    std::optional<Farewell> farewell_;
+};
+
+inline ProcessState::ProcessState(ProcessOptions options, ProcessTarget target)
+    : options_{checked(std::move(options), numbers_)}, target_{std::move(target)} {}
+
+inline void ProcessState::start() {
+    {
+        const auto lock = lock_open();
+        if (phase_ != Phase::made)
+            throw UsageError("Process::start: it was started before; make a new Process for another run");
+        phase_ = Phase::starting;
+    }
+    // Not under the mutex: the arguments' Codecs, and their destructors at the end, are the user's.
+    ProcessTarget handed_over;
+    ProcessRegistry& registry = ProcessRegistry::of_this_program();
+    try {
+        registry.add(weak_from_this());
+        auto child = std::make_shared<os::Child>();  // now: once there is a process nothing may fail
+        Begun begun;
+        switch (options_.start_method.value_or(get_start_method())) {
+            case StartMethod::fork:
+                begun = start_copy();
+                break;
+            case StartMethod::spawn:
+                begun = start_fresh();
+                break;
+            case StartMethod::forkserver:
+                begun = start_served();
+                break;
+        }
+        *child = std::move(begun.child);
+        const std::scoped_lock lock{registry.mutex(), mutex_};
+        child_ = std::move(child);
+        control_ = std::move(begun.control);
+        phase_ = Phase::started;
+        handed_over = std::move(target_);
+    } catch (...) {
+        const std::scoped_lock lock{mutex_};
+        phase_ = Phase::made;
+        throw;
+    }
+}
+
+/// The server that kills a daemon which this program makes itself: a stopped one cannot see to its own end, and the
+/// system does not wake one that has changed its user meanwhile.
+inline ForkServer* guard_of(const ProcessOptions& options) {
+    if (!options.daemon || !ForkServer::can_be() || !os::can_watch_processes()) return nullptr;
+    ForkServer& server = ForkServer::of_this_program();
+    server.prepare();
+    return &server;
+}
+
+/// Has `guard`, if it is one, kill `daemon`. Where that fails nothing is left behind.
+inline void guard_or_end(ForkServer* guard, os::Child& daemon) {
+    if (guard == nullptr) return;
+    try {
+        guard->guard(daemon);
+    } catch (...) {
+        daemon.send_signal(os::certain_end);
+        daemon.wait(plait::detail::Deadline::never());
+        throw;
+    }
+}
+
+inline ProcessState::Begun ProcessState::start_copy() {
+    ForkServer* const guard = guard_of(options_);
+    os::ChannelEnds channel = os::make_channel();
+    const std::int64_t parent = os::process_id();
+    ChildPapers its_papers = papers();
+    ForkServer& server = ForkServer::of_this_program();
+    ProcessRegistry& registry = ProcessRegistry::of_this_program();
+    const auto body = [&] {
+        try {
+            channel.first.reset();
+            for (const auto& state : registry.all_locked()) state->close_handles_in_copy();
+            plait::detail::wait_helper() = nullptr;
+            if (!options_.environment.empty()) os::replace_environment(os::environment_block(environment()));
+            if (options_.daemon) os::end_with_parent(parent, channel.second);
+            return run_target(channel.second, std::move(its_papers), target_.run);
+        } catch (...) {
+            return refuse(channel.second);
+        }
+    };
+    Begun begun;
+    os::flush_standard_streams();  // not under the locks: it may wait, and run stream buffers of the user's
+    {
+        const auto server_is_held = server.try_hold();
+        const std::scoped_lock lock{registry.mutex()};
+        begun.child = os::fork_flushed_child([&] {
+            if (server_is_held) server.forget_in_copy();
+            return body();
+        });
+    }
+    begun.control = std::move(channel.first);
+    guard_or_end(guard, begun.child);
+    return begun;
+}
+
+inline ProcessState::Begun ProcessState::start_fresh() {
+    check_fresh_start();
+    ForkServer* const guard = guard_of(options_);
+    Outgoing luggage;
+    Encoder payload;
+    payload.carry(luggage);
+    payload.write(papers());
+    target_.encode(payload);
+    os::SpawnOptions spawn;
+    spawn.environment = environment();
+    FreshChild fresh = start_fresh_child(child_main<&run_spawned_process>, payload.bytes(), luggage.handles(), spawn);
+    guard_or_end(guard, fresh.process);
+    return {std::move(fresh.process), std::move(fresh.control)};
+}
+
+inline ProcessState::Begun ProcessState::start_served() {
+    ServedProcess served = ForkServer::of_this_program().start(papers(), environment(), target_.encode);
+    return {std::move(served.process), std::move(served.control)};
+}
+
+inline bool ProcessState::wait(Timeout timeout) {
+    if (!is_owned()) return true;
+    std::shared_ptr<os::Child> child;
+    {
+        const std::scoped_lock lock{mutex_};
+        if (!started() || closed_ || child_->reap()) return true;
+        if (timeout.is_zero()) return false;
+        child = child_;
+    }
+    const plait::detail::Deadline deadline{timeout};
+    for (;;) {
+        child->wait_for_news(deadline);  // not under the mutex: others may ask, signal, join and close meanwhile
+        const std::scoped_lock lock{mutex_};
+        if (closed_ || child->reap()) return true;
+        if (deadline.has_passed()) return false;
+    }
+}
+
+inline ExitStatus ProcessState::exit_status() {
+    const auto lock = lock_open();
+    if (!started()) return {.text = "not started"};
+    if (!child_->reap()) return {.text = "running"};
+    os::ExitStatus seen = child_->status();
+    if (!seen.known)
+        if (const Farewell* const told = farewell()) seen = {true, told->code};
+    if (!seen.known)
+        return {.text = "ended; its status was taken by another part of the program, or went with a server"};
+    ExitStatus status{.known = true, .code = seen.code, .signal = seen.code < 0 ? static_cast<int>(-seen.code) : 0};
+    status.text = status.signal != 0
+                      ? "killed by " + os::signal_description(status.signal) + " while it ran " + std::string(what_)
+                      : "exited with status " + std::to_string(status.code);
+    return status;
+}
+
+inline std::exception_ptr ProcessState::exception() {
+    const auto lock = lock_open();
+    if (!started() || !child_->reap()) return nullptr;
+    const Farewell* const told = farewell();
+    return told != nullptr ? told->exception : nullptr;
+}
+
+inline void ProcessState::close() {
+    check_owner();
+    const std::scoped_lock lock{ProcessRegistry::of_this_program().mutex(), mutex_};
+    if (closed_) return;
+    if (started() && !child_->reap())
+        throw UsageError("Process::close: it still runs; join() it, or end it with terminate() or kill(), first");
+    child_.reset();
+    control_.reset();
+    closed_ = true;
+}
+
+inline void ProcessState::let_go() noexcept {
+    if (!is_owned()) return;
+    try {
+        if (!pid_if_alive()) return;
+        if (options_.daemon || std::uncaught_exceptions() > exceptions_at_start_) {
+            terminate();
+            if (!join(std::chrono::seconds{2})) kill();
+        }
+        join(Timeout::never());
+    } catch (...) {
+        plait::detail::report_unraisable("the destructor of " + options_.name, std::current_exception());
+    }
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/isolated.hpp ------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// What a call of `isolated` may be told.
+struct IsolatedOptions {
+    Timeout timeout = Timeout::never();  ///< from the start of its process; a call that runs longer is killed
+    /// Bytes that its process may have resident; one that has more is killed. Looked at every 10 ms, where the system
+    /// tells: on Linux.
+    std::optional<std::size_t> memory_limit = {};
+    /// Between asking a call that ran too long to end (SIGTERM) and ending it (SIGKILL); and how long its process may take
+    /// to end once it has given its result.
+    Timeout termination_grace = std::chrono::seconds{1};
+    std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
+    std::string name = {};                         ///< of the process, for people
+};
+
+namespace detail {
+
+/// One call in a process of its own, from its start to its end.
+class IsolatedCall {
+public:
+    /// Starts it.
+    IsolatedCall(IsolatedOptions options, ProcessTarget target);
+    IsolatedCall(const IsolatedCall&) = delete;
+    IsolatedCall& operator=(const IsolatedCall&) = delete;
+    /// Its process goes with it, whatever was thrown meanwhile.
+    ~IsolatedCall();
+
+    /// Waits for its end, or sees to it. The encoded value; throws what the call threw, ProcessDied, TaskTimeoutError.
+    Decoder wait();
+
+private:
+    /// Why we end it: nobody does; it ran too long; it has too much memory; a signal stopped it; it closed its channel, or
+    /// wrote to it.
+    enum class Ending { no, timeout, memory, stopped, misbehaved };
+
+    void look();
+    void look_at_state();
+    void end(Ending why, int signal);
+    void wait_for_news();
+    /// Of one that has ended: what it left running goes with it.
+    void end_group();
+    [[noreturn]] void throw_death();
+
+    const IsolatedOptions options_;
+    const std::string_view what_;
+    const std::shared_ptr<ProcessState> process_;
+    std::int64_t pid_ = 0;
+    const os::Handle* control_ = nullptr;
+    Answer answer_;
+    bool ended_ = false;
+    Ending ending_ = Ending::no;
+    std::size_t memory_ = 0;  // bytes, when they were last looked at
+    plait::detail::Deadline limit_ = plait::detail::Deadline::never();
+    plait::detail::Deadline look_at_ = plait::detail::Deadline::never();
+    plait::detail::Deadline kill_at_ =
+        plait::detail::Deadline::never();  // of one that is asked to end, or has answered
+    plait::detail::Deadline suspect_at_ = plait::detail::Deadline::never();     // of one that cannot answer any more
+    plait::detail::Deadline stopped_until_ = plait::detail::Deadline::never();  // of one that a signal has stopped
+};
+
+/// The sentences for what cannot be called so: handles go there, as to a Process, and mere bytes come back.
+template <class F, class... Args>
+constexpr void check_isolated() {
+    check_call<F, Args...>();
+    static_assert(
+        !carries_handles<typename CallTraits<F, Args...>::Result>(),
+        "plait: a lock, queue, connection or its like cannot be the result of an isolated call: make it here, "
+        "and pass it as an argument");
+}
+
+template <class Result>
+Result run_isolated(IsolatedOptions options, ProcessTarget target) {
+    IsolatedCall call(std::move(options), std::move(target));
+    [[maybe_unused]] Decoder in = call.wait();
+    if constexpr (!std::is_void_v<Result>) {
+        Result result = in.read<Result>();
+        if (in.remaining() != 0) throw CodecError("cannot decode an isolated call's result: bytes are left over");
+        return result;
+    }
+}
+
+}  // namespace detail
+
+/// Calls `f(args...)` in a fresh process, and waits for what comes of it: for the call that may crash.
+///
+/// What can be called, and with what, is as for `Process`; the result is what a Codec takes. For many calls use a Pool,
+/// whose processes stay. `main` must begin with `freeze_support`.
+///
+///     try {
+///         Document document = isolated(parse, bytes);
+///     } catch (const ProcessDied& death) {
+///         std::cerr << death.what();  // process 4711 was killed by SIGSEGV (…) while it ran …
+///     }
+///
+/// A process that ends without an answer, that a signal stops for a second, or that closes its end of the channel is a
+/// ProcessDied. Its process group ends with it, so nothing that the call left running stays; nor does it outlive this
+/// program.
+///
+/// Throws: what the call threw, as its own type where that can be made again, else RemoteError; ProcessDied;
+/// TaskTimeoutError; UsageError where `freeze_support` was not called, or for a memory limit where the system does not tell;
+/// std::system_error where no process can be had.
+/// Threads: any, any number at once.
+template <class F, class... Args>
+auto isolated(IsolatedOptions options, F&& f, Args&&... args) ->
+    typename detail::CallTraits<std::decay_t<F>, Args...>::Result {
+    using Callable = std::decay_t<F>;
+    detail::check_isolated<Callable, Args...>();
+    if constexpr (detail::call_fits<Callable, Args...>())
+        return detail::run_isolated<typename detail::CallTraits<Callable, Args...>::Result>(
+            std::move(options), detail::make_process_target<true>(std::forward<F>(f), std::forward<Args>(args)...));
+}
+template <class F, class... Args>
+    requires(!std::is_same_v<std::remove_cvref_t<F>, IsolatedOptions>)
+auto isolated(F&& f, Args&&... args) {
+    return isolated(IsolatedOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+namespace detail {
+
+inline IsolatedCall::IsolatedCall(IsolatedOptions options, ProcessTarget target)
+    : options_{std::move(options)},
+      what_{target.what},
+      process_{std::make_shared<ProcessState>(
+          ProcessOptions{.name = options_.name, .daemon = true, .start_method = options_.start_method},
+          std::move(target))} {
+    if (options_.memory_limit && !os::resident_memory(os::process_id()))
+        throw UsageError("isolated: this system does not tell how much memory a process has; call it without a limit");
+    process_->start();
+    pid_ = *process_->pid();
+    control_ = &process_->answer_channel();
+    limit_ = plait::detail::Deadline{options_.timeout};
+}
+
+inline IsolatedCall::~IsolatedCall() {
+    if (ended_) return;
+    try {
+        os::signal_process_group(pid_, os::certain_end);
+        process_->wait(Timeout::never());
+        end_group();
+    } catch (...) {
+        plait::detail::report_unraisable("the end of an isolated call", std::current_exception());
+    }
+}
+
+inline Decoder IsolatedCall::wait() {
+    for (;;) {
+        look();
+        if (ended_) break;
+        wait_for_news();
+    }
+    end_group();
+    if (ending_ != Ending::no || !answer_.is_complete()) throw_death();
+    return answer_.value();
+}
+
+inline void IsolatedCall::look() {
+    using plait::detail::Deadline;
+    answer_.read(*control_);
+    ended_ = process_->wait(std::chrono::seconds{0});
+    if (ended_) return answer_.read(*control_);  // all that it ever said is there by now
+    if (ending_ != Ending::no || answer_.is_complete()) {
+        if (kill_at_.is_never()) kill_at_ = Deadline{options_.termination_grace};
+        if (!kill_at_.has_passed()) return;
+        os::signal_process_group(pid_, os::certain_end);
+        kill_at_ = Deadline{std::chrono::seconds{1}};
+        return;
+    }
+    if (answer_.is_closed() || answer_.is_foreign()) {
+        // Most likely it is about to end, refused or killed.
+        if (suspect_at_.is_never()) suspect_at_ = Deadline{std::chrono::milliseconds{500}};
+        if (suspect_at_.has_passed()) return end(Ending::misbehaved, os::certain_end);
+    }
+    if (limit_.has_passed()) return end(Ending::timeout, os::polite_end);
+    if (look_at_.is_never() || look_at_.has_passed()) look_at_state();
+}
+
+inline void IsolatedCall::look_at_state() {
+    using plait::detail::Deadline;
+    look_at_ = Deadline{std::chrono::milliseconds{options_.memory_limit ? 10 : 200}};
+    memory_ = os::resident_memory(pid_).value_or(0);
+    if (options_.memory_limit && memory_ > *options_.memory_limit) return end(Ending::memory, os::certain_end);
+    // A second, for who stops a whole program and has it go on: not all of its processes hear that at once.
+    if (!os::is_stopped(pid_))
+        stopped_until_ = Deadline::never();
+    else if (stopped_until_.is_never())
+        stopped_until_ = Deadline{std::chrono::seconds{1}};
+    else if (stopped_until_.has_passed())
+        end(Ending::stopped, os::certain_end);
+}
+
+inline void IsolatedCall::end(Ending why, int signal) {
+    ending_ = why;
+    os::signal_process_group(pid_, signal);
+    kill_at_ = plait::detail::Deadline{options_.termination_grace};
+}
+
+inline void IsolatedCall::wait_for_news() {
+    using plait::detail::Deadline;
+    const bool reads = !answer_.is_complete() && !answer_.is_closed() && !answer_.is_foreign();
+    std::array items{os::PollItem{reads ? control_->get() : os::Handle::none, os::readable},
+                     os::PollItem{process_->sentinel(), os::readable}};
+    Deadline next = kill_at_;
+    if (ending_ == Ending::no && !answer_.is_complete())
+        for (const Deadline each : {limit_, look_at_, suspect_at_})
+            if (each < next) next = each;
+    // Where the system has no watch for processes, the process's own children can keep its end from being told.
+    const Deadline soon{std::chrono::milliseconds{50}};
+    if (!os::can_watch_processes() && soon < next) next = soon;
+    static_cast<void>(os::poll(items, next));
+    // Gone but for a debugger, perhaps, or for its reaping: this does not return at once then.
+    if (items[1].is_ready()) static_cast<void>(process_->wait(std::chrono::milliseconds{1}));
+}
+
+inline void IsolatedCall::end_group() {
+    // Known when it was reaped. While a group has members its number is given to no process: no other group is met.
+    static_cast<void>(process_->exit_status());
+    if (!os::process_exists(pid_)) os::signal_process_group(pid_, os::certain_end);
+}
+
+inline void IsolatedCall::throw_death() {
+    const ExitStatus status = process_->exit_status();
+    const std::string process = "process " + std::to_string(pid_);
+    const std::string call = "an isolated call of " + std::string(what_);
+    if (ending_ == Ending::timeout) {
+        char limit[32];
+        std::snprintf(limit, sizeof limit, "%g s", std::chrono::duration<double>(options_.timeout.duration()).count());
+        throw TaskTimeoutError(call + " ran longer than its limit of " + limit + "; " + process + " was killed with it",
+                               pid_, 0);
+    }
+    if (ending_ == Ending::no && answer_.is_foreign())
+        if (const auto refusal = Farewell::receive(*control_, answer_.begun()); refusal && refusal->exception)
+            std::rethrow_exception(refusal->exception);
+    const auto mebibytes = [](std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+    std::string text = process + " ";
+    if (status.signal != 0)
+        text += "was killed by " + os::signal_description(status.signal);
+    else
+        text += status.text;
+    text += " while it ran " + call;
+    if (ending_ == Ending::memory)
+        text += "; it had " + mebibytes(memory_) + " of memory, more than its limit of " +
+                mebibytes(*options_.memory_limit);
+    else if (ending_ == Ending::stopped)
+        text += "; a signal had stopped it";
+    else if (ending_ == Ending::misbehaved || answer_.is_foreign())
+        text += "; it had closed its channel to the program, or written to it";
+    else if (status.code == -os::certain_end)
+        text += "; plait did not send that: perhaps the kernel was out of memory, the process had " +
+                mebibytes(memory_) + " when last looked at";
+    throw ProcessDied(text, pid_, status.code);
+}
+
+}  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 
 // --- plait/multiprocessing/detail/wait_point.hpp ---------------------------------------------------------------------
@@ -15213,12 +17315,192 @@ inline PipeEnds Pipe(bool duplex = true) {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 
+// --- plait/core/imap.hpp ---------------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI {
+
+template <class R>
+class Imap;
+
+namespace detail {
+
+/// Where an Imap has its results from: a pool's state of the call. Its reader calls it, one at a time.
+template <class R>
+class ImapSource {
+public:
+    /// Waits for the next result, and goes on to the one after it; null where it was not there in time, and the same is
+    /// asked for again. Not called after the last. The reader may take what is in it, not put anything there.
+    [[nodiscard]] virtual Outcome<R>* next(Timeout timeout) = 0;
+    /// Nobody reads any more: what has not begun need not.
+    virtual void leave() noexcept = 0;
+
+protected:
+    ~ImapSource() = default;
+};
+
+/// For pools: the Imap of `count` results. `range_error` is what the range of items threw after its last one, or null.
+template <class R>
+Imap<R> imap_of(std::shared_ptr<ImapSource<R>> source, std::size_t count, std::exception_ptr range_error);
+
+}  // namespace detail
+
+/// The results of an `imap`, each as soon as it is there.
+///
+/// Python: what the imap and imap_unordered of multiprocessing's pools return.
+///
+///     for (const Page& page : pool.imap_unordered(fetch, addresses)) show(page);
+///
+/// An item whose call failed throws its error when it is its turn; the next ones can still be read. Of a void function
+/// each result is an empty struct.
+/// Threads: one reader at a time.
+/// Lifetime: it may outlive its pool. Once it is gone, what has not begun is not called any more.
+template <class R>
+class [[nodiscard("calls that nobody reads are dropped")]] Imap {
+    using Value = std::conditional_t<std::is_void_v<R>, detail::Unit, R>;
+
+public:
+    class Iterator;
+
+    Imap(Imap&&) noexcept = default;
+    Imap& operator=(Imap other) noexcept {
+        source_.swap(other.source_);
+        std::swap(left_, other.left_);
+        std::swap(range_error_, other.range_error_);
+        return *this;
+    }
+    ~Imap() {
+        if (source_ != nullptr) source_->leave();
+    }
+
+    /// Waits for the next result; nothing after the last. Throws: what its call threw, PoolTerminatedError; ProcessDied
+    /// and TaskTimeoutError from a pool of processes.
+    std::optional<Value> next() { return next(Timeout::never()); }
+    /// Waits for `timeout` at most. Throws: TimeoutError; the result can be asked for again.
+    std::optional<Value> next(Timeout timeout);
+
+    /// Both wait; to be gone through once.
+    Iterator begin() { return Iterator{*this}; }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+private:
+    friend Imap detail::imap_of<R>(std::shared_ptr<detail::ImapSource<R>>, std::size_t, std::exception_ptr);
+    Imap(std::shared_ptr<detail::ImapSource<R>> source, std::size_t count, std::exception_ptr range_error) noexcept
+        : source_{std::move(source)}, left_{count}, range_error_{std::move(range_error)} {}
+
+    std::shared_ptr<detail::ImapSource<R>> source_;
+    std::size_t left_;  // how many results were not read
+    std::exception_ptr range_error_;
+};
+
+template <class R>
+class Imap<R>::Iterator {
+public:
+    using value_type = Value;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::input_iterator_tag;
+
+    explicit Iterator(Imap& imap) : imap_{&imap}, value_{imap.next()} {}
+    Iterator(Iterator&&) = default;
+    Iterator& operator=(Iterator&&) = default;
+
+    Value& operator*() const noexcept { return *value_; }
+    Value* operator->() const noexcept { return &*value_; }
+    Iterator& operator++() {
+        value_.reset();
+        auto next = imap_->next();
+        if (next.has_value()) value_.emplace(std::move(*next));
+        return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& iterator, std::default_sentinel_t) noexcept {
+        return !iterator.value_.has_value();
+    }
+
+private:
+    Imap* imap_;
+    mutable std::optional<Value> value_;
+};
+
+template <class R>
+std::optional<typename Imap<R>::Value> Imap<R>::next(Timeout timeout) {
+    if (source_ == nullptr) throw UsageError("this Imap was moved from: use the one that it was moved to");
+    if (left_ == 0) {
+        if (range_error_) std::rethrow_exception(std::exchange(range_error_, nullptr));
+        return std::nullopt;
+    }
+    Outcome<R>* const outcome = source_->next(timeout);
+    if (outcome == nullptr) throw TimeoutError("the next result was not there in time; it can be asked for again");
+    --left_;
+    if constexpr (std::is_void_v<R>) {
+        std::move(*outcome).value();
+        return Value{};
+    } else {
+        return std::move(*outcome).value();
+    }
+}
+
+namespace detail {
+
+template <class R>
+Imap<R> imap_of(std::shared_ptr<ImapSource<R>> source, std::size_t count, std::exception_ptr range_error) {
+    return Imap<R>{std::move(source), count, std::move(range_error)};
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI
+
+// --- plait/core/progress.hpp -----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI {
+
+/// Who is told how far a long map has come: a callable that takes how many items are done, and of how many. Empty is
+/// nobody.
+///
+///     pool.map(parse, files, {.progress = [](std::size_t done, std::size_t total) { show(done, total); }});
+///
+/// It is called at most every 100 ms, with counts that only grow, and for the last item before the result is there, so it
+/// must not wait for that. An item that failed is done, too. One that throws is reported, as a callback's exception is,
+/// and called no more. For a line on a terminal there is `multiprocessing::ProgressBar`.
+/// Threads: called on one that the pool has for that, never twice at once.
+/// Lifetime: copies share the callable. What that refers to is there until the map has its result, or its Imap is gone; a
+/// map that is cancelled may be calling it a moment longer.
+class Progress {
+public:
+    Progress() noexcept = default;
+    template <class F>
+        requires(!std::is_same_v<std::remove_cvref_t<F>, Progress> &&
+                 std::is_invocable_v<std::decay_t<F>&, std::size_t, std::size_t>)
+    Progress(F&& callable) : callable_{std::make_shared<Of<std::decay_t<F>>>(std::forward<F>(callable))} {}
+
+    explicit operator bool() const noexcept { return callable_ != nullptr; }
+    void operator()(std::size_t done, std::size_t total) const { callable_->call(done, total); }
+
+private:
+    struct Callable {
+        virtual void call(std::size_t done, std::size_t total) = 0;
+
+    protected:
+        ~Callable() = default;
+    };
+    template <class F>
+    struct Of final : Callable {
+        template <class Argument>
+        explicit Of(Argument&& argument) : f(std::forward<Argument>(argument)) {}
+        void call(std::size_t done, std::size_t total) override { f(done, total); }
+        F f;
+    };
+
+    std::shared_ptr<Callable> callable_;
+};
+
+}  // namespace plait::inline PLAIT_ABI
+
 // --- plait/multiprocessing/pool/call.hpp -----------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
-/// Whoever waits for the items of one call: one for `apply`, many for `map`. Told of each item once, on the thread that
-/// dispatches; its owners are counted, the queue being one.
+/// Whoever waits for the items of one call: one for `apply`, many for `map`. Told of each item once, of several at a time
+/// by several threads; its owners are counted, the call being one.
 class ItemSink {
 public:
     /// Before an item is first sent: false where nobody wants it any more, and nothing is told of it then.
@@ -15255,73 +17537,107 @@ private:
     ItemSink* sink_;
 };
 
-/// What the items of one call have in common.
+/// The size of an item's arguments, before them.
+inline void write_item_size(Encoder& out, std::size_t size) {
+    constexpr std::uint32_t follows = 0xFFFFFFFF;
+    const bool is_large = size >= follows;
+    const std::uint32_t word = is_large ? follows : static_cast<std::uint32_t>(size);
+    out.write_bytes(std::as_bytes(std::span{&word, 1}));
+    const std::uint64_t whole = size;
+    if (is_large) out.write_bytes(std::as_bytes(std::span{&whole, 1}));
+}
+inline std::span<const std::byte> read_item(Decoder& in) {
+    constexpr std::uint32_t follows = 0xFFFFFFFF;
+    std::uint32_t word;
+    std::memcpy(&word, in.read_bytes(sizeof word).data(), sizeof word);
+    if (word != follows) return in.read_bytes(word);
+    std::uint64_t whole;
+    std::memcpy(&whole, in.read_bytes(sizeof whole).data(), sizeof whole);
+    return in.read_bytes(static_cast<std::size_t>(whole));
+}
+
+/// One call on a pool: its function, and its items with their arguments encoded one after the other.
 struct Call {
-    Call(ItemSink& its_sink, CallableName its_callable, std::string_view its_name, Timeout its_timeout) noexcept
-        : sink{its_sink}, callable{std::move(its_callable)}, name{its_name}, timeout{its_timeout} {}
+    Call(ItemSink& its_sink, const CallableName& its_callable, std::string_view its_name, Timeout its_timeout)
+        : sink{its_sink}, name{its_name}, timeout{its_timeout} {
+        Encoder out;
+        out.write(its_callable);
+        callable = out.take();
+    }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
-    /// Batches lost on the way (the engine ran out of memory) are a broken promise, never a hang.
+    /// Items lost on the way (the engine ran out of memory) are a broken promise, never a hang.
     ~Call() {
         if (submitted) sink->abandon();
     }
 
-    SinkPointer sink;
-    CallableName callable;
-    std::string_view name;   ///< for error texts
-    Timeout timeout;         ///< of each item
-    bool submitted = false;  ///< whether the engine has taken it
-};
-
-/// Items of one call that go to a worker together, with their arguments encoded one after the other, each behind its
-/// size. Those before `next` are done with.
-struct Batch {
-    std::shared_ptr<Call> call;
-    std::uint64_t first_task = 0;  ///< the number of the first item in the pool
-    std::size_t first_item = 0;    ///< its index in the call
-    std::size_t count = 0;
-    std::size_t next = 0;
-    std::vector<std::byte> arguments = {};
-    std::vector<std::size_t> ends = {};  ///< where each item's bytes end
-
-    [[nodiscard]] std::uint64_t task() const noexcept { return first_task + next; }
-    [[nodiscard]] std::size_t item() const noexcept { return first_item + next; }
-    [[nodiscard]] std::size_t left() const noexcept { return count - next; }
-    [[nodiscard]] std::size_t begin_of(std::size_t index) const noexcept { return index == 0 ? 0 : ends[index - 1]; }
-
     /// Appends an item: `write` encodes its arguments.
     template <class Function>
-    void add(Function write) {
-        Encoder item;
-        write(item);
-        Encoder size;
-        size.write(std::uint64_t{item.size()});
-        arguments.insert(arguments.end(), size.bytes().begin(), size.bytes().end());
-        arguments.insert(arguments.end(), item.bytes().begin(), item.bytes().end());
-        ends.push_back(arguments.size());
+    void add(Encoder& scratch, Function write) {
+        scratch.clear();
+        write(scratch);
+        write_item_size(arguments, scratch.size());
+        arguments.write_bytes(scratch.bytes());
         ++count;
     }
 
-    /// A copy of the items from `begin` to `end`.
-    [[nodiscard]] Batch slice(std::size_t begin, std::size_t end) const {
-        Batch part{
-            .call = call, .first_task = first_task + begin, .first_item = first_item + begin, .count = end - begin};
-        const std::size_t from = begin_of(begin);
-        part.arguments.assign(arguments.begin() + static_cast<std::ptrdiff_t>(from),
-                              arguments.begin() + static_cast<std::ptrdiff_t>(begin_of(end)));
-        part.ends.reserve(part.count);
-        for (std::size_t i = begin; i < end; ++i) part.ends.push_back(ends[i] - from);
-        return part;
+    SinkPointer sink;
+    std::vector<std::byte> callable;  ///< the encoded CallableName
+    std::string_view name;            ///< for error texts
+    Timeout timeout;                  ///< of each item
+    bool told_singly = false;         ///< whether somebody waits for each item, and not for all
+    Encoder arguments;
+    std::size_t count = 0;
+    std::size_t chunk = 1;         ///< how many items travel together
+    std::uint64_t first_task = 0;  ///< the number of the first item in the pool
+    bool submitted = false;        ///< whether the engine has taken it
+    unsigned deaths_before = 0;    ///< how many workers died before they had begun its next item
+};
+
+/// Items of one call, one after the other: `[first, end)`, of which those before `next` are done with.
+struct Batch {
+    std::shared_ptr<Call> call;
+    std::size_t first = 0;
+    std::size_t next = 0;
+    std::size_t end = 0;
+    std::size_t begin_byte = 0;  ///< where the arguments of item `first` begin
+    std::size_t end_byte = 0;
+
+    /// All items of `call`.
+    static Batch of(std::shared_ptr<Call> call) noexcept {
+        const std::size_t count = call->count;
+        const std::size_t size = call->arguments.size();
+        return {std::move(call), 0, 0, count, 0, size};
     }
 
-    /// Keeps the first `kept` of the items that are left, and returns the others.
-    Batch split_after(std::size_t kept) {
-        const std::size_t at = next + kept;
-        Batch rest = slice(at, count);
-        arguments.resize(begin_of(at));
-        ends.resize(at);
-        count = at;
-        return rest;
+    [[nodiscard]] std::uint64_t task() const noexcept { return call->first_task + next; }
+    [[nodiscard]] std::uint64_t first_task() const noexcept { return call->first_task + first; }
+    [[nodiscard]] std::size_t size() const noexcept { return end - first; }
+    [[nodiscard]] std::size_t left() const noexcept { return end - next; }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return call->arguments.bytes().subspan(begin_byte, end_byte - begin_byte);
+    }
+
+    /// Takes the first `count` items, of which none is done.
+    Batch take(std::size_t count) {
+        const std::size_t middle = byte_of(first + count);
+        Batch taken{call, first, first, first + count, begin_byte, middle};
+        first = next = taken.end;
+        begin_byte = middle;
+        return taken;
+    }
+    /// Leaves out those that are done with.
+    void trim() {
+        begin_byte = byte_of(next);
+        first = next;
+    }
+
+private:
+    [[nodiscard]] std::size_t byte_of(std::size_t item) const {
+        if (item == end) return end_byte;
+        Decoder in(bytes());
+        for (std::size_t i = first; i < item; ++i) static_cast<void>(read_item(in));
+        return end_byte - in.remaining();
     }
 };
 
@@ -15345,12 +17661,26 @@ public:
         using Pointer = plait::detail::StatePointer<plait::detail::FutureStateBase>;
         try {
             const std::scoped_lock lock{shared_->mutex};
-            if (shared_->finished) return false;
-            if (!thread_.joinable()) {
-                const os::BlockSignals blocked;
-                thread_ = std::thread([shared = shared_] { shared->run(); });
-            }
-            shared_->waiting.push_back({Pointer::share(&state), std::move(callback)});
+            if (!is_open()) return false;
+            // Room first: what is not taken stays the caller's.
+            shared_->waiting.emplace_back();
+            shared_->waiting.back() = {Pointer::share(&state), std::move(callback)};
+        } catch (...) {
+            return false;
+        }
+        shared_->news.notify_one();
+        return true;
+    }
+    /// Takes `function`, for when `deadline` has passed; `finish` drops it if that is later. False where that cannot be.
+    bool add_at(plait::detail::Deadline deadline, plait::detail::MoveOnlyFunction<void()>& function) noexcept {
+        const bool is_due = deadline.has_passed();
+        try {
+            const std::scoped_lock lock{shared_->mutex};
+            if (!is_open()) return false;
+            if (is_due)
+                shared_->waiting.emplace_back().function = std::move(function);
+            else
+                shared_->later.push_back({deadline, std::move(function)});
         } catch (...) {
             return false;
         }
@@ -15378,8 +17708,22 @@ public:
     }
 
 private:
+    /// Under the mutex: whether something can be added. Throws where the thread cannot be had.
+    bool is_open() {
+        if (shared_->finished) return false;
+        if (!thread_.joinable()) {
+            const os::BlockSignals blocked;
+            thread_ = std::thread([shared = shared_] { shared->run(); });
+        }
+        return true;
+    }
+
     struct Entry {
         plait::detail::StatePointer<plait::detail::FutureStateBase> state;
+        plait::detail::MoveOnlyFunction<void()> function;
+    };
+    struct LateEntry {
+        plait::detail::Deadline deadline;
         plait::detail::MoveOnlyFunction<void()> function;
     };
     /// Shared with the thread, which may outlive the pool that one of its callbacks destroys.
@@ -15387,6 +17731,7 @@ private:
         std::mutex mutex;
         std::condition_variable news;
         std::deque<Entry> waiting;
+        std::vector<LateEntry> later;
         bool finished = false;
         std::thread::id thread = {};
 
@@ -15397,23 +17742,106 @@ private:
                 while (!waiting.empty()) {
                     Entry entry = std::move(waiting.front());
                     waiting.pop_front();
-                    lock.unlock();
-                    try {
-                        entry.function();
-                    } catch (...) {
-                        plait::detail::report_unraisable("a future's callback threw", std::current_exception());
-                    }
-                    entry = Entry{};  // destroyed here, not under the lock: what it captured is the user's
-                    lock.lock();
+                    run(lock, std::move(entry));
                 }
-                if (finished) return;
-                news.wait(lock);
+                if (finished) break;
+                if (!run_due(lock)) wait_for_news(lock);
             }
+            const std::vector<LateEntry> dropped = std::move(later);
+            lock.unlock();
+        }
+        static void run(std::unique_lock<std::mutex>& lock, Entry entry) {
+            lock.unlock();
+            try {
+                entry.function();
+            } catch (...) {
+                plait::detail::report_unraisable("a future's callback threw", std::current_exception());
+            }
+            entry = Entry{};  // destroyed here, not under the lock: what it captured is the user's
+            lock.lock();
+        }
+        /// Returns whether a time had come.
+        bool run_due(std::unique_lock<std::mutex>& lock) {
+            const auto is_due = [](const LateEntry& entry) { return entry.deadline.has_passed(); };
+            const auto due = std::find_if(later.begin(), later.end(), is_due);
+            if (due == later.end()) return false;
+            Entry entry{{}, std::move(due->function)};
+            later.erase(due);
+            run(lock, std::move(entry));
+            return true;
+        }
+        void wait_for_news(std::unique_lock<std::mutex>& lock) {
+            if (later.empty()) return news.wait(lock);
+            using plait::detail::Deadline;
+            Deadline next = Deadline::never();
+            for (const LateEntry& entry : later) next = (std::min)(next, entry.deadline);
+            // Where this wait follows the wall clock, it may be set back meanwhile: look again within a second.
+            news.wait_until(lock, (std::min)(next.time_point(), Deadline::Clock::now() + std::chrono::seconds{1}));
         }
     };
 
     std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
     std::thread thread_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/pool/fifo.hpp -----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// First in, first out, in one block of memory. Not std::deque: that one allocates also when it is empty, or moved.
+template <class T>
+class Fifo {
+public:
+    [[nodiscard]] bool empty() const noexcept { return head_ == items_.size(); }
+    [[nodiscard]] std::size_t size() const noexcept { return items_.size() - head_; }
+    [[nodiscard]] T& operator[](std::size_t index) noexcept { return items_[head_ + index]; }
+    [[nodiscard]] T& front() noexcept { return items_[head_]; }
+    [[nodiscard]] const T& front() const noexcept { return items_[head_]; }
+    [[nodiscard]] T& back() noexcept { return items_.back(); }
+    auto begin() noexcept { return items_.begin() + static_cast<std::ptrdiff_t>(head_); }
+    auto begin() const noexcept { return items_.begin() + static_cast<std::ptrdiff_t>(head_); }
+    auto end() noexcept { return items_.end(); }
+    auto end() const noexcept { return items_.end(); }
+
+    void push_back(T item) {
+        // Those that are gone make room, as soon as they are the most.
+        if (head_ > 16 && head_ > items_.size() / 2) {
+            items_.erase(items_.begin(), begin());
+            head_ = 0;
+        }
+        items_.push_back(std::move(item));
+    }
+    void pop_back() noexcept {
+        items_.pop_back();
+        if (empty()) clear();
+    }
+    /// The first; what is left of it in here is empty.
+    T pop_front() noexcept {
+        T item = std::exchange(items_[head_++], T{});
+        if (empty()) clear();
+        return item;
+    }
+    template <class Predicate>
+    void erase_if(Predicate predicate) {
+        std::size_t kept = head_;
+        for (std::size_t i = head_; i < items_.size(); ++i)
+            if (!predicate(items_[i])) {
+                if (kept != i) items_[kept] = std::move(items_[i]);
+                ++kept;
+            }
+        items_.resize(kept);
+        if (empty()) clear();
+    }
+    void clear() noexcept {
+        items_.clear();
+        head_ = 0;
+    }
+
+private:
+    std::vector<T> items_;
+    std::size_t head_ = 0;
 };
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
@@ -15461,74 +17889,101 @@ private:
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 
-// --- plait/multiprocessing/pool/outbox.hpp ---------------------------------------------------------------------------
+// --- plait/multiprocessing/pool/ring.hpp -----------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
-/// Where a worker collects what it will write to its channel, in memory that the program sees too: many small results
-/// are one system call, and a result that is whole here is not lost with its worker.
+/// A stream of bytes from one process to another, in memory that both see: one writes, one reads.
 ///
-/// The worker's messages are one stream of bytes, each with its place in it. The program reads the stream from the
-/// channel; what a dead or a slow worker has not written yet it takes from here, by its place, and passes over it when
-/// the channel brings it after all.
-///
-/// Written by the worker alone. `state_` is one word, so that at any instruction at which the worker may be killed it
-/// tells of whole messages only: a message is copied first and counted after.
-class Outbox {
+/// Both count bytes from the beginning of the stream, in numbers that never go back. Either number is one word, moved on
+/// after the bytes were copied: whoever is killed at whatever instruction, what stands up to `written` is whole. The two
+/// keep their own numbers in memory of their own, and take the other's for what it is: one that a task may have written
+/// over.
+template <std::size_t size>
+struct Ring {
+    static_assert((size & (size - 1)) == 0, "a power of two: places go round by a mask");
+    static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "the numbers are shared between processes");
+
+    static constexpr std::size_t capacity = size;
+
+    alignas(64) std::atomic<std::uint64_t> written;  // how many bytes there have been; moved on by the writer alone
+    alignas(64) std::atomic<std::uint64_t> read;     // how many of them were taken; moved on by the reader alone
+    alignas(64) std::byte bytes[size];
+};
+
+/// The writing end. Memory of zeros is an empty ring.
+template <class Ring>
+class RingWriter {
 public:
-    static constexpr std::size_t capacity = 32 * 1024;
+    RingWriter() noexcept = default;
+    explicit RingWriter(Ring& ring) noexcept : ring_{&ring} {}
 
-    /// For the program, before a worker is made for it.
-    void reset() noexcept { state_.store(0, std::memory_order_relaxed); }
-
-    /// For the worker: puts a message behind the others, if it has room for it.
-    bool add(std::span<const std::byte> head, std::span<const std::byte> body) noexcept {
-        const State now = load();
-        if (head.size() + body.size() > capacity - now.filled) return false;
-        std::memcpy(bytes_ + now.filled, head.data(), head.size());
-        if (!body.empty()) std::memcpy(bytes_ + now.filled + head.size(), body.data(), body.size());
-        store({now.base, now.filled + static_cast<std::uint32_t>(head.size() + body.size())});
-        return true;
+    /// How many bytes it takes now.
+    [[nodiscard]] std::size_t room() noexcept {
+        // Acquire pairs with the reader's store: its copy was made before these bytes are written over.
+        const std::uint64_t used = written_ - ring_->read.load(std::memory_order_seq_cst);
+        return used <= Ring::capacity ? Ring::capacity - static_cast<std::size_t>(used) : 0;
     }
-    /// For the worker: what is to be written to the channel.
-    [[nodiscard]] std::span<const std::byte> content() const noexcept { return {bytes_, load().filled}; }
-    /// For the worker: all of that was written, and `more` bytes besides.
-    void written(std::size_t more) noexcept {
-        const State now = load();
-        store({now.base + now.filled + static_cast<std::uint32_t>(more), 0});
+    /// Whether it takes so many. Asks the other process only where it has to.
+    [[nodiscard]] bool takes(std::size_t count) noexcept {
+        if (count <= room_) return true;
+        room_ = room();
+        return count <= room_;
+    }
+    /// False where somebody wrote over the reader's number.
+    [[nodiscard]] bool is_sound() const noexcept {
+        return written_ - ring_->read.load(std::memory_order_relaxed) <= Ring::capacity;
     }
 
-    /// For the program: appends to `stream` what stands here from the place `position` of the stream on; returns how
-    /// many bytes that is: none where the channel has them, or will bring them.
-    std::size_t read_from(std::uint32_t position, std::vector<std::byte>& stream) noexcept(false) {
-        const State before = load();
-        const std::uint32_t offset = position - before.base;  // places are counted modulo 2^32
-        if (before.filled > capacity || offset >= before.filled) return 0;
-        const std::size_t count = before.filled - offset;
-        stream.insert(stream.end(), bytes_ + offset, bytes_ + before.filled);
-        // If the worker has written it out meanwhile, the copy may be of what it put there next. A read-modify-write,
-        // for its release half keeps the copy before it.
-        if (unpack(state_.fetch_or(0, std::memory_order_acq_rel)).base == before.base) return count;
-        stream.erase(stream.end() - static_cast<std::ptrdiff_t>(count), stream.end());
-        return 0;
+    /// Copies bytes for which there is room; nobody sees them before they are published.
+    void put(std::span<const std::byte> bytes) noexcept {
+        if (bytes.empty()) return;
+        const std::size_t at = static_cast<std::size_t>(written_) & (Ring::capacity - 1);
+        const std::size_t before_end = (std::min)(bytes.size(), Ring::capacity - at);
+        std::memcpy(ring_->bytes + at, bytes.data(), before_end);
+        if (before_end < bytes.size()) std::memcpy(ring_->bytes, bytes.data() + before_end, bytes.size() - before_end);
+        written_ += bytes.size();
+        room_ -= (std::min)(room_, bytes.size());
     }
+    /// Release pairs with the acquire in `available`: who sees the number sees the bytes.
+    void publish() noexcept { ring_->written.store(written_, std::memory_order_release); }
+    /// The same before the writer asks whether the reader sleeps, see Slot.
+    void publish_and_look() noexcept { ring_->written.store(written_, std::memory_order_seq_cst); }
 
 private:
-    struct State {
-        std::uint32_t base;    // the place in the stream of the first byte here
-        std::uint32_t filled;  // how many bytes of whole messages are here
-    };
-    static State unpack(std::uint64_t word) noexcept {
-        return {static_cast<std::uint32_t>(word >> 32), static_cast<std::uint32_t>(word)};
-    }
-    // Release pairs with acquire: who sees the count sees the bytes.
-    [[nodiscard]] State load() const noexcept { return unpack(state_.load(std::memory_order_acquire)); }
-    void store(State state) noexcept {
-        state_.store(std::uint64_t{state.base} << 32 | state.filled, std::memory_order_release);
-    }
+    Ring* ring_ = nullptr;
+    std::uint64_t written_ = 0;
+    std::size_t room_ = 0;  // at least
+};
 
-    std::atomic<std::uint64_t> state_;
-    std::byte bytes_[capacity];
+/// The reading end.
+template <class Ring>
+class RingReader {
+public:
+    RingReader() noexcept = default;
+    explicit RingReader(Ring& ring) noexcept : ring_{&ring} {}
+
+    /// How many bytes can be taken; of a number that somebody wrote over it is more than the capacity.
+    [[nodiscard]] std::uint64_t available() const noexcept {
+        return ring_->written.load(std::memory_order_seq_cst) - read_;
+    }
+    /// How far it has come.
+    [[nodiscard]] std::uint64_t taken() const noexcept { return read_; }
+    /// Takes bytes that are available.
+    void take(std::span<std::byte> out) noexcept {
+        if (out.empty()) return;
+        const std::size_t at = static_cast<std::size_t>(read_) & (Ring::capacity - 1);
+        const std::size_t before_end = (std::min)(out.size(), Ring::capacity - at);
+        std::memcpy(out.data(), ring_->bytes + at, before_end);
+        if (before_end < out.size()) std::memcpy(out.data() + before_end, ring_->bytes, out.size() - before_end);
+        read_ += out.size();
+    }
+    /// Gives what was taken back to the writer; seq_cst, for the reader then asks whether the writer waits for room.
+    void free() noexcept { ring_->read.store(read_, std::memory_order_seq_cst); }
+
+private:
+    Ring* ring_ = nullptr;
+    std::uint64_t read_ = 0;
 };
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
@@ -15537,9 +17992,10 @@ private:
 
 // What the three parties of a pool say to one another: the program, the maker of its workers, and the workers.
 //
-// Program and maker talk in `Order`s and `Report`s over one channel. Program and worker have a channel of their own, with
-// a `Frame` before each message, and a `Slot` of memory that both see. Nothing is shared between workers: one that dies,
-// at any instruction, takes nothing of another's with it.
+// Program and maker talk in `Order`s and `Report`s over one channel. Program and worker share a `Slot` of memory with two
+// streams of bytes: `Request`s there, `Reply`s back. Each has its memory, which no other worker sees: one that dies, at any
+// instruction, takes nothing of another's with it. A channel between the two carries single bytes that mean nothing but
+// "look", for who sleeps; its end is each one's news of the other's.
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
@@ -15548,64 +18004,141 @@ namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 struct alignas(64) Mark {
     static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "the mark is shared between processes");
 
-    // The number of the last task begun, plus one; 0 before the first. The worker moves it on, and only by a compare and
-    // exchange, so that the program's stop_bit ends the counting for good: a task either began before it, or never.
+    // Three fields. The number of the last task begun, plus one, or `none`: the worker moves it on. How often the
+    // program has recalled what had not begun, modulo 2^15, and whether it has stopped the worker: the program sets them.
+    // All by a compare and exchange or its like, so that the program's word falls between two tasks: one either began
+    // before it, or never.
     std::atomic<std::uint64_t> begun;
     std::atomic<std::int64_t> begun_at;  // when, in nanoseconds of the steady clock, which all processes share
 
     static constexpr std::uint64_t stop_bit = std::uint64_t{1} << 63;
+    static constexpr std::uint64_t one_recall = std::uint64_t{1} << 48;
+    static constexpr std::uint64_t recalls = stop_bit - one_recall;
+    static constexpr std::uint64_t number = one_recall - 1;
+    static constexpr std::uint64_t none = number;  // that memory which was written over is unlikely to hold
 
-    void reset() noexcept {
-        begun.store(0, std::memory_order_relaxed);
-        begun_at.store(0, std::memory_order_relaxed);
-    }
+    enum class Begin { begun, recalled, stopped };
 
-    /// For the worker. False where the program has stopped it.
-    [[nodiscard]] bool begin(std::uint64_t task) noexcept {
-        begun_at.store(std::chrono::steady_clock::now().time_since_epoch().count(), std::memory_order_relaxed);
+    /// For the worker: begins a task. The first one of a lot does not begin while there was a recall that the worker has
+    /// not come to: `seen` are those that it has. A lot that runs goes on. `timed` where the task's time is limited.
+    [[nodiscard]] Begin begin(std::uint64_t task, bool first, std::uint64_t seen, bool timed) noexcept {
+        if (timed)
+            begun_at.store(std::chrono::steady_clock::now().time_since_epoch().count(), std::memory_order_relaxed);
         std::uint64_t before = begun.load(std::memory_order_relaxed);
-        // Release pairs with the acquire in begun_of: who sees the mark sees a time that is no older.
-        return (before & stop_bit) == 0 &&
-               begun.compare_exchange_strong(before, task + 1, std::memory_order_release, std::memory_order_relaxed);
+        do {
+            if ((before & stop_bit) != 0) return Begin::stopped;
+            if (first && (before & recalls) != seen) return Begin::recalled;
+            // Release pairs with the acquire in begun_of: who sees the mark sees a time that is no older.
+        } while (!begun.compare_exchange_weak(before, ((task + 1) & number) | (before & recalls),
+                                              std::memory_order_release, std::memory_order_relaxed));
+        return Begin::begun;
+    }
+    /// What a worker has seen once it came to one more.
+    [[nodiscard]] static constexpr std::uint64_t after(std::uint64_t seen) noexcept {
+        return (seen + one_recall) & recalls;
     }
 
     /// How many of the tasks from `first` on, which were given out together, have begun: none where the last that began
     /// is of another lot.
     [[nodiscard]] std::uint64_t begun_of(std::uint64_t first, std::uint64_t count) const noexcept {
-        const std::uint64_t next = begun.load(std::memory_order_acquire) & ~stop_bit;
+        return begun_of(begun.load(std::memory_order_acquire), first, count);
+    }
+    [[nodiscard]] static std::uint64_t begun_of(std::uint64_t mark, std::uint64_t first, std::uint64_t count) noexcept {
+        const std::uint64_t next = mark & number;
         return next > first && next <= first + count ? next - first : 0;
     }
     /// From now on nothing new begins.
     void stop() noexcept { begun.fetch_or(stop_bit, std::memory_order_acq_rel); }
     /// The same, if `task` is the last that began: false where the worker is past it.
     [[nodiscard]] bool stop_at(std::uint64_t task) noexcept {
-        std::uint64_t expected = task + 1;
-        return begun.compare_exchange_strong(expected, expected | stop_bit, std::memory_order_acq_rel);
+        std::uint64_t before = begun.load(std::memory_order_acquire);
+        while ((before & number) == task + 1)
+            if (begun.compare_exchange_weak(before, before | stop_bit, std::memory_order_acq_rel)) return true;
+        return false;
+    }
+    /// No lot begins from now on until the worker comes to the end of what was recalled. Returns the mark, which says
+    /// which lots had begun.
+    [[nodiscard]] std::uint64_t recall() noexcept {
+        std::uint64_t before = begun.load(std::memory_order_acquire);
+        while (!begun.compare_exchange_weak(before, (before & ~recalls) | after(before & recalls),
+                                            std::memory_order_acq_rel)) {
+        }
+        return before;
     }
 };
 
-/// What the program and one worker share.
+/// What the program and one worker share. Memory of zeros is a fresh one, but for `mark.begun`, which is `none`.
+///
+/// Why nobody sleeps beside work: who goes to sleep says so in a word of this (`worker_waits`, `listener`, `output_waits`),
+/// and looks at the ring once more; who moves a ring on looks at that word after it. All four by seq_cst, so that one of
+/// the two sees the other; and who is seen asleep finds a byte in its channel whenever it comes to read it.
 struct Slot {
-    Mark mark;
-    Outbox outbox;
+    enum Waits : std::uint32_t { for_nothing, for_requests, for_room };
+    enum Listener : std::uint32_t { nobody, attendant, background };
 
-    void reset() noexcept {
-        mark.reset();
-        outbox.reset();
+    Mark mark;
+    std::atomic<std::uint64_t> reading;  // the first task, plus one, of the lot that the worker read last, whole or not
+    // What the worker sleeps for. The worker sets it, and whoever wakes it takes it back.
+    alignas(64) std::atomic<std::uint32_t> worker_waits;
+    std::atomic<std::uint32_t>
+        may_spin;  // whether a processor is left for a worker that looks out for its next request
+    // Who of the program sleeps until there are replies: the program sets it, the worker that wakes it takes it back.
+    alignas(64) std::atomic<std::uint32_t> listener;
+    std::atomic<std::uint32_t>
+        output_waits;  // whether the program has requests that found no room; it sets both values
+    Ring<128 * 1024> requests;
+    Ring<128 * 1024> replies;
+};
+
+/// From the program to a worker; `size` bytes follow.
+struct Request {
+    enum class Kind : std::uint32_t {
+        callable = 0x706C6101,  ///< what the tasks from here on call: its CallableName
+        tasks,                  ///< `count` tasks from number `task` on; each one's arguments behind their size
+        resume,                 ///< the end of what was recalled
+        leave,                  ///< end yourself
+    };
+    enum Flags : std::uint32_t {
+        timed = 1,        ///< each task has a time limit
+        told_singly = 2,  ///< the program is told of each result, not of all together
+        told_later = 4,   ///< it need not be told yet: others are close behind
+    };
+
+    Kind kind = Kind::tasks;
+    std::uint32_t flags = 0;
+    std::uint64_t task = 0;
+    std::uint64_t count = 0;
+    std::uint64_t size = 0;
+};
+
+/// From a worker to the program, in one word; its bytes follow.
+struct Reply {
+    enum class Kind : std::uint8_t { ready = 0xA1, initializer_failed, value, exception };
+
+    static constexpr unsigned size_bits = 40;
+    static constexpr std::uint64_t largest = (std::uint64_t{1} << size_bits) - 1;
+
+    Kind kind = Kind::ready;
+    std::uint16_t task = 0;  ///< the end of its number: replies come in order
+    std::uint64_t size = 0;
+
+    [[nodiscard]] std::uint64_t packed() const noexcept {
+        return size | std::uint64_t{task} << size_bits | static_cast<std::uint64_t>(kind) << 56;
+    }
+    static Reply unpack(std::uint64_t word) noexcept {
+        return {static_cast<Kind>(word >> 56), static_cast<std::uint16_t>(word >> size_bits), word & largest};
     }
 };
 
 /// From the program to the maker.
 struct Order {
     enum class Kind : std::uint32_t {
-        make,  ///< a worker for `slot`; its end of its channel comes along
+        make,  ///< a worker; its end of its channel, its memory and the bell come along
         kill,  ///< send `signal` to the worker and its process group, if it still is
     };
     Kind kind = Kind::make;
-    std::uint32_t slot = 0;
-    std::uint64_t worker = 0;  ///< the worker's number in its pool: no two ever share one
     std::int32_t signal = 0;
-    std::uint32_t padding = 0;
+    std::uint64_t worker = 0;  ///< the worker's number in its pool: no two ever share one
 };
 
 /// From the maker to the program.
@@ -15623,23 +18156,6 @@ struct Report {
     std::uint64_t memory = 0;
 };
 
-/// Before each message between the program and a worker; `size` bytes follow.
-struct Frame {
-    enum class Kind : std::uint32_t {
-        // To a worker: `count` tasks from number `task` on; a callable's name, then each one's size and arguments.
-        tasks = 0x706C6101,
-        // From a worker: it is there; its initializer threw; a task's value; a task's exception.
-        ready,
-        initializer_failed,
-        value,
-        exception,
-    };
-    Kind kind = Kind::ready;
-    std::uint32_t count = 0;
-    std::uint64_t task = 0;
-    std::uint64_t size = 0;
-};
-
 template <class Message>
 std::span<const std::byte> bytes_of(const Message& message) {
     static_assert(std::is_trivially_copyable_v<Message>);
@@ -15653,16 +18169,100 @@ std::span<std::byte> writable_bytes_of(Message& message) {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
+// --- plait/os/fork_mark.hpp ------------------------------------------------------------------------------------------
+
+// Contract: `ForkMark` tells a process from its copies.
+//   ForkMark()                made in a process; does not throw
+//   is_copy()                 true in every fork of that process, and in theirs, by whatever call they were made; false in
+//                             itself. Cheap enough to be asked each time; from any thread.
+// Neither copied nor moved.
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/fork_mark.hpp ------------------------------------------------------------------------------------
+
+#include <unistd.h>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// By the process's number: a system call for each question.
+class ForkMarkByNumber {
+public:
+    ForkMarkByNumber() noexcept = default;
+    ForkMarkByNumber(const ForkMarkByNumber&) = delete;
+    ForkMarkByNumber& operator=(const ForkMarkByNumber&) = delete;
+
+    [[nodiscard]] bool is_copy() const noexcept { return ::getpid() != maker_; }
+
+private:
+    const pid_t maker_ = ::getpid();
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/fork_mark.hpp ------------------------------------------------------------------------------------
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstddef>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// By a page of memory that the kernel empties in a copy (Linux 4.14): one load for each question.
+class ForkMark {
+public:
+    ForkMark() noexcept {
+        void* const page = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED) return;
+        // Who takes advice that does not exist, as an emulator may, takes none.
+        if (::madvise(page, size_, MADV_WIPEONFORK) != 0 || ::madvise(page, size_, no_advice) == 0) {
+            ::munmap(page, size_);
+            return;
+        }
+        word_ = static_cast<volatile unsigned*>(page);
+        *word_ = original;
+    }
+    ForkMark(const ForkMark&) = delete;
+    ForkMark& operator=(const ForkMark&) = delete;
+    ~ForkMark() {
+        if (word_ != nullptr) ::munmap(const_cast<unsigned*>(word_), size_);
+    }
+
+    [[nodiscard]] bool is_copy() const noexcept { return word_ != nullptr ? *word_ != original : by_number_.is_copy(); }
+
+private:
+    static constexpr unsigned original = 1;  // 0 in a copy; written before anybody can ask, and never again
+    static constexpr int no_advice = -1;
+
+    const std::size_t size_ = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const ForkMarkByNumber by_number_;
+    volatile unsigned* word_ = nullptr;  // volatile: a fork changes it behind the compiler's back
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+namespace plait::inline PLAIT_ABI::os {
+using ForkMark = ForkMarkByNumber;
+}  // namespace plait::inline PLAIT_ABI::os
+#  endif
+#endif
+
 // --- plait/multiprocessing/pool/worker.hpp ---------------------------------------------------------------------------
 
-// The life of a worker: it runs the initializer, then tasks from its channel until that ends.
+// The life of a worker: it runs the initializer, then the tasks of its requests, until it is told to leave or the channel
+// ends.
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
 class Worker {
 public:
-    Worker(const os::Handle& channel, Slot& slot) noexcept
-        : channel_{channel}, mark_{slot.mark}, outbox_{slot.outbox} {}
+    /// `bell` wakes the thread of the program that waits for replies.
+    Worker(const os::Handle& channel, const os::Handle& bell, Slot& slot) noexcept
+        : channel_{channel}, bell_{bell}, slot_{slot}, requests_{slot.requests}, replies_{slot.replies} {}
 
     /// Returns the exit code. `initializer` is null for none.
     int serve(ChildPapers papers, std::shared_ptr<const PackedCall> initializer) {
@@ -15675,14 +18275,8 @@ public:
         os::read_nothing_from_standard_input();
         if (initializer != nullptr && !initialize(*initializer)) return 1;
         initializer.reset();  // what it kept open for itself has no use any more
-        if (!send(Frame{.kind = Frame::Kind::ready}) || !write_out()) return 0;
-
-        Frame frame;
-        std::vector<std::byte> payload;
-        // The end of the channel: the pool is closed, or gone.
-        while (os::receive_all(channel_, writable_bytes_of(frame))) {
-            payload.resize(frame.size);
-            if (!os::receive_all(channel_, payload) || !run_tasks(frame, payload)) break;
+        if (!reply({.kind = Reply::Kind::ready}, {})) return 0;
+        while (serve_request()) {
         }
         os::flush_standard_streams();
         return 0;
@@ -15697,134 +18291,198 @@ private:
             call_by_name(callable, in, result_);
             return true;
         } catch (...) {
-            static_cast<void>(
-                send_exception(Frame{.kind = Frame::Kind::initializer_failed}, std::current_exception()) &&
-                write_out());
+            if (reply_with({.kind = Reply::Kind::initializer_failed}, std::current_exception())) tell_program();
             return false;
         }
     }
 
-    /// False where the program is gone, or wants no more of this worker.
-    bool run_tasks(const Frame& frame, std::span<const std::byte> payload) {
-        Decoder in(payload);
-        const auto callable = in.read<CallableName>();
-        for (std::uint32_t i = 0; i < frame.count; ++i) {
-            Decoder arguments(in.read_bytes(in.read<std::uint64_t>()));
-            if (!run_task(callable, frame.task + i, arguments)) return false;
+    /// False at the end of this worker's life.
+    bool serve_request() {
+        Request request;
+        if (!read(writable_bytes_of(request))) return false;
+        if (request.kind == Request::Kind::tasks) slot_.reading.store(request.task + 1, std::memory_order_relaxed);
+        payload_.resize(static_cast<std::size_t>(request.size));
+        if (!read(payload_)) return false;
+        give_room_back();
+        switch (request.kind) {
+            case Request::Kind::callable:
+                find_callable();
+                return true;
+            case Request::Kind::tasks:
+                return run_tasks(request);
+            case Request::Kind::resume:
+                recalls_ = Mark::after(recalls_);
+                return true;
+            case Request::Kind::leave:
+                break;
         }
-        return write_out();
+        return false;
     }
 
-    bool run_task(const CallableName& callable, std::uint64_t task, Decoder& arguments) {
-        if (!mark_.begin(task)) return false;  // the program is about to end this worker
-        Frame frame{.kind = Frame::Kind::value, .task = task};
+    void find_callable() {
+        entry_ = nullptr;
+        try {
+            Decoder in(payload_);
+            callable_ = in.read<CallableName>();
+            entry_ = &find_entry(callable_);
+        } catch (...) {
+            no_callable_ = std::current_exception();  // each of its tasks says so
+        }
+    }
+
+    /// False where the program wants no more of this worker, or is gone.
+    bool run_tasks(const Request& request) {
+        Decoder in(payload_);
+        for (std::uint64_t i = 0; i < request.count; ++i) {
+            Decoder arguments(read_item(in));
+            plait::detail::sync_point();
+            switch (slot_.mark.begin(request.task + i, i == 0, recalls_, (request.flags & Request::timed) != 0)) {
+                case Mark::Begin::begun:
+                    break;
+                case Mark::Begin::recalled:
+                    return true;
+                case Mark::Begin::stopped:
+                    return false;  // the program is about to end this worker
+            }
+            plait::detail::sync_point();
+            if (!run_task(request.task + i, arguments)) return false;
+            if ((request.flags & Request::told_singly) != 0) tell_program();
+        }
+        if ((request.flags & Request::told_later) == 0) tell_program();
+        return true;
+    }
+
+    bool run_task(std::uint64_t task, Decoder& arguments) {
         result_.clear();
         std::exception_ptr exception;
         try {
-            call_by_name(callable, arguments, result_);
+            if (entry_ == nullptr) std::rethrow_exception(no_callable_);
+            entry_->call(callable_.state, arguments, result_);
         } catch (...) {
             exception = std::current_exception();
         }
         // A task that forked: its copy came back here too, and has nothing to say.
-        if (os::process_id() != pid_) os::exit_immediately(0);
+        if (fork_mark_.is_copy()) os::exit_immediately(0);
         os::flush_standard_streams();  // what a task printed is there when its result is
-        if (exception != nullptr) {
-            frame.kind = Frame::Kind::exception;
-            return send_exception(frame, exception);
-        }
-        return send(frame, result_.bytes());
+        const auto number = static_cast<std::uint16_t>(task);
+        if (exception != nullptr) return reply_with({Reply::Kind::exception, number}, exception);
+        return reply({Reply::Kind::value, number}, result_.bytes());
     }
 
-    bool send_exception(Frame frame, const std::exception_ptr& exception) {
+    bool reply_with(Reply head, const std::exception_ptr& exception) {
         result_.clear();
         write_exception(result_, exception);
-        return send(frame, result_.bytes());
+        return reply(head, result_.bytes());
     }
-    /// Into the outbox if it fits, else behind what is there into the channel. False where the program is gone.
-    bool send(Frame frame, std::span<const std::byte> payload = {}) {
-        frame.size = payload.size();
-        if (outbox_.add(bytes_of(frame), payload)) return true;
-        if (!write_out()) return false;
-        if (outbox_.add(bytes_of(frame), payload)) return true;
-        if (!os::send_all(channel_, bytes_of(frame)) || !os::send_all(channel_, payload)) return false;
-        outbox_.written(sizeof frame + payload.size());
+    /// False where the program is gone.
+    bool reply(Reply head, std::span<const std::byte> payload) {
+        head.size = payload.size();
+        const std::uint64_t word = head.packed();
+        const std::size_t size = sizeof word + payload.size();
+        plait::detail::sync_point();
+        if (replies_.takes(size)) {
+            replies_.put(bytes_of(word));
+            replies_.put(payload);
+            replies_.publish();
+            plait::detail::sync_point();
+            since_told_ += size;
+            // Half of it full: the program had better begin to take it out.
+            if (since_told_ > decltype(Slot::replies)::capacity / 2) tell_program();
+            return true;
+        }
+        return write(bytes_of(word)) && write(payload);
+    }
+    /// Piece by piece, as the program makes room.
+    bool write(std::span<const std::byte> bytes) {
+        while (!bytes.empty()) {
+            const std::size_t room = replies_.room();
+            if (room == 0) {
+                if (!sleep(Slot::for_room)) return false;
+                continue;
+            }
+            const auto part = bytes.first((std::min)(room, bytes.size()));
+            replies_.put(part);
+            replies_.publish();
+            bytes = bytes.subspan(part.size());
+        }
         return true;
     }
-    bool write_out() {
-        if (!os::send_all(channel_, outbox_.content())) return false;
-        outbox_.written(0);
+
+    /// All of `out` from the requests. False where the program is gone.
+    bool read(std::span<std::byte> out) {
+        while (!out.empty()) {
+            const std::uint64_t available = requests_.available();
+            if (available > decltype(Slot::requests)::capacity) return false;  // a task wrote over it
+            if (available == 0) {
+                give_room_back();
+                if (!sleep(Slot::for_requests)) return false;
+                continue;
+            }
+            const auto part = out.first((std::min)(static_cast<std::size_t>(available), out.size()));
+            requests_.take(part);
+            out = out.subspan(part.size());
+        }
         return true;
+    }
+    void give_room_back() noexcept {
+        plait::detail::sync_point();
+        requests_.free();
+        if (slot_.output_waits.load(std::memory_order_seq_cst) != 0) tell_program();
+    }
+
+    /// Until there may be what it waits for. False where the program is gone.
+    bool sleep(Slot::Waits what) {
+        tell_program();
+        const auto is_there = [&] {
+            return what == Slot::for_requests ? requests_.available() != 0 : replies_.room() != 0;
+        };
+        if (slot_.may_spin.load(std::memory_order_relaxed) != 0 && plait::detail::spin_until(is_there)) return true;
+        slot_.worker_waits.store(what, std::memory_order_seq_cst);
+        plait::detail::sync_point();
+        bool goes_on = true;
+        if (!is_there()) {
+            std::array<std::byte, 64> bytes;
+            os::wait_readable(channel_.get(), plait::detail::Deadline::never());
+            goes_on = !os::receive_some(channel_, bytes).closed;
+        }
+        slot_.worker_waits.store(Slot::for_nothing, std::memory_order_relaxed);
+        return goes_on;
+    }
+    /// Wakes who sleeps until there are replies.
+    void tell_program() noexcept {
+        since_told_ = 0;
+        replies_.publish_and_look();
+        plait::detail::sync_point();
+        if (slot_.listener.load(std::memory_order_seq_cst) == Slot::nobody) return;
+        const std::uint32_t listener = slot_.listener.exchange(Slot::nobody, std::memory_order_seq_cst);
+        if (listener == Slot::attendant) {
+            os::Waker::wake(bell_);
+        } else if (listener == Slot::background) {
+            try {
+                const std::byte look{};
+                static_cast<void>(os::send_some(channel_, {&look, 1}));
+            } catch (...) {
+                // A task closed the channel: the program sees its end.
+            }
+        }
     }
 
     const os::Handle& channel_;
-    Mark& mark_;
-    Outbox& outbox_;
-    const std::int64_t pid_ = os::process_id();
+    const os::Handle& bell_;
+    Slot& slot_;
+    RingReader<decltype(Slot::requests)> requests_;
+    RingWriter<decltype(Slot::replies)> replies_;
+    std::uint64_t recalls_ = 0;   // those that it has come to
+    std::size_t since_told_ = 0;  // how many bytes of replies the program may not know of
+    const os::ForkMark fork_mark_;
+    CallableName callable_;
+    const EntryRecord* entry_ = nullptr;
+    std::exception_ptr no_callable_;
+    std::vector<std::byte> payload_;
     Encoder result_;
 };
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
-// --- plait/os/lifeline.hpp -------------------------------------------------------------------------------------------
-
-// Contract: end_with_parent(parent, channel) starts a thread that kills this process once its parent is gone: by the
-// parent's own end, where the system tells of it, or by the end of `channel`, whose other end the parent holds. Both, for
-// a fork of the parent may hold the other end, and not every system tells of a process's end. end_with_program(watch,
-// channel) does the same for a program that is not the parent: the watch began while it surely lived, or is none.
-// polite_end, certain_end: the signals that ask a process to end, and end it.
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/lifeline.hpp -------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <cstdint>
-#include <optional>
-#include <thread>
-#include <utility>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline constexpr int polite_end = SIGTERM;
-inline constexpr int certain_end = SIGKILL;
-
-/// Ends this process at the news of `watched`, at the end of `channel`, and when `parent`, if given, is no longer its
-/// parent.
-inline void end_with(Handle watched, const Handle& channel, std::optional<std::int64_t> parent) {
-    const auto end_this_process = [] { ::kill(::getpid(), SIGKILL); };
-    if (parent && parent_process_id() != *parent) end_this_process();  // asked after the watch began: no gap between
-    const BlockSignals blocked;
-    // A handle of its own: the other may be closed before this process has ended, and its number be another's then.
-    Handle end{::fcntl(channel.get(), F_DUPFD_CLOEXEC, 3)};
-    std::thread([end_this_process, parent, watched = std::move(watched), end = std::move(end)] {
-        // Asked for nothing but the end: what the parent writes there is for others.
-        PollItem items[] = {{watched.get(), readable}, {end.get(), 0}};
-        // Where the system does not tell of the parent's end it is asked for now and then.
-        const auto soon = [&] {
-            return watched ? detail::Deadline::never() : detail::Deadline{std::chrono::milliseconds{200}};
-        };
-        while (!poll(items, soon()) && (!parent || parent_process_id() == *parent)) {
-        }
-        end_this_process();
-    }).detach();
-}
-
-inline void end_with_parent(std::int64_t parent, const Handle& channel) {
-    wake_with_parent();
-    end_with(watch_process(parent), channel, parent);
-}
-
-inline void end_with_program(const Handle& watched, const Handle& channel) {
-    end_with(watched ? Handle{::fcntl(watched.get(), F_DUPFD_CLOEXEC, 3)} : Handle{}, channel, std::nullopt);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
 
 // --- plait/multiprocessing/pool/maker.hpp ----------------------------------------------------------------------------
 
@@ -15859,12 +18517,12 @@ inline std::shared_ptr<const PackedCall> read_initializer(Decoder& payload, std:
 
 class Maker {
 public:
-    /// `control` is the channel to the program `program`, `slots` the memory with a Slot for each worker.
-    Maker(os::Handle control, os::SharedMapping slots, std::shared_ptr<const PackedCall> initializer, bool spawn,
+    /// `control` is the channel to the program `program`; the workers are called `name`, and a number.
+    Maker(os::Handle control, std::shared_ptr<const PackedCall> initializer, bool spawn, std::string name,
           std::int64_t program)
         : control_{std::move(control)},
-          slots_{std::move(slots)},
           initializer_{std::move(initializer)},
+          name_{std::move(name)},
           spawn_{spawn},
           program_{program} {}
 
@@ -15872,9 +18530,11 @@ public:
     int run() {
         os::lead_process_group();
         os::take_no_notice_of_interrupt();
+        os::end_when_asked();  // a copy of the program has its handlers, which are not for its workers either
         // Both, the program's own end and its channel's: a fork of the program may hold the channel open. Where the
         // system does not tell of the one it is asked for now and then.
         watched_program_ = os::watch_process(program_);
+        os::adopt_orphans();
         bool serving = true;
         while (serving && os::parent_process_id() == program_) {
             const bool writes = !reports_.empty();
@@ -15883,7 +18543,7 @@ public:
                 {watched_program_.get(), os::readable}};
             reaper_.wait(items, watched_program_ ? plait::detail::Deadline::never()
                                                  : plait::detail::Deadline{std::chrono::milliseconds{200}});
-            while (const auto dead = reap()) report_death(*dead);
+            reap_all();
             serving = !items[1].is_ready() && (!items[0].is_readable() || obey()) && send_reports();
         }
         end_workers();
@@ -15902,14 +18562,18 @@ private:
         std::vector<os::Handle> handles;
         if (!os::receive_with_handles(control_, writable_bytes_of(order), handles)) return false;
         if (order.kind == Order::Kind::kill) {
-            for (const Made& made : workers_)
-                if (made.number == order.worker) os::signal_process_group(made.pid, order.signal);
+            for (const Made& made : workers_) {
+                if (made.number != order.worker) continue;
+                const auto descendants = os::descendants_of(made.pid);
+                condemned_.insert(condemned_.end(), descendants.begin(), descendants.end());
+                os::signal_process_group(made.pid, order.signal);
+            }
             return true;
         }
-        if (handles.empty()) return false;
+        if (handles.size() != 3) return false;
         Report report{.worker = order.worker};
         try {
-            report.pid = spawn_ ? start_fresh(order, handles.front()) : start_copy(order, handles.front());
+            report.pid = spawn_ ? start_fresh(order, handles) : start_copy(order, handles);
             workers_.push_back({order.worker, report.pid});
         } catch (const std::system_error& error) {
             report.kind = Report::Kind::failed;
@@ -15933,33 +18597,56 @@ private:
     /// What a worker is told of itself. Whose child it is the program says: the maker bears its name.
     [[nodiscard]] ChildPapers papers_of(std::uint64_t worker) const {
         const std::string number = std::to_string(worker);
-        return {"PoolWorker-" + number, "w" + number, this_process().papers.name, program_, true};
+        return {name_ + "-" + number, "w" + number, this_process().papers.name, program_, true};
     }
-    std::int64_t start_copy(const Order& order, const os::Handle& channel) {
+    // The handles: the worker's end of its channel, its memory, the bell.
+    std::int64_t start_copy(const Order& order, std::vector<os::Handle>& handles) {
         const std::int64_t maker = os::process_id();
         return os::fork_process([&] {
             reaper_.undo();
             os::mind_own_children();
             control_.reset();
             watched_program_.reset();
-            slots_.drop_handle();
             if (!os::die_with_parent(maker)) return 0;
-            return Worker{channel, slot_at(slots_, order.slot)}.serve(papers_of(order.worker), std::move(initializer_));
+            return serve(handles, papers_of(order.worker), std::move(initializer_));
         });
     }
-    std::int64_t start_fresh(const Order& order, const os::Handle& channel) {
+    std::int64_t start_fresh(const Order& order, const std::vector<os::Handle>& its_handles) {
         Encoder payload;
-        payload.write(order.slot, papers_of(order.worker));
-        std::vector<os::NativeHandle> handles{channel.get(), slots_.handle().get()};
+        payload.write(papers_of(order.worker));
+        std::vector<os::NativeHandle> handles;
+        for (const os::Handle& handle : its_handles) handles.push_back(handle.get());
         write_initializer(payload, handles, initializer_.get());
         os::SpawnOptions options;
         options.signal_mask = &reaper_.before();
         return start_fresh_child(child_main<&run_fresh_worker>, payload.bytes(), handles, options).process.pid();
     }
+    static int serve(std::vector<os::Handle>& handles, ChildPapers papers,
+                     std::shared_ptr<const PackedCall> initializer) {
+        const os::Handle channel = std::move(handles.at(0));
+        auto memory = os::SharedMapping::open(std::move(handles.at(1)));
+        const os::Handle bell = std::move(handles.at(2));
+        memory.drop_handle();
+        return Worker{channel, bell, *reinterpret_cast<Slot*>(memory.data())}.serve(std::move(papers),
+                                                                                    std::move(initializer));
+    }
 
     std::optional<os::Reaped> reap() {
         // What a worker left in its process group goes with it.
         return reaper_.reap([](std::int64_t pid) { os::signal_process_group(pid, os::certain_end); });
+    }
+
+    void reap_all() {
+        bool some_died = false;
+        for (; const auto dead = reap(); some_died = true) report_death(*dead);
+        if (!some_died) return;
+        if (condemned_.empty()) return;
+        // What a worker had started when it was to end, and what had left its process group, is this process's child now,
+        // where the system has it so: a number that is nobody else's. Its own children are, once it is dead.
+        for (const std::int64_t child : os::children_of_this_thread())
+            if (std::find(condemned_.begin(), condemned_.end(), child) != condemned_.end())
+                os::signal_process_group(child, os::certain_end);
+        std::erase_if(condemned_, [](std::int64_t pid) { return !os::process_exists(pid); });
     }
 
     void report_death(const os::Reaped& dead) {
@@ -15979,86 +18666,47 @@ private:
     void end_workers() {
         for (const Made& made : workers_) os::signal_process_group(made.pid, os::certain_end);
         while (!workers_.empty()) {
-            while (const auto dead = reap())
-                std::erase_if(workers_, [&](const Made& made) { return made.pid == dead->pid; });
+            reap_all();
             if (!workers_.empty()) reaper_.wait({}, plait::detail::Deadline::never());
         }
     }
 
-    static Slot& slot_at(const os::SharedMapping& slots, std::uint32_t index) {
-        return *reinterpret_cast<Slot*>(slots.data() + index * sizeof(Slot));
-    }
     friend int run_fresh_worker(ChildContext& context);
 
     os::Handle control_;
-    os::SharedMapping slots_;
     std::shared_ptr<const PackedCall> initializer_;
+    std::string name_;
     bool spawn_;
     std::int64_t program_;
     os::Handle watched_program_;
     std::vector<std::byte> reports_;  // for the program, to be written
     os::ChildReaper reaper_;
     std::vector<Made> workers_;
+    std::vector<std::int64_t> condemned_;  // what the workers that are to end had started
 };
 
-/// The main of a maker that is a fresh start: its payload is whether its workers are too, the program's name, and the
-/// initializer.
+/// The main of a maker that is a fresh start: its payload is whether its workers are too, the program's name, theirs, and
+/// the initializer.
 inline int run_fresh_maker(ChildContext& context) {
     Decoder in(context.payload);
     const bool spawn = in.read<bool>();
     this_process().papers.name = in.read<std::string>();
-    auto slots = os::SharedMapping::open(std::move(context.handles.at(0)));
-    auto initializer = read_initializer(in, context.handles, 1);
-    return Maker{std::move(context.control), std::move(slots), std::move(initializer), spawn, context.parent}.run();
+    auto name = in.read<std::string>();
+    auto initializer = read_initializer(in, context.handles, 0);
+    return Maker{std::move(context.control), std::move(initializer), spawn, std::move(name), context.parent}.run();
 }
 
-/// The main of a worker that is a fresh start, made by the maker: its payload is its slot, its papers and the initializer.
+/// The main of a worker that is a fresh start, made by the maker: its payload is its papers and the initializer.
 inline int run_fresh_worker(ChildContext& context) {
     if (!os::die_with_parent(context.parent)) return 0;
     Decoder in(context.payload);
-    const auto slot = in.read<std::uint32_t>();
     auto papers = in.read<ChildPapers>();
-    const os::Handle channel = std::move(context.handles.at(0));
-    auto slots = os::SharedMapping::open(std::move(context.handles.at(1)));
-    slots.drop_handle();
+    auto initializer = read_initializer(in, context.handles, 3);
     context.control.reset();
-    return Worker{channel, Maker::slot_at(slots, slot)}.serve(std::move(papers),
-                                                              read_initializer(in, context.handles, 2));
+    return Maker::serve(context.handles, std::move(papers), std::move(initializer));
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
-// --- plait/multiprocessing/start_method.hpp --------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::multiprocessing {
-
-/// How a child process comes to be.
-///
-/// Python: multiprocessing's start methods, with the default that it has since 3.14.
-enum class StartMethod {
-    forkserver,  ///< a fresh, single-threaded start of this executable makes the child: safe whatever threads run here
-    spawn,       ///< a fresh start of this executable each time
-    fork,        ///< a copy of this program: everything is there, and so are locks that other threads held
-};
-
-namespace detail {
-
-PLAIT_VISIBLE inline std::atomic<StartMethod>& default_start_method() noexcept {
-    static constinit std::atomic<StartMethod> method{StartMethod::forkserver};
-    return method;
-}
-
-}  // namespace detail
-
-/// The start method of processes and pools that are not told another.
-inline StartMethod get_start_method() noexcept {
-    return detail::default_start_method().load(std::memory_order_relaxed);
-}
-inline void set_start_method(StartMethod method) noexcept {
-    detail::default_start_method().store(method, std::memory_order_relaxed);
-}
-
-}  // namespace plait::inline PLAIT_ABI::multiprocessing
 
 // --- plait/multiprocessing/pool/crew.hpp -----------------------------------------------------------------------------
 
@@ -16072,6 +18720,7 @@ struct WorkerInfo {
     State state = State::starting;
     std::optional<std::uint64_t> task = {};  ///< the number of the task that it is at
     std::uint64_t tasks_done = 0;            ///< by this process
+    std::optional<std::size_t> memory = {};  ///< bytes that it has in memory now, where the system tells
 };
 
 namespace detail {
@@ -16081,55 +18730,91 @@ struct CrewOptions {
     StartMethod start_method = StartMethod::forkserver;
     std::shared_ptr<const PackedCall> initializer;  ///< null for none
     std::optional<std::uint64_t> max_tasks_per_child;
+    std::optional<std::size_t> memory_limit;          ///< of a worker that runs; bytes
+    std::optional<std::size_t> max_memory_per_child;  ///< of a worker between two tasks; bytes
     std::chrono::nanoseconds termination_grace{};
+    unsigned restart_limit = 5;
+    std::string name;  ///< what its workers' names begin with
+};
+
+/// A request on its way to a worker, up to `done`: its head, and bytes of the call that it is of.
+struct PendingRequest {
+    Request head;
+    std::shared_ptr<Call> call;
+    std::span<const std::byte> body;
+    std::size_t done = 0;
+
+    [[nodiscard]] std::size_t size() const noexcept { return sizeof head + body.size(); }
 };
 
 /// One place for a worker, and the worker in it.
 struct CrewMember {
-    enum class State { absent, starting, idle, busy };
-    /// Why we end it: nobody does; its task ran too long; its task was cancelled; it broke the protocol; it has done its
-    /// share of tasks; the maker is gone, and it with that; the pool is terminated.
-    enum class Ending { no, timeout, cancelled, misbehaved, retired, orphaned, terminated };
-
-    explicit CrewMember(Slot& its_slot) noexcept : slot{&its_slot} {}
+    enum class State { absent, starting, ready };
+    /// Why we end it: nobody does; its task ran too long; used too much memory; was cancelled; it broke the protocol; it has
+    /// done its share of tasks; the maker is gone, and it with that; the pool is terminated.
+    enum class Ending { no, timeout, memory, cancelled, misbehaved, retired, orphaned, terminated };
 
     [[nodiscard]] bool takes_work() const noexcept {
-        return state == State::idle && ending == Ending::no && !channel_ended && !death;
+        return state == State::ready && ending == Ending::no && !retires && !channel_ended && !death;
+    }
+    [[nodiscard]] bool is_idle() const noexcept { return takes_work() && batches.empty(); }
+    [[nodiscard]] bool is_busy() const noexcept { return !batches.empty(); }
+    /// Whether it may have something to say.
+    [[nodiscard]] bool is_heard() const noexcept {
+        return ending != Ending::misbehaved && state != State::absent &&
+               (is_busy() || state == State::starting || !output.empty());
+    }
+    /// Which task it is at, if it is at one.
+    [[nodiscard]] bool runs_front() const noexcept {
+        return is_busy() && slot().mark.begun_of(batches.front().task(), batches.front().left()) > 0;
+    }
+    /// How many of its tasks have begun whose results were not taken.
+    [[nodiscard]] std::uint64_t begun() const noexcept;
+    /// False where its mark tells of a task that it never had.
+    [[nodiscard]] bool has_sound_mark() const noexcept {
+        return (slot().mark.begun.load(std::memory_order_acquire) & Mark::number) == mark_at_rest || begun() != 0;
     }
     /// When its task will have run too long; while it has not begun, no sooner than if it began now.
     [[nodiscard]] plait::detail::Deadline time_limit() const;
     [[nodiscard]] WorkerInfo info() const;
+    [[nodiscard]] Slot& slot() const noexcept { return *reinterpret_cast<Slot*>(memory.data()); }
 
-    Slot* slot;
     State state = State::absent;
     Ending ending = Ending::no;
     std::uint64_t number = 0;  ///< of this worker in its pool: no two ever share one
     std::int64_t pid = 0;
     os::Handle channel;
-    std::vector<std::byte> input;    ///< read, not yet understood
-    std::uint32_t stream_read = 0;   ///< how far in the worker's stream that goes
-    std::uint32_t channel_read = 0;  ///< how far the channel has brought it
-    std::vector<std::byte> output;   ///< to be written, up to `written` done
-    std::size_t written = 0;
-    bool channel_ended = false;
-    std::optional<Batch> batch;
+    os::SharedMapping memory;  ///< a Slot
+    RingWriter<decltype(Slot::requests)> requests;
+    RingReader<decltype(Slot::replies)> replies;
+    std::vector<std::byte> input;     ///< taken, not yet understood
+    Fifo<PendingRequest> output;      ///< what the ring had no room for
+    std::vector<std::byte> callable;  ///< what it was told to call
+    Fifo<Batch> batches;              ///< what it has: the first it runs, or is about to
+    std::size_t depth = least_depth;  ///< how many batches it is given at most
+    std::uint64_t tasks_given = 0;    ///< those that it has done among them
     std::uint64_t tasks_done = 0;
+    std::uint64_t tasks_done_before = 0;      ///< when another had nothing to do
+    std::uint64_t mark_at_rest = Mark::none;  ///< what its mark is when it has begun nothing that it has not told of
+    bool is_distrusted = false;               ///< what it shares with the program was written over, its mark perhaps
+    bool retires = false;                     ///< it is given no more, and leaves when it has done what it has
+    bool channel_ended = false;
     std::uint64_t ended_task = 0;                                           ///< the task for whose sake it is ended
     plait::detail::Deadline suspect_at = plait::detail::Deadline::never();  ///< of one whose channel ended
     plait::detail::Deadline kill_at = plait::detail::Deadline::never();
     plait::detail::Deadline retry_at = plait::detail::Deadline::never();  ///< of an absent one
     std::optional<Report> death;
+
+    /// One that it runs, and one that waits for it.
+    static constexpr std::size_t least_depth = 2;
+    static constexpr std::size_t most_depth = 128;
 };
 
 /// A pool's processes: the maker, and a member for each place. All of it belongs to one thread at a time.
 class Crew {
 public:
     /// Makes all of them. Throws: UsageError, std::system_error; nothing is left behind then.
-    explicit Crew(CrewOptions options)
-        : options_{std::move(options)}, slots_{os::SharedMapping::create(options_.processes * sizeof(Slot))} {
-        members_.reserve(options_.processes);
-        for (std::size_t i = 0; i < options_.processes; ++i)
-            members_.emplace_back(*reinterpret_cast<Slot*>(slots_.data() + i * sizeof(Slot)));
+    explicit Crew(CrewOptions options) : options_{std::move(options)}, members_(options_.processes) {
         start_maker();
         try {
             // Not all at once: what is on its way to the maker is bounded, its bytes and its descriptors.
@@ -16161,6 +18846,8 @@ public:
     [[nodiscard]] std::vector<CrewMember>& members() noexcept { return members_; }
     [[nodiscard]] const std::vector<CrewMember>& members() const noexcept { return members_; }
     [[nodiscard]] os::NativeHandle control() const noexcept { return control_.get(); }
+    /// What wakes the thread that waits for replies: the workers have its other end.
+    [[nodiscard]] os::Waker& bell() noexcept { return bell_; }
 
     /// Asks for a worker in an empty place. What fails is tried again later, see `retry_at`.
     void replace(CrewMember& member) {
@@ -16171,13 +18858,13 @@ public:
         }
     }
     void kill(const CrewMember& member, int number) {
-        send(Order{.kind = Order::Kind::kill, .worker = member.number, .signal = number}, {});
+        send(Order{.kind = Order::Kind::kill, .signal = number, .worker = member.number}, {});
     }
     /// Forbids it to begin more, asks it to end, and sets the time for what it cannot refuse.
-    void end_member(CrewMember& member, CrewMember::Ending why) {
-        member.slot->mark.stop();
+    void end_member(CrewMember& member, CrewMember::Ending why, int number = os::polite_end) {
+        member.slot().mark.stop();
         member.ending = why;
-        kill(member, os::polite_end);
+        kill(member, number);
         member.kill_at = plait::detail::Deadline{options_.termination_grace};
     }
 
@@ -16207,7 +18894,7 @@ private:
     }
 
     CrewOptions options_;
-    os::SharedMapping slots_;
+    os::Waker bell_;
     const os::SignalMask signal_mask_ = os::SignalMask::current();  // the program's, for makers to come
     std::vector<CrewMember> members_;
     os::Child maker_;
@@ -16216,14 +18903,27 @@ private:
     std::chrono::milliseconds backoff_{10};
 };
 
+inline std::uint64_t CrewMember::begun() const noexcept {
+    if (!is_busy()) return 0;
+    const std::uint64_t mark = slot().mark.begun.load(std::memory_order_acquire);
+    std::uint64_t count = 0;
+    for (const Batch& batch : batches) {
+        if (const std::uint64_t of_this = Mark::begun_of(mark, batch.task(), batch.left()); of_this != 0)
+            return count + of_this;
+        count += batch.left();
+    }
+    return 0;
+}
+
 inline plait::detail::Deadline CrewMember::time_limit() const {
     using plait::detail::Deadline;
-    const Timeout timeout = batch->call->timeout;
+    const Timeout timeout = batches.front().call->timeout;
+    if (timeout.is_never()) return Deadline::never();
     // The task that runs may be further on than the results that we have read.
-    if (timeout.is_never() || slot->mark.begun_of(batch->task(), batch->left()) == 0) return Deadline{timeout};
+    if (!runs_front()) return Deadline{timeout};
     // No later than now, and no earlier than the clock began: a task may have written over it.
     const auto now = Deadline::Clock::now().time_since_epoch();
-    const std::chrono::nanoseconds since{slot->mark.begun_at.load(std::memory_order_relaxed)};
+    const std::chrono::nanoseconds since{slot().mark.begun_at.load(std::memory_order_relaxed)};
     const auto at = Deadline::Clock::time_point{(std::clamp)(
         std::chrono::duration_cast<Deadline::Clock::duration>(since), Deadline::Clock::duration::zero(), now)};
     return timeout.duration() < (Deadline::Clock::time_point::max)() - at ? Deadline::at(at + timeout.duration())
@@ -16234,11 +18934,11 @@ inline WorkerInfo CrewMember::info() const {
     WorkerInfo info{.pid = pid, .tasks_done = tasks_done};
     if (ending != Ending::no)
         info.state = WorkerInfo::State::ending;
-    else if (state == State::busy)
+    else if (is_busy())
         info.state = WorkerInfo::State::busy;
-    else if (state == State::idle)
+    else if (state == State::ready)
         info.state = WorkerInfo::State::idle;
-    if (batch) info.task = batch->task();
+    if (is_busy()) info.task = batches.front().task();
     return info;
 }
 
@@ -16256,14 +18956,14 @@ inline void Crew::start_maker() {
         maker_ = os::fork_child([&] {
             channel.first.reset();
             plait::detail::wait_helper() = nullptr;
-            return Maker{std::move(channel.second), std::move(slots_), options_.initializer, spawn, program}.run();
+            return Maker{std::move(channel.second), options_.initializer, spawn, options_.name, program}.run();
         });
         control_ = std::move(channel.first);
         return;
     }
     Encoder payload;
-    payload.write(spawn, this_process().papers.name);
-    std::vector<os::NativeHandle> handles{slots_.handle().get()};
+    payload.write(spawn, this_process().papers.name, options_.name);
+    std::vector<os::NativeHandle> handles;
     write_initializer(payload, handles, options_.initializer.get());
     os::SpawnOptions how;
     how.signal_mask = &signal_mask_;
@@ -16273,16 +18973,20 @@ inline void Crew::start_maker() {
 }
 
 inline void Crew::order(CrewMember& member) {
-    Slot& its_slot = *member.slot;
-    member = CrewMember{its_slot};
-    its_slot.reset();
-    member.number = next_worker_++;
+    CrewMember fresh;
+    fresh.number = next_worker_++;
+    fresh.memory = os::SharedMapping::create(sizeof(Slot));
+    fresh.requests = RingWriter{fresh.slot().requests};
+    fresh.replies = RingReader{fresh.slot().replies};
+    fresh.slot().mark.begun.store(Mark::none, std::memory_order_relaxed);
+    fresh.slot().listener.store(Slot::background, std::memory_order_relaxed);
     os::ChannelEnds channel = os::make_channel();
-    const auto slot = static_cast<std::uint32_t>(&member - members_.data());
-    const os::NativeHandle handles[] = {channel.second.get()};
-    send(Order{.kind = Order::Kind::make, .slot = slot, .worker = member.number}, handles);
-    member.channel = std::move(channel.first);
-    member.state = CrewMember::State::starting;
+    const os::NativeHandle handles[] = {channel.second.get(), fresh.memory.handle().get(), bell_.writing_end().get()};
+    send(Order{.kind = Order::Kind::make, .worker = fresh.number}, handles);
+    fresh.memory.drop_handle();
+    fresh.channel = std::move(channel.first);
+    fresh.state = CrewMember::State::starting;
+    member = std::move(fresh);
 }
 
 inline void Crew::take(const Report& report) {
@@ -16310,11 +19014,12 @@ inline bool Crew::read_reports() {
             take(report);
             continue;
         }
+        const plait::detail::Deadline soon{std::chrono::seconds{2}};
         for (CrewMember& member : members_) {
             if (member.state == CrewMember::State::absent || member.death) continue;
-            if (!os::children_die_with_parent && member.pid != 0) os::signal_process_group(member.pid, os::certain_end);
+            // Those that its task started, and itself where it does not die with its parent.
+            if (member.pid != 0) os::signal_process_group(member.pid, os::certain_end);
             // Its channel's end is its own: wait for it, so that what it still did is known.
-            const plait::detail::Deadline soon{std::chrono::seconds{2}};
             os::PollItem end{member.channel.get(), 0};
             static_cast<void>(os::poll({&end, 1}, soon));
             member.death = Report{.kind = Report::Kind::died, .pid = member.pid, .code = -os::certain_end};
@@ -16325,6 +19030,8 @@ inline bool Crew::read_reports() {
 }
 
 inline void Crew::end() noexcept {
+    // Not only closed: a copy of the program may hold it open.
+    if (control_) os::end_channel(control_);
     control_.reset();
     try {
         // The maker ends its workers, which cannot take long: they are killed. It may be stopped itself.
@@ -16342,22 +19049,153 @@ inline void Crew::end() noexcept {
 }  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 
+// --- plait/multiprocessing/pool/harvest.hpp --------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// What was taken from workers under the engine's lock, and is told to whom it concerns without it: decoding a value, and
+/// destroying a call, run the user's code.
+class Harvest {
+public:
+    [[nodiscard]] bool empty() const noexcept { return runs_.empty() && failures_.empty() && dropped_.empty(); }
+
+    /// How many bytes are to be decoded.
+    [[nodiscard]] std::size_t size() const noexcept {
+        std::size_t size = small_.size();
+        for (const auto& buffer : large_) size += buffer.size();
+        return size;
+    }
+
+    /// Whole replies to the `count` items of `call` from `item` on: a part of what `keep` is then called with.
+    void add_replies(const std::shared_ptr<Call>& call, std::size_t item, std::size_t count, std::size_t begin,
+                     std::size_t end) {
+        runs_.push_back({call, item, count, begin, end, unkept});
+    }
+    /// The bytes up to `end` that those replies are in; takes them out of `bytes`.
+    void keep(std::vector<std::byte>& bytes, std::size_t end) {
+        constexpr std::size_t large = 32 * 1024;
+        std::size_t offset = 0;
+        std::size_t buffer = in_small;
+        if (end < large) {
+            offset = small_.size();
+            small_.insert(small_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(end));
+            bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(end));
+        } else {
+            std::vector<std::byte> rest(bytes.begin() + static_cast<std::ptrdiff_t>(end), bytes.end());
+            buffer = large_.size();
+            large_.push_back(std::move(bytes));
+            bytes = std::move(rest);
+        }
+        for (std::size_t i = runs_.size(); i > 0 && runs_[i - 1].buffer == unkept; --i) {
+            runs_[i - 1].buffer = buffer;
+            runs_[i - 1].begin += offset;
+            runs_[i - 1].end += offset;
+        }
+    }
+    /// The items `[first, end)` of `call` have failed.
+    void add_failure(std::shared_ptr<Call> call, std::size_t first, std::size_t end, std::exception_ptr exception) {
+        if (first < end) failures_.push_back({std::move(call), first, end, std::move(exception)});
+    }
+    /// Nobody wants it any more.
+    void drop(std::shared_ptr<Call> call) { dropped_.push_back(std::move(call)); }
+    void drop_all(std::vector<std::shared_ptr<Call>>& calls) {
+        if (dropped_.empty()) return dropped_.swap(calls);
+        for (auto& call : calls) dropped_.push_back(std::move(call));
+        calls.clear();
+    }
+
+    /// Tells all of it, and is empty then.
+    void settle() noexcept {
+        for (const Run& run : runs_) {
+            if (run.buffer == unkept) continue;  // there was no memory to keep it: its call's end tells
+            const auto& buffer = run.buffer == in_small ? small_ : large_[run.buffer];
+            settle(run, std::span{buffer}.subspan(run.begin, run.end - run.begin));
+        }
+        for (const Failure& failure : failures_)
+            for (std::size_t item = failure.first; item < failure.end; ++item)
+                failure.call->sink->fail(item, failure.exception);
+        runs_.clear();
+        failures_.clear();
+        dropped_.clear();
+        small_.clear();
+        large_.clear();
+    }
+
+private:
+    static constexpr std::size_t unkept = static_cast<std::size_t>(-1);
+    static constexpr std::size_t in_small = static_cast<std::size_t>(-2);
+
+    struct Run {
+        std::shared_ptr<Call> call;
+        std::size_t item;
+        std::size_t count;
+        std::size_t begin;
+        std::size_t end;
+        std::size_t buffer;  // in large_, or `in_small`, or `unkept`
+    };
+    struct Failure {
+        std::shared_ptr<Call> call;
+        std::size_t first;
+        std::size_t end;
+        std::exception_ptr exception;
+    };
+
+    static void settle(const Run& run, std::span<const std::byte> bytes) noexcept {
+        ItemSink& sink = *run.call->sink.operator->();
+        for (std::size_t item = run.item; item < run.item + run.count; ++item) {
+            std::uint64_t word;
+            std::memcpy(&word, bytes.data(), sizeof word);
+            const Reply reply = Reply::unpack(word);
+            const auto size = static_cast<std::size_t>(reply.size);
+            Decoder payload(bytes.subspan(sizeof word, size));
+            bytes = bytes.subspan(sizeof word + size);
+            if (reply.kind == Reply::Kind::value)
+                sink.succeed(item, payload);
+            else
+                sink.fail(item, decode_exception(payload));
+        }
+    }
+    static std::exception_ptr decode_exception(Decoder& payload) noexcept {
+        try {
+            return read_exception(payload);
+        } catch (...) {
+            return std::current_exception();
+        }
+    }
+
+    std::vector<Run> runs_;
+    std::vector<Failure> failures_;
+    std::vector<std::shared_ptr<Call>> dropped_;
+    std::vector<std::byte> small_;
+    std::vector<std::vector<std::byte>> large_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
 // --- plait/multiprocessing/pool/engine.hpp ---------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
-/// What becomes of the calls on a pool: a queue of batches, and a thread that gives them to idle workers, takes their
-/// results, and settles what a dead worker leaves.
+/// What becomes of the calls on a pool: a queue of batches, which go to the workers, and the replies that come back.
 ///
-/// Why no call hangs, whatever dies and whenever: an item is in exactly one place, the queue or the batch of one worker.
-/// A worker's batch is settled by its results, or by the maker's report of its death, which the kernel gives for every
-/// death; the end of the maker itself is the end of its channel, and counts as the death of all its workers. On a death
-/// all results that are whole are read first; then the item whose begin mark stands without a result fails, and the rest,
-/// which nobody began, goes back to the front of the queue. So an item is begun once at most, and told of exactly once.
+/// Dispatch is a role and not a thread. Whoever has the lock may give batches to workers and take their replies: a caller
+/// that submits gives at once, and a thread that waits for a result takes them for all while it waits (the attendant; one
+/// at a time). So a round trip takes two wakes, or none where both look out for each other. A thread in the background
+/// takes the replies while nobody attends, and sees to deaths, time limits and the end.
+///
+/// Why no call hangs, whatever dies and whenever. An item is in exactly one place: the queue, the batches of one worker, or
+/// a Harvest on its way to its sink. A worker's batches are settled by its replies, or by the maker's report of its death,
+/// which the kernel gives for every death; the end of the maker itself is the end of its channel, and counts as the death
+/// of all its workers. On a death all replies that are whole are taken first; then the item whose begin mark stands without
+/// a reply fails, and the rest, which nobody began, goes back to the front of the queue. So an item is begun once at most,
+/// and told of exactly once. That somebody looks: each busy worker's `listener` says who sleeps, the attendant or the
+/// background; whoever goes to sleep sets it in all of them and looks at all rings once more (see Slot), and an attendant
+/// that leaves does so for the background. What makes a future ready elsewhere wakes the attendant, too.
 class Engine {
 public:
     explicit Engine(CrewOptions options) : crew_{std::move(options)} {
-        publish();
+        watched_.reserve(processes());
+        graveyard_.reserve(4 * processes());
         const os::BlockSignals blocked;  // they are for the program's own threads
         thread_ = std::thread([this] { run(); });
     }
@@ -16369,10 +19207,43 @@ public:
         end_threads();  // a callback that destroys the pool has not come so far
     }
 
-    /// Numbers the items and queues them. Throws: UsageError after `close`, and what broke the pool.
-    void submit(std::vector<Batch> batches);
+    /// Numbers the items of `call` and begins to give them out. Throws: UsageError after `close`, and what broke the pool.
+    void submit(std::shared_ptr<Call> call);
     /// Ends the items of this sink that run, and forgets those that wait: nobody is told of them any more.
-    void cancel(ItemSink& sink);
+    void cancel(ItemSink& sink) { withdraw(sink, true); }
+    /// Forgets those that wait; what has begun goes on.
+    void forget(ItemSink& sink) { withdraw(sink, false); }
+
+    /// A thread that attends from now on, where no other does.
+    class Attendance {
+    public:
+        explicit Attendance(Engine& engine) : engine_{engine}, role_{engine.begin_attendance()} {}
+        Attendance(const Attendance&) = delete;
+        Attendance& operator=(const Attendance&) = delete;
+        ~Attendance() {
+            if (role_ == Role::begun) engine_.end_attendance();
+        }
+        /// False where another thread attends.
+        explicit operator bool() const noexcept { return role_ != Role::of_another; }
+
+    private:
+        friend class Engine;
+        enum class Role { begun, had_already, of_another };
+
+        Engine& engine_;
+        const Role role_;
+    };
+    /// For a thread that waits until `ready()`: takes replies for all until then, or the deadline, unless another thread
+    /// does so already. `announce()` comes before it sleeps, and is false where it need not: whoever makes it ready after
+    /// that calls `wake_attendant`.
+    template <class Ready, class Announce>
+    void attend(const Ready& ready, const Announce& announce, plait::detail::Deadline deadline);
+    void wake_attendant() noexcept {
+        // Without the lock: what a dropped call makes ready may come under it. seq_cst: see lie_down.
+        if (attendant_sleeps_.load(std::memory_order_seq_cst) && !is_copy()) crew_.bell().wake();
+    }
+    /// Whether this is a forked copy of the program that the pool is of.
+    [[nodiscard]] bool is_copy() const noexcept { return fork_mark_.is_copy(); }
 
     void close() { set(closed_); }
     void terminate() { set(terminated_); }
@@ -16384,399 +19255,933 @@ public:
     /// All of them: where one is being made it waits for that, a second at most.
     [[nodiscard]] std::vector<WorkerInfo> workers();
     Callbacks& callbacks() noexcept { return callbacks_; }
+    /// The thread on which progress is told: not that of the callbacks, for a map's result is behind its last progress, and
+    /// a callback may wait for that.
+    Callbacks& progress_calls() noexcept { return progress_calls_; }
 
 private:
+    using Deadline = plait::detail::Deadline;
+    using Lock = std::unique_lock<std::mutex>;
+
+    /// A ring that the attendant looks at without the lock, and how far it had come.
+    struct Watched {
+        const std::atomic<std::uint64_t>* written;
+        std::uint64_t seen;
+    };
+
     void end_threads() {
         const std::scoped_lock lock{join_mutex_};
         if (thread_.joinable()) thread_.join();
+        progress_calls_.finish();  // first: they make results ready, which have callbacks
         callbacks_.finish();
     }
-    void set(bool& flag) {
+    void set(std::atomic<bool>& flag) {
         {
             const std::scoped_lock lock{mutex_};
-            flag = true;
+            flag.store(true, std::memory_order_seq_cst);
         }
         waker_.wake();
     }
 
-    // All of these run on the thread of the engine.
-    void run();
-    void take_requests();
-    void dispatch();
-    void give(CrewMember& member, Batch batch);
-    void wait();
-    void look_after(CrewMember& member);
+    // The attendant.
+    Attendance::Role begin_attendance();
+    void end_attendance() noexcept;
+    bool take_replies();
+    void leave_replies_to_background() noexcept;
+    void leave_to_background(std::exception_ptr error) noexcept;
+    bool lie_down() noexcept;
+    void get_up() noexcept;
+
+    void withdraw(ItemSink& sink, bool what_runs_too);
+
+    // Giving, under the lock.
+    void dispatch(Harvest& harvest);
+    [[nodiscard]] CrewMember* least_loaded() noexcept;
+    [[nodiscard]] bool could_wait_in(CrewMember& member) const;
+    [[nodiscard]] bool balance();
+    void free_those_behind_long_tasks();
+    bool give_next(CrewMember& member, Harvest& harvest);
+    void send(CrewMember& member, Request head, const std::shared_ptr<Call>& call, std::span<const std::byte> body);
     void write_output(CrewMember& member);
-    void read_results(CrewMember& member);
-    void read_outbox(CrewMember& member);
-    void accept_all(CrewMember& member);
-    [[nodiscard]] static bool is_expected(const CrewMember& member, const Frame& frame) noexcept;
-    void accept(CrewMember& member, const Frame& frame, Decoder payload);
-    void settle_death(CrewMember& member);
-    void settle_end_of_maker();
-    void break_with(std::exception_ptr cause);
-    void fail_everything(const std::exception_ptr& exception);
-    void publish();
-    void retire_all();
+    void tell_to_leave(CrewMember& member);
+    static void wake_worker(CrewMember& member, Slot::Waits waits);
+    void put_back(Batch batch);
+    void recall(CrewMember& member);
+    void retire(CrewMember& member);
+    /// The background is awake at `deadline`.
+    void be_awake_at(Deadline deadline) noexcept {
+        if (deadline < awake_at_) waker_.wake();
+    }
+
+    // Taking, under the lock.
+    void collect_all(Harvest& harvest);
+    void collect(CrewMember& member, Harvest& harvest);
+    void understand(CrewMember& member, Harvest& harvest);
+    void misbehaves(CrewMember& member);
+    [[nodiscard]] static bool is_first(const Reply& reply) noexcept;
+    [[nodiscard]] static bool is_result_of(const Reply& reply, std::uint64_t task) noexcept;
+    void set_listener(Slot::Listener listener) noexcept;
+    [[nodiscard]] static bool has_news(CrewMember& member) noexcept;
+    [[nodiscard]] bool some_have_news() noexcept;
+
+    /// Tells what was harvested; without the lock.
+    void settle(Harvest& harvest) noexcept;
+
+    // The background: all but `run` under the lock, which they let go of while they wait.
+    void run();
+    [[nodiscard]] bool work(Harvest& harvest);
+    void wait(Lock& lock);
+    void look_after(CrewMember& member, Harvest& harvest);
+    void look_at_memory(CrewMember& member, Harvest& harvest);
+    void settle_death(CrewMember& member, Harvest& harvest);
+    void bury(CrewMember& member) noexcept;
+    void settle_end_of_maker(Harvest& harvest);
+    void break_with(Lock& lock, std::exception_ptr cause);
+    void end_front(CrewMember& member, CrewMember::Ending why, int number = os::polite_end);
+    void fail_everything(const std::exception_ptr& exception, Harvest& harvest) noexcept;
+    void try_to_fail_everything(const std::exception_ptr& exception, Harvest& harvest);
+    void retire_all(Lock& lock);
+    /// Wakes who waits for workers that are being made.
+    void tell_of_change() noexcept;
     [[nodiscard]] bool all_settled() const;
-    [[nodiscard]] plait::detail::Deadline next_deadline() const;
+    [[nodiscard]] Deadline next_deadline() const;
 
+    mutable std::mutex mutex_;  // guards all from here to the next remark
     Crew crew_;
-    std::deque<Batch> queue_;  // what no worker has
-    std::vector<os::PollItem> poll_items_;
-    std::size_t published_ = 0;     // how many workers infos_ tells of
-    unsigned deaths_at_start_ = 0;  // one after the other, without a worker that came up between
-    unsigned makers_lost_ = 0;      // likewise
-    bool closing_ = false;
-    bool terminating_ = false;
-    bool is_broken_ = false;
-
-    mutable std::mutex mutex_;  // guards what the callers share with the thread:
-    std::vector<Batch> submitted_;
-    std::vector<SinkPointer> cancelled_;
+    std::deque<Batch> queue_;  // what no worker has, in order
     std::uint64_t next_task_ = 0;
-    bool closed_ = false;
-    bool terminated_ = false;
-    std::exception_ptr broken_;
-    std::vector<WorkerInfo> infos_;
+    std::uint64_t seen_task_ = 0;          // what it was when the background looked
+    bool looks_ = false;                   // whether it does so now and then
+    std::exception_ptr broken_;            // why, once the pool is
+    std::exception_ptr background_error_;  // what breaks it, until the background has seen to it
+    Slot::Listener listener_ = Slot::background;
+    std::thread::id attendant_ = {};
+    std::vector<os::SharedMapping> graveyard_;      // memory of dead workers that the attendant may be looking at
+    std::vector<std::shared_ptr<Call>> done_with_;  // to be let go of without the lock
+    std::vector<std::byte> initializer_error_;      // what an initializer threw, if it did
+    Deadline awake_at_ = Deadline::never();         // when the background is at the latest
+    unsigned deaths_at_start_ = 0;                  // one after the other, without a worker that came up between
+    unsigned makers_lost_ = 0;                      // likewise
 
-    os::Waker waker_;
+    std::vector<Watched> watched_;  // the attendant's, and so is this:
+    bool may_spin_ = false;
+    std::vector<os::PollItem> poll_items_;  // the background's, and so is this:
+    bool maker_ended_ = false;
+
+    std::atomic<bool> attendant_sleeps_{false};  // set under the lock, as the next two
+    std::atomic<bool> closed_{false};
+    std::atomic<bool> terminated_{false};
+    std::atomic<int> settling_{0};      // how many threads but the background tell what they harvested; goes up under
+                                        // the lock
+    std::atomic<unsigned> changes_{0};  // how often there may have been other workers
+    const unsigned processors_ = cpu_count();
+    const os::ForkMark fork_mark_;  // a copy of the program sees the workers' memory, too: it keeps its hands off
+
+    os::Waker waker_;  // the background
     Callbacks callbacks_;
+    Callbacks progress_calls_;
     std::atomic<bool> ended_{false};
     std::mutex join_mutex_;
     std::thread thread_;
 };
 
-/// What is told of a worker that ended while it ran a task.
-std::exception_ptr describe_death(const CrewMember& member, const Batch& batch);
+/// What is told of a worker that ended while it ran the next task of `batch`.
+std::exception_ptr describe_death(const CrewMember& member, const Batch& batch, const CrewOptions& options);
+
+template <class Ready, class Announce>
+void Engine::attend(const Ready& ready, const Announce& announce, Deadline deadline) {
+    const Attendance attendance{*this};
+    if (!attendance) return;
+    const auto has_news = [&] {
+        for (const Watched& ring : watched_)
+            if (ring.written->load(std::memory_order_relaxed) != ring.seen) return true;
+        return ready();
+    };
+    while (!ready()) {
+        if (take_replies()) continue;
+        if (may_spin_ && plait::detail::spin_until(has_news)) continue;
+        if (deadline.has_passed()) return;
+        if (!lie_down()) continue;
+        // Ready before that: not announced. After: `wake_attendant` sees that this sleeps.
+        if (announce()) os::wait_readable(crew_.bell().handle(), deadline);
+        get_up();
+    }
+}
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
-// --- plait/multiprocessing/pool/engine_thread.hpp --------------------------------------------------------------------
+// --- plait/multiprocessing/pool/dispatch.hpp -------------------------------------------------------------------------
 
-// What the engine does, in the order in which a task meets it.
+// What the engine does for whoever has its lock, in the order in which a task meets it: giving and taking.
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
-inline void Engine::submit(std::vector<Batch> batches) {
+inline void Engine::submit(std::shared_ptr<Call> call) {
+    Harvest harvest;
     {
         const std::scoped_lock lock{mutex_};
         if (broken_) std::rethrow_exception(broken_);
         if (closed_ || terminated_)
             throw UsageError("the pool takes no more work after close() or terminate(): make a new Pool");
-        for (Batch& batch : batches) {
-            batch.call->submitted = true;
-            batch.first_task = next_task_;
-            next_task_ += batch.count;
-            submitted_.push_back(std::move(batch));
+        const std::size_t count = call->count;
+        call->first_task = next_task_;
+        Call& its_call = *call;
+        queue_.push_back(Batch::of(std::move(call)));
+        its_call.submitted = true;
+        next_task_ += count;
+        settling_.fetch_add(1, std::memory_order_relaxed);
+        try {
+            dispatch(harvest);
+            if (!queue_.empty() && awake_at_.is_never()) waker_.wake();  // for those that are being made
+        } catch (...) {
+            leave_to_background(std::current_exception());
         }
+        harvest.drop_all(done_with_);
     }
+    settle(harvest);
+}
+
+inline void Engine::dispatch(Harvest& harvest) {
+    if (broken_ || terminated_) return;
+    if (!queue_.empty()) free_those_behind_long_tasks();
+    do {
+        while (!queue_.empty()) {
+            CrewMember* const member = least_loaded();
+            if (member == nullptr || (member->is_busy() && !could_wait_in(*member))) break;
+            if (!give_next(*member, harvest)) break;
+        }
+    } while (queue_.empty() && balance());
+}
+
+/// Of those that take another batch the one that has the fewest.
+inline CrewMember* Engine::least_loaded() noexcept {
+    CrewMember* best = nullptr;
+    for (CrewMember& member : crew_.members()) {
+        if (!member.takes_work() || member.batches.size() >= member.depth) continue;
+        const auto& most = crew_.options().max_tasks_per_child;
+        if (most && member.tasks_given >= *most) continue;
+        if (best == nullptr || member.batches.size() < best->batches.size()) best = &member;
+        if (best->batches.empty()) break;
+    }
+    return best;
+}
+
+/// Whether the next batch has room in the ring of a worker that has another to do first. A large one is given to a worker
+/// that waits for it, and can still be given to any.
+inline bool Engine::could_wait_in(CrewMember& member) const {
+    const Batch& next = queue_.front();
+    const std::size_t items = (std::min)(next.call->chunk, next.left());
+    return member.output.empty() && next.bytes().size() / next.left() * items < member.requests.room() / 2;
+}
+
+/// Where a worker has nothing to do while others have what they have not begun, it is taken back from one of them. True
+/// where the queue has something now.
+inline bool Engine::balance() {
+    bool one_is_idle = false;
+    CrewMember* richest = nullptr;
+    for (CrewMember& member : crew_.members()) {
+        one_is_idle = one_is_idle || member.is_idle();
+        if (member.batches.size() > 1 && member.ending == CrewMember::Ending::no &&
+            (richest == nullptr || member.batches.size() > richest->batches.size()))
+            richest = &member;
+    }
+    if (!one_is_idle || richest == nullptr) return false;
+    recall(*richest);
+    return !queue_.empty();
+}
+/// Where a worker has nothing to do while another is still at the task that it was at when that was so the last time, what
+/// waits behind that one is taken back: it came before what the queue has.
+inline void Engine::free_those_behind_long_tasks() {
+    if (std::none_of(crew_.members().begin(), crew_.members().end(),
+                     [](const CrewMember& member) { return member.is_idle(); }))
+        return;
+    for (CrewMember& member : crew_.members()) {
+        const bool is_stuck = member.tasks_done == std::exchange(member.tasks_done_before, member.tasks_done);
+        if (is_stuck && member.batches.size() > 1 && member.ending == CrewMember::Ending::no) recall(member);
+    }
+}
+
+/// The next batch of the queue to `member`; false where there was none that anybody wants.
+inline bool Engine::give_next(CrewMember& member, Harvest& harvest) {
+    while (!queue_.front().call->sink->begin()) {
+        std::shared_ptr<Call> call = std::move(queue_.front().call);
+        queue_.pop_front();
+        harvest.drop(std::move(call));
+        if (queue_.empty()) return false;
+    }
+    Batch& front = queue_.front();
+    std::size_t count = (std::min)(front.call->chunk, front.left());
+    if (const auto& most = crew_.options().max_tasks_per_child)
+        count = (std::min)(count, static_cast<std::size_t>(*most - member.tasks_given));
+    member.batches.push_back(Batch{});
+    member.batches.back() = front.take(count);
+    if (front.left() == 0) queue_.pop_front();
+    const Batch& batch = member.batches.back();
+    const std::shared_ptr<Call>& call = batch.call;
+
+    member.tasks_given += count;
+    const std::size_t busy = static_cast<std::size_t>(std::count_if(
+        crew_.members().begin(), crew_.members().end(), [](const CrewMember& each) { return each.is_busy(); }));
+    member.slot().may_spin.store(busy < processors_, std::memory_order_relaxed);
+    member.slot().listener.store(listener_, std::memory_order_relaxed);
+    if (member.callable != call->callable) {
+        member.callable = call->callable;
+        send(member, {.kind = Request::Kind::callable, .size = call->callable.size()}, call, call->callable);
+    }
+    const bool timed = !call->timeout.is_never();
+    // One that has come to be given so many does each in no time: four looks for what it has are enough. Should these be
+    // long ones after all, the background looks ten times a second.
+    const bool told_later =
+        member.depth > 2 * CrewMember::least_depth && !queue_.empty() && batch.first_task() % (member.depth / 4) != 0;
+    send(member,
+         {.kind = Request::Kind::tasks,
+          .flags = (timed ? std::uint32_t{Request::timed} : 0) |
+                   (call->told_singly ? std::uint32_t{Request::told_singly} : 0) |
+                   (told_later ? std::uint32_t{Request::told_later} : 0),
+          .task = batch.first_task(),
+          .count = count,
+          .size = batch.bytes().size()},
+         call, batch.bytes());
+    write_output(member);
+    if (timed) be_awake_at(Deadline{call->timeout});
+    if (!looks_) waker_.wake();  // now and then, while there is work
+    return true;
+}
+
+/// Puts a request into the ring, or behind what waits for room in it; `write_output` tells the worker.
+inline void Engine::send(CrewMember& member, Request head, const std::shared_ptr<Call>& call,
+                         std::span<const std::byte> body) {
+    if (member.output.empty() && member.requests.takes(sizeof head + body.size())) {
+        member.requests.put(bytes_of(head));
+        member.requests.put(body);
+    } else {
+        member.output.push_back({head, call, body});
+    }
+}
+
+inline void Engine::write_output(CrewMember& member) {
+    Slot& slot = member.slot();
+    for (;;) {
+        while (!member.output.empty()) {
+            PendingRequest& next = member.output.front();
+            const std::size_t room = member.requests.room();
+            if (room == 0) break;
+            const auto head = bytes_of(next.head).subspan((std::min)(next.done, sizeof next.head));
+            const auto some_of_head = head.first((std::min)(room, head.size()));
+            member.requests.put(some_of_head);
+            next.done += some_of_head.size();
+            if (next.done >= sizeof next.head) {
+                const auto body = next.body.subspan(next.done - sizeof next.head);
+                const auto some = body.first((std::min)(room - some_of_head.size(), body.size()));
+                member.requests.put(some);
+                next.done += some.size();
+            }
+            // Not let go of here: it may be the last that has the call, whose end is the user's code.
+            if (next.done == next.size()) done_with_.push_back(member.output.pop_front().call);
+        }
+        member.requests.publish_and_look();
+        plait::detail::sync_point();
+        wake_worker(member, Slot::for_requests);
+        if (member.output.empty()) {
+            if (slot.output_waits.load(std::memory_order_relaxed) != 0)
+                slot.output_waits.store(0, std::memory_order_relaxed);
+            return;
+        }
+        slot.output_waits.store(1, std::memory_order_seq_cst);
+        if (member.requests.room() == 0) return;
+    }
+}
+
+/// If it sleeps for that.
+inline void Engine::wake_worker(CrewMember& member, Slot::Waits waits) {
+    std::atomic<std::uint32_t>& word = member.slot().worker_waits;
+    if (word.load(std::memory_order_seq_cst) != waits) return;
+    if (word.exchange(Slot::for_nothing, std::memory_order_seq_cst) == Slot::for_nothing) return;
+    try {
+        const std::byte look{};
+        static_cast<void>(os::send_some(member.channel, {&look, 1}));
+    } catch (const std::system_error&) {
+        word.store(waits, std::memory_order_seq_cst);  // no memory in the kernel for a byte: the background tries again
+    }
+}
+
+/// To its place in the queue, which is in the order of the tasks' numbers: at the front, or close to it.
+inline void Engine::put_back(Batch batch) {
+    const auto place =
+        std::find_if(queue_.begin(), queue_.end(), [&](const Batch& each) { return each.task() > batch.task(); });
+    queue_.insert(place, std::move(batch));
+}
+
+/// Takes back what `member` has not begun.
+inline void Engine::recall(CrewMember& member) {
+    if (member.ending != CrewMember::Ending::no) return;
+    if (member.is_busy() && !member.has_sound_mark()) return misbehaves(member);
+    const std::uint64_t mark = member.slot().mark.recall();
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < member.batches.size(); ++i)
+        if (Mark::begun_of(mark, member.batches[i].first_task(), member.batches[i].size()) != 0) kept = i + 1;
+    while (member.batches.size() > kept) {
+        member.tasks_given -= member.batches.back().size();
+        put_back(std::move(member.batches.back()));
+        member.batches.pop_back();
+    }
+    member.depth = CrewMember::least_depth;
+    // What it has not seen a byte of it need not see.
+    member.output.erase_if([&](PendingRequest& each) {
+        if (each.done != 0 || each.head.kind != Request::Kind::tasks) return false;
+        done_with_.push_back(std::move(each.call));
+        return true;
+    });
+    send(member, {.kind = Request::Kind::resume}, nullptr, {});
+    write_output(member);
+}
+
+/// Ends a worker that has done its share.
+inline void Engine::retire(CrewMember& member) {
+    if (member.is_busy() && !member.retires) recall(member);
+    member.retires = true;
+    if (member.is_busy()) return;  // it has begun another meanwhile: after that
+    tell_to_leave(member);
+    be_awake_at(member.kill_at);
+}
+inline void Engine::tell_to_leave(CrewMember& member) {
+    send(member, {.kind = Request::Kind::leave}, nullptr, {});
+    write_output(member);
+    // Where it would have to read something large before that, which nobody wants any more, it is ended.
+    if (!member.output.empty()) return crew_.end_member(member, CrewMember::Ending::retired);
+    member.ending = CrewMember::Ending::retired;
+    member.kill_at = Deadline{std::chrono::seconds{5}};
+}
+
+inline void Engine::collect_all(Harvest& harvest) {
+    for (CrewMember& member : crew_.members()) {
+        if (!member.is_heard()) continue;
+        collect(member, harvest);
+        if (!member.output.empty()) write_output(member);
+    }
+}
+
+inline void Engine::collect(CrewMember& member, Harvest& harvest) {
+    if (member.ending == CrewMember::Ending::misbehaved) return;
+    const std::uint64_t available = member.replies.available();
+    if (available == 0) {
+        // It waits for room in an empty ring: a task wrote over the number that says so.
+        if (member.slot().worker_waits.load(std::memory_order_relaxed) != Slot::for_room) return;
+        member.replies.free();
+        return wake_worker(member, Slot::for_room);
+    }
+    if (available > decltype(Slot::replies)::capacity) return misbehaves(member);
+    const std::size_t used = member.input.size();
+    member.input.resize(used + static_cast<std::size_t>(available));
+    member.replies.take(std::span{member.input}.subspan(used));
+    member.replies.free();
+    plait::detail::sync_point();
+    wake_worker(member, Slot::for_room);
+    understand(member, harvest);
+}
+
+inline void Engine::understand(CrewMember& member, Harvest& harvest) {
+    const bool was_busy = member.is_busy();
+    std::uint64_t expected = member.begun();
+    std::size_t read = 0;
+    std::size_t run_began = 0;
+    std::size_t run_first = was_busy ? member.batches.front().next : 0;
+    const auto end_run = [&] {
+        if (!member.is_busy()) return;
+        const Batch& batch = member.batches.front();
+        if (batch.next != run_first)
+            harvest.add_replies(batch.call, run_first, batch.next - run_first, run_began, read);
+        run_began = read;
+    };
+    while (member.input.size() - read >= sizeof(std::uint64_t) && member.ending != CrewMember::Ending::misbehaved) {
+        std::uint64_t word;
+        std::memcpy(&word, member.input.data() + read, sizeof word);
+        const Reply reply = Reply::unpack(word);
+        // Looked at before the rest of it is waited for, which may never come.
+        if (member.is_busy() && expected > 0 && is_result_of(reply, member.batches.front().task())) {
+            if (reply.size <= member.input.size() - read - sizeof word) --expected;
+        } else if (member.state != CrewMember::State::starting || !is_first(reply)) {
+            misbehaves(member);
+            break;
+        }
+        if (reply.size > member.input.size() - read - sizeof word) break;
+        const std::size_t size = static_cast<std::size_t>(reply.size);
+        if (reply.kind == Reply::Kind::ready) {
+            member.state = CrewMember::State::ready;
+            for (CrewMember& other : crew_.members())
+                if (other.batches.size() > 1) recall(other);  // first come, first served: by this one, too
+            deaths_at_start_ = 0;
+            makers_lost_ = 0;
+        } else if (reply.kind == Reply::Kind::initializer_failed) {
+            const auto payload = std::span{member.input}.subspan(read + sizeof word, size);
+            initializer_error_.assign(payload.begin(), payload.end());
+            waker_.wake();  // it decodes what may be the user's own type
+        }
+        read += sizeof word + size;
+        if (!member.is_busy()) {
+            run_began = read;
+            continue;
+        }
+        Batch& batch = member.batches.front();
+        ++batch.next;
+        ++member.tasks_done;
+        member.mark_at_rest = batch.task() & Mark::number;
+        batch.call->deaths_before = 0;
+        if (batch.left() > 0) continue;
+        end_run();
+        done_with_.push_back(member.batches.pop_front().call);
+        if (member.is_busy()) run_first = member.batches.front().next;
+    }
+    end_run();
+    if (read > 0) harvest.keep(member.input, read);
+    if (member.ending == CrewMember::Ending::misbehaved) member.input.clear();
+    if (read == 0 || !was_busy || member.ending != CrewMember::Ending::no) return;
+
+    const CrewOptions& options = crew_.options();
+    if (member.retires || (options.max_tasks_per_child && member.tasks_done >= *options.max_tasks_per_child) ||
+        (options.max_memory_per_child && os::resident_memory(member.pid) > options.max_memory_per_child))
+        return retire(member);
+    // It came to the end of what it had before anybody gave it more: it works faster than we look.
+    if (!member.is_busy() && !queue_.empty()) member.depth = (std::min)(2 * member.depth, CrewMember::most_depth);
+}
+
+/// A task wrote to the channel, or over the worker's memory: nothing that it says counts any more.
+inline void Engine::misbehaves(CrewMember& member) {
+    if (member.ending == CrewMember::Ending::misbehaved) return;
+    member.is_distrusted = true;
+    crew_.end_member(member, CrewMember::Ending::misbehaved);
+    be_awake_at(member.kill_at);
+}
+
+inline bool Engine::is_first(const Reply& reply) noexcept {
+    return reply.kind == Reply::Kind::ready || reply.kind == Reply::Kind::initializer_failed;
+}
+inline bool Engine::is_result_of(const Reply& reply, std::uint64_t task) noexcept {
+    return (reply.kind == Reply::Kind::value || reply.kind == Reply::Kind::exception) &&
+           reply.task == static_cast<std::uint16_t>(task);
+}
+
+/// Who sleeps from now on until a worker has news; `nobody` where somebody looks without being told.
+inline void Engine::set_listener(Slot::Listener listener) noexcept {
+    listener_ = listener;
+    for (const CrewMember& member : crew_.members())
+        if (member.is_heard()) member.slot().listener.store(listener, std::memory_order_seq_cst);
+}
+inline bool Engine::has_news(CrewMember& member) noexcept {
+    return member.is_heard() &&
+           (member.replies.available() != 0 || (!member.output.empty() && member.requests.room() != 0));
+}
+inline bool Engine::some_have_news() noexcept {
+    return std::any_of(crew_.members().begin(), crew_.members().end(), has_news);
+}
+
+inline void Engine::settle(Harvest& harvest) noexcept {
+    harvest.settle();
+    // seq_cst here and where the pool is closed: one of the two sees the other.
+    if (settling_.fetch_sub(1, std::memory_order_seq_cst) == 1 && closed_.load(std::memory_order_seq_cst))
+        waker_.wake();
+}
+
+inline void Engine::withdraw(ItemSink& sink, bool what_runs_too) {
+    if (fork_mark_.is_copy()) return;
+    Harvest harvest;
+    {
+        const std::scoped_lock lock{mutex_};
+        settling_.fetch_add(1, std::memory_order_relaxed);
+        const auto is_its = [&](const Batch& batch) { return batch.call->sink.operator->() == &sink; };
+        try {
+            for (CrewMember& member : crew_.members()) {
+                if (std::none_of(member.batches.begin(), member.batches.end(), is_its)) continue;
+                if (member.ending != CrewMember::Ending::no) continue;
+                collect(member, harvest);
+                recall(member);
+                if (!what_runs_too || !member.is_busy() || !is_its(member.batches.back())) continue;
+                crew_.end_member(member, CrewMember::Ending::cancelled);
+                be_awake_at(member.kill_at);
+            }
+            for (Batch& batch : queue_)
+                if (is_its(batch)) harvest.drop(batch.call);
+            std::erase_if(queue_, is_its);
+            dispatch(harvest);
+        } catch (...) {
+            leave_to_background(std::current_exception());
+        }
+        harvest.drop_all(done_with_);
+    }
+    settle(harvest);
+}
+
+inline Engine::Attendance::Role Engine::begin_attendance() {
+    if (fork_mark_.is_copy()) return Attendance::Role::of_another;
+    const std::scoped_lock lock{mutex_};
+    if (attendant_ == std::this_thread::get_id()) return Attendance::Role::had_already;
+    if (attendant_ != std::thread::id{}) return Attendance::Role::of_another;
+    attendant_ = std::this_thread::get_id();
+    set_listener(Slot::nobody);
+    return Attendance::Role::begun;
+}
+
+inline void Engine::end_attendance() noexcept {
+    const std::scoped_lock lock{mutex_};
+    attendant_ = std::thread::id{};
+    attendant_sleeps_.store(false, std::memory_order_relaxed);
+    graveyard_.clear();
+    leave_replies_to_background();
+}
+inline void Engine::leave_replies_to_background() noexcept {
+    set_listener(Slot::background);
+    plait::detail::sync_point();
+    if (some_have_news()) waker_.wake();
+}
+/// Out of memory here in the engine, or an initializer that failed: it tells everybody, and the pool is over.
+inline void Engine::leave_to_background(std::exception_ptr error) noexcept {
+    if (!background_error_) background_error_ = std::move(error);
     waker_.wake();
 }
 
-inline void Engine::cancel(ItemSink& sink) {
+/// False where there were none.
+inline bool Engine::take_replies() {
+    Harvest harvest;
+    bool is_long = false;  // to tell: others do not wait for that
     {
         const std::scoped_lock lock{mutex_};
-        cancelled_.emplace_back(sink);
+        settling_.fetch_add(1, std::memory_order_relaxed);
+        graveyard_.clear();
+        watched_.clear();
+        if (listener_ != Slot::nobody) set_listener(Slot::nobody);  // the background had taken over
+        try {
+            collect_all(harvest);
+            dispatch(harvest);
+        } catch (...) {
+            leave_to_background(std::current_exception());
+        }
+        for (const CrewMember& member : crew_.members())
+            if (member.is_heard()) watched_.push_back({&member.slot().replies.written, member.replies.taken()});
+        may_spin_ = watched_.size() < processors_;
+        harvest.drop_all(done_with_);
+        is_long = harvest.size() > 64 * 1024;
+        if (is_long) leave_replies_to_background();
     }
-    waker_.wake();
+    const bool some = !harvest.empty();
+    settle(harvest);
+    if (is_long) {
+        const std::scoped_lock lock{mutex_};
+        set_listener(Slot::nobody);
+    }
+    return some;
 }
+
+/// The attendant sleeps from now on; false where there is something to take.
+inline bool Engine::lie_down() noexcept {
+    const std::scoped_lock lock{mutex_};
+    set_listener(Slot::attendant);
+    plait::detail::sync_point();
+    const bool sleeps = !some_have_news();
+    if (!sleeps) set_listener(Slot::nobody);
+    // Before it announces itself to what it waits for: who sees the announcement sees this.
+    attendant_sleeps_.store(sleeps, std::memory_order_seq_cst);
+    return sleeps;
+}
+inline void Engine::get_up() noexcept {
+    const std::scoped_lock lock{mutex_};
+    attendant_sleeps_.store(false, std::memory_order_relaxed);
+    crew_.bell().clear();
+    set_listener(Slot::nobody);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/pool/engine_thread.hpp --------------------------------------------------------------------
+
+// What the engine does in the background: deaths, time limits, the end, and replies while nobody attends.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
 inline bool Engine::join(Timeout timeout) {
-    {
-        const std::scoped_lock lock{mutex_};
-        if (!closed_ && !terminated_)
-            throw UsageError("Pool::join: the pool still takes work; call close() or terminate() first");
-    }
-    const plait::detail::Deadline deadline{timeout};
+    if (!closed_.load(std::memory_order_acquire) && !terminated_.load(std::memory_order_acquire))
+        throw UsageError("Pool::join: the pool still takes work; call close() or terminate() first");
+    const Deadline deadline{timeout};
     const auto running = [this] { return !ended_.load(std::memory_order_acquire); };
     while (running())
         if (plait::detail::parking::sleep(&ended_, deadline, running) == plait::detail::parking::Result::timed_out)
             return false;
-    if (!callbacks_.is_this_thread()) end_threads();  // a callback's own thread may be what another caller waits for
+    if (!callbacks_.is_this_thread() && !progress_calls_.is_this_thread())
+        end_threads();  // a callback's own thread may be what another caller waits for
     return true;
 }
 
+inline std::exception_ptr describe_failed_initializer(const std::vector<std::byte>& error) noexcept {
+    if (error.empty()) return nullptr;
+    try {
+        Decoder in(error);
+        return std::make_exception_ptr(
+            BrokenPoolError("the pool's initializer failed: " + plait::detail::describe(read_exception(in))));
+    } catch (...) {
+        return std::current_exception();
+    }
+}
+
 inline void Engine::run() {
-    for (;;) {
+    Lock lock{mutex_};
+    while (!terminated_ && !(closed_ && all_settled())) {
+        Harvest harvest;
+        bool goes_on = true;
         try {
-            take_requests();
-            if (terminating_ || (closing_ && all_settled())) break;
-            if (!is_broken_) dispatch();
-            publish();
-            wait();
-            if (!is_broken_)
-                for (CrewMember& member : crew_.members()) look_after(member);
+            if (background_error_) std::rethrow_exception(background_error_);
+            goes_on = work(harvest);
         } catch (...) {
             // Out of memory or of descriptors, here in the engine: everybody is told, and the pool is over.
-            break_with(std::current_exception());
+            background_error_ = nullptr;
+            break_with(lock, std::current_exception());
+        }
+        const bool some = !harvest.empty();
+        harvest.drop_all(done_with_);
+        std::vector<std::byte> initializer_error;
+        initializer_error.swap(initializer_error_);
+        lock.unlock();
+        harvest.settle();
+        const std::exception_ptr failed = describe_failed_initializer(initializer_error);
+        lock.lock();
+        if (failed) background_error_ = failed;
+        if (some || failed || goes_on) continue;
+        try {
+            wait(lock);
+        } catch (...) {
+            if (!lock.owns_lock()) lock.lock();
+            background_error_ = std::current_exception();
         }
     }
-    if (terminating_)
-        fail_everything(std::make_exception_ptr(PoolTerminatedError("the pool was terminated before this task began")));
-    else if (!is_broken_)
-        retire_all();
+    if (terminated_) {
+        Harvest harvest;
+        fail_everything(std::make_exception_ptr(PoolTerminatedError("the pool was terminated before this task began")),
+                        harvest);
+        lock.unlock();
+        harvest.settle();
+        lock.lock();
+    } else if (!broken_) {
+        try {
+            retire_all(lock);
+        } catch (...) {
+            if (!lock.owns_lock()) lock.lock();  // they are not asked, then
+        }
+    }
+    lock.unlock();
     crew_.end();
+    lock.lock();
     for (CrewMember& member : crew_.members()) member.state = CrewMember::State::absent;
-    publish();
+    lock.unlock();
+    tell_of_change();
     // Release pairs with the acquire in join.
     ended_.store(true, std::memory_order_release);
     plait::detail::parking::wake_all(&ended_);
 }
 
-inline void Engine::take_requests() {
-    std::vector<Batch> submitted;
-    std::vector<SinkPointer> cancelled;
-    {
-        // The flags are read with the queue: who sees a closed pool has seen all that was ever submitted.
-        const std::scoped_lock lock{mutex_};
-        submitted.swap(submitted_);
-        cancelled.swap(cancelled_);
-        closing_ = closed_;
-        terminating_ = terminated_;
+/// All there is to do now. False where it may wait for more.
+inline bool Engine::work(Harvest& harvest) {
+    if (broken_) {
+        for (Batch& batch : queue_) harvest.add_failure(batch.call, batch.next, batch.end, broken_);
+        queue_.clear();
+        return false;
     }
-    for (Batch& batch : submitted) queue_.push_back(std::move(batch));
-    for (const SinkPointer& sink : cancelled) {
-        std::erase_if(queue_, [&](const Batch& batch) { return batch.call->sink == sink; });
-        for (CrewMember& member : crew_.members())
-            if (member.batch && member.batch->call->sink == sink && member.ending == CrewMember::Ending::no)
-                crew_.end_member(member, CrewMember::Ending::cancelled);
-    }
-    if (is_broken_ && !queue_.empty()) fail_everything(broken_);  // written by this thread alone
-}
-
-inline void Engine::dispatch() {
+    if (std::exchange(maker_ended_, false)) settle_end_of_maker(harvest);
+    // An attendant that has not come to it: it runs the user's code, or was not told as its tasks used to be so short.
+    const bool is_late = attendant_ != std::thread::id{} && some_have_news();
+    if (is_late)
+        for (CrewMember& member : crew_.members()) member.depth = CrewMember::least_depth;
+    collect_all(harvest);
     for (CrewMember& member : crew_.members()) {
-        if (member.state == CrewMember::State::absent && member.retry_at.has_passed()) crew_.replace(member);
-        while (member.takes_work() && !member.batch && !queue_.empty()) {
-            Batch batch = std::move(queue_.front());
-            queue_.pop_front();
-            if (!batch.call->sink->begin()) continue;  // cancelled while it waited
-            const std::uint64_t most = crew_.options().max_tasks_per_child
-                                           ? *crew_.options().max_tasks_per_child - member.tasks_done
-                                           : batch.left();
-            if (batch.left() > most) queue_.push_front(batch.split_after(static_cast<std::size_t>(most)));
-            give(member, std::move(batch));
-        }
+        if (member.is_busy()) write_output(member);  // wakes it, if that failed before
+        look_after(member, harvest);
     }
-}
-
-inline void Engine::give(CrewMember& member, Batch batch) {
-    Encoder message;
-    message.write(batch.call->callable);
-    message.write_bytes(std::span{batch.arguments}.subspan(batch.begin_of(batch.next)));
-    const Frame frame{.kind = Frame::Kind::tasks,
-                      .count = static_cast<std::uint32_t>(batch.left()),
-                      .task = batch.task(),
-                      .size = message.size()};
-    const auto head = bytes_of(frame);
-    member.output.insert(member.output.end(), head.begin(), head.end());
-    member.output.insert(member.output.end(), message.bytes().begin(), message.bytes().end());
-    member.batch = std::move(batch);
-    member.state = CrewMember::State::busy;
-    write_output(member);
-}
-
-inline void Engine::write_output(CrewMember& member) {
-    while (member.written < member.output.size()) {
-        const os::Transfer sent = os::send_some(member.channel, std::span{member.output}.subspan(member.written));
-        if (sent.count == 0) return;  // full, or the worker is gone, which its death will tell
-        member.written += sent.count;
-    }
-    member.output.clear();
-    member.written = 0;
+    dispatch(harvest);
+    // Until it comes back.
+    if (attendant_ != std::thread::id{} && !(is_late && !attendant_sleeps_) && listener_ != Slot::background)
+        return false;
+    set_listener(Slot::background);
+    plait::detail::sync_point();
+    return some_have_news();
 }
 
 inline plait::detail::Deadline Engine::next_deadline() const {
-    using plait::detail::Deadline;
     Deadline next = Deadline::never();
     const auto include = [&](Deadline deadline) {
         if (deadline < next) next = deadline;
     };
     for (const CrewMember& member : crew_.members()) {
         if (member.state == CrewMember::State::absent) include(member.retry_at);
-        if (member.ending != CrewMember::Ending::no) include(member.kill_at);
-        if (member.ending == CrewMember::Ending::no && member.channel_ended) include(member.suspect_at);
-        if (member.batch && member.ending == CrewMember::Ending::no) include(member.time_limit());
+        if (member.ending != CrewMember::Ending::no) {
+            include(member.kill_at);
+            continue;
+        }
+        if (member.channel_ended) include(member.suspect_at);
+        if (member.is_busy()) include(member.time_limit());
     }
+    // A task may write over the words by which its worker knows whom to wake, and over its mark, and use up memory.
+    if (looks_) include(Deadline{std::chrono::milliseconds{crew_.options().memory_limit ? 50 : 100}});
     return next;
 }
 
-inline void Engine::wait() {
+/// Until there is something to do.
+inline void Engine::wait(Lock& lock) {
     poll_items_.clear();
     poll_items_.emplace_back(waker_.handle(), os::readable);
-    if (!is_broken_) {
+    if (!broken_) {
         poll_items_.emplace_back(crew_.control(), os::readable);
         for (const CrewMember& member : crew_.members()) {
             const bool open = member.channel && !member.channel_ended;
-            const short wanted = member.output.empty() ? os::readable : static_cast<short>(os::readable | os::writable);
-            poll_items_.emplace_back(open ? member.channel.get() : os::Handle::none, wanted);
+            poll_items_.emplace_back(open ? member.channel.get() : os::Handle::none, os::readable);
         }
     }
-    static_cast<void>(os::poll(poll_items_, is_broken_ ? plait::detail::Deadline::never() : next_deadline()));
+    looks_ = !all_settled() || next_task_ != seen_task_;
+    seen_task_ = next_task_;
+    awake_at_ = broken_ ? Deadline::never() : next_deadline();
+    const Deadline deadline = awake_at_;
+    lock.unlock();
+    os::poll(poll_items_, deadline);
+    lock.lock();
+    awake_at_ = Deadline::at({});
     if (poll_items_[0].is_ready()) waker_.clear();
-    if (is_broken_) return;
+    if (broken_ || poll_items_.size() == 1) return;
     for (std::size_t i = 0; i < crew_.members().size(); ++i) {
+        if (!poll_items_[i + 2].is_readable()) continue;
         CrewMember& member = crew_.members()[i];
-        if (poll_items_[i + 2].is_writable()) write_output(member);
-        if (poll_items_[i + 2].is_readable()) read_results(member);
+        std::array<std::byte, 64> looks;
+        if (!os::receive_some(member.channel, looks).closed) continue;
+        // Most likely it died, and the maker is about to say of what.
+        member.channel_ended = true;
+        member.suspect_at = Deadline{std::chrono::milliseconds{500}};
     }
-    if (poll_items_[1].is_ready() && !crew_.read_reports()) settle_end_of_maker();
+    if (!poll_items_[1].is_ready()) return;
+    maker_ended_ = !crew_.read_reports();
+    tell_of_change();
 }
 
-inline void Engine::settle_end_of_maker() {
-    const bool is_replaced = ++makers_lost_ < 5 && crew_.replace_maker();
-    for (CrewMember& member : crew_.members())
-        if (member.death) settle_death(member);
-    if (is_replaced) return;
-    throw BrokenPoolError(
-        makers_lost_ < 5 ? "the process that makes this pool's workers was killed, and with StartMethod::fork there is "
-                           "no other copy of the program as it was: make a new Pool"
-                         : "the process that makes this pool's workers ends again and again before one can work");
-}
-
-inline void Engine::look_after(CrewMember& member) {
-    if (member.death) settle_death(member);
-    if (member.state == CrewMember::State::absent) return;
+inline void Engine::look_after(CrewMember& member, Harvest& harvest) {
+    if (member.death) settle_death(member, harvest);
+    if (member.state == CrewMember::State::absent) {
+        if (member.retry_at.has_passed()) {
+            bury(member);
+            crew_.replace(member);
+        }
+        return;
+    }
     if (member.ending != CrewMember::Ending::no) {
         if (member.kill_at.has_passed()) {
             crew_.kill(member, os::certain_end);
-            member.kill_at = plait::detail::Deadline{std::chrono::seconds{1}};
+            member.kill_at = Deadline{std::chrono::seconds{1}};
         }
     } else if (member.channel_ended && member.suspect_at.has_passed()) {
         // It closed its end and lives on: nothing more can come of it.
         crew_.end_member(member, CrewMember::Ending::misbehaved);
-    } else if (member.batch && member.time_limit().has_passed()) {
-        read_outbox(member);  // those that it has done with are not the one that takes so long
-        if (member.batch && member.time_limit().has_passed() && member.slot->mark.stop_at(member.batch->task())) {
-            member.ended_task = member.batch->task();
-            crew_.end_member(member, CrewMember::Ending::timeout);
+    } else if (member.is_busy() && !member.has_sound_mark()) {
+        misbehaves(member);
+    } else if (member.is_busy() && member.time_limit().has_passed()) {
+        collect(member, harvest);  // those that it has done with are not the one that takes so long
+        if (member.is_busy() && member.time_limit().has_passed() &&
+            member.slot().mark.stop_at(member.batches.front().task())) {
+            end_front(member, CrewMember::Ending::timeout);
         }
+    } else if (member.is_busy() && crew_.options().memory_limit) {
+        look_at_memory(member, harvest);
     }
 }
 
-inline void Engine::read_results(CrewMember& member) {
-    constexpr std::size_t part = 64 * 1024;
-    // As much as there is, but not for ever: others wait.
-    for (int parts = 0; parts < 64; ++parts) {
-        const std::size_t used = member.input.size();
-        member.input.resize(used + part);
-        const os::Transfer received = os::receive_some(member.channel, std::span{member.input}.subspan(used));
-        member.input.resize(used + received.count);
-        // What the outbox has given us already is passed over.
-        const auto known = (std::min)(std::size_t{member.stream_read - member.channel_read}, received.count);
-        const auto begin = member.input.begin() + static_cast<std::ptrdiff_t>(used);
-        member.input.erase(begin, begin + static_cast<std::ptrdiff_t>(known));
-        member.channel_read += static_cast<std::uint32_t>(received.count);
-        member.stream_read += static_cast<std::uint32_t>(received.count - known);
-        if (received.closed) {
-            // Most likely it died, and the maker is about to say of what.
-            member.channel_ended = true;
-            member.suspect_at = plait::detail::Deadline{std::chrono::milliseconds{500}};
-        }
-        if (received.count < part) break;
+/// Ends a worker for the sake of the task that it is at, and at which its mark was stopped. What stands behind that one does
+/// not wait for its end.
+inline void Engine::end_front(CrewMember& member, CrewMember::Ending why, int number) {
+    Batch& front = member.batches.front();
+    member.ended_task = front.task();
+    crew_.end_member(member, why, number);
+    while (member.batches.size() > 1) {
+        put_back(std::move(member.batches.back()));
+        member.batches.pop_back();
     }
-    accept_all(member);
+    if (front.left() == 1) return;
+    Batch rest = front;
+    ++rest.next;
+    rest.trim();
+    front.end = rest.first;
+    front.end_byte = rest.begin_byte;
+    put_back(std::move(rest));
 }
 
-inline void Engine::read_outbox(CrewMember& member) {
-    const std::size_t count = member.slot->outbox.read_from(member.stream_read, member.input);
-    member.stream_read += static_cast<std::uint32_t>(count);
-    accept_all(member);
+inline void Engine::look_at_memory(CrewMember& member, Harvest& harvest) {
+    const auto memory = os::resident_memory(member.pid);
+    if (!memory || *memory <= *crew_.options().memory_limit) return;
+    collect(member, harvest);
+    if (!member.is_busy() || !member.slot().mark.stop_at(member.batches.front().task())) return;
+    // It is not asked: it might take more meanwhile.
+    end_front(member, CrewMember::Ending::memory, os::certain_end);
 }
 
-inline void Engine::accept_all(CrewMember& member) {
-    std::size_t read = 0;
-    while (member.input.size() - read >= sizeof(Frame) && member.ending != CrewMember::Ending::misbehaved) {
-        Frame frame;
-        std::memcpy(&frame, member.input.data() + read, sizeof frame);
-        // Looked at before the rest of it is waited for, which may never come.
-        if (!is_expected(member, frame)) {
-            // A task wrote to the channel, or over the worker's memory: nothing that it says counts any more.
-            crew_.end_member(member, CrewMember::Ending::misbehaved);
-            break;
-        }
-        if (frame.size > member.input.size() - read - sizeof frame) break;
-        accept(member, frame, Decoder(std::span{member.input}.subspan(read + sizeof frame, frame.size)));
-        read += sizeof frame + frame.size;
-    }
-    if (member.ending == CrewMember::Ending::misbehaved) read = member.input.size();
-    member.input.erase(member.input.begin(), member.input.begin() + static_cast<std::ptrdiff_t>(read));
+/// Its memory stays as long as an attendant may look at it.
+inline void Engine::bury(CrewMember& member) noexcept {
+    if (attendant_ == std::thread::id{}) return;
+    if (graveyard_.size() < graveyard_.capacity())
+        graveyard_.push_back(std::move(member.memory));
+    else
+        member.memory.keep_mapped();
 }
 
-inline bool Engine::is_expected(const CrewMember& member, const Frame& frame) noexcept {
-    switch (frame.kind) {
-        case Frame::Kind::ready:
-        case Frame::Kind::initializer_failed:
-            return member.state == CrewMember::State::starting;
-        case Frame::Kind::value:
-        case Frame::Kind::exception:
-            return member.batch && frame.task == member.batch->task() &&
-                   member.slot->mark.begun_of(frame.task, member.batch->left()) > 0;
-        default:
-            return false;
-    }
-}
-
-inline void Engine::accept(CrewMember& member, const Frame& frame, Decoder payload) {
-    if (frame.kind == Frame::Kind::ready) {
-        member.state = CrewMember::State::idle;
-        deaths_at_start_ = 0;
-        makers_lost_ = 0;
-        return;
-    }
-    if (frame.kind == Frame::Kind::initializer_failed)
-        throw BrokenPoolError("the pool's initializer failed: " + plait::detail::describe(read_exception(payload)));
-
-    Batch& batch = *member.batch;
-    if (frame.kind == Frame::Kind::value) {
-        batch.call->sink->succeed(batch.item(), payload);
-    } else {
-        std::exception_ptr exception;
-        try {
-            exception = read_exception(payload);
-        } catch (...) {
-            exception = std::current_exception();
-        }
-        batch.call->sink->fail(batch.item(), exception);
-    }
-    ++batch.next;
-    ++member.tasks_done;
-    if (batch.left() > 0) return;
-    member.batch.reset();
-    member.state = CrewMember::State::idle;
-    if (crew_.options().max_tasks_per_child && member.tasks_done >= *crew_.options().max_tasks_per_child) {
-        member.ending = CrewMember::Ending::retired;
-        member.channel.reset();  // its sign to go; it has time to
-        member.kill_at = plait::detail::Deadline{std::chrono::seconds{5}};
-    }
-}
-
-inline void Engine::settle_death(CrewMember& member) {
-    if (member.channel && !member.channel_ended) read_results(member);
-    read_outbox(member);  // what it had not written yet
-    // Replaced and published first: who is told of the death, and looks at the workers, sees living ones.
-    CrewMember dead = std::exchange(member, CrewMember{*member.slot});
-    // The one that it was at; more where it misbehaved, and the results of those before are not to be trusted.
-    std::uint64_t begun = dead.batch ? dead.slot->mark.begun_of(dead.batch->task(), dead.batch->left()) : 0;
+inline void Engine::settle_death(CrewMember& member, Harvest& harvest) {
+    collect(member, harvest);  // what it had still said
+    // Replaced first: who is told of the death, and looks at the workers, sees living ones.
+    CrewMember dead = std::exchange(member, CrewMember{});
     crew_.replace(member);
-    publish();
+    while (!dead.output.empty()) done_with_.push_back(dead.output.pop_front().call);
 
-    if (dead.batch && dead.ending != CrewMember::Ending::cancelled) {
-        Batch batch = std::move(*dead.batch);
-        for (; begun > 0; --begun, ++batch.next) batch.call->sink->fail(batch.item(), describe_death(dead, batch));
-        if (batch.left() > 0) queue_.push_front(std::move(batch));
+    if (!dead.batches.empty()) {
+        // The one that it was at; more where the results of those before are not to be trusted. Who wrote over its mark
+        // had begun, whatever that says now.
+        std::uint64_t begun = (std::max)(dead.begun(), std::uint64_t{dead.is_distrusted ? 1U : 0U});
+        // One that each worker dies of before it can mark it, by its size perhaps, is not given out for ever.
+        const Batch& front = dead.batches.front();
+        const bool was_read = dead.slot().reading.load(std::memory_order_relaxed) == front.first_task() + 1;
+        unsigned& deaths_before = front.call->deaths_before;
+        if (begun == 0 && was_read && dead.ending == CrewMember::Ending::no &&
+            ++deaths_before >= crew_.options().restart_limit) {
+            deaths_before = 0;
+            begun = 1;
+        }
+        for (Batch& batch : dead.batches)
+            for (; begun > 0 && batch.left() > 0; --begun, ++batch.next)
+                harvest.add_failure(batch.call, batch.next, batch.next + 1,
+                                    describe_death(dead, batch, crew_.options()));
+        while (!dead.batches.empty()) {
+            Batch& last = dead.batches.back();
+            if (last.left() > 0) {
+                last.trim();
+                put_back(std::move(last));
+            }
+            dead.batches.pop_back();
+        }
     }
-    if (dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no && ++deaths_at_start_ >= 5)
+    bury(dead);
+    if (dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no &&
+        ++deaths_at_start_ >= crew_.options().restart_limit)
         throw BrokenPoolError("the pool's workers die again and again before they can work; the last one " +
                               describe_end(dead.death->code));
 }
 
-inline std::exception_ptr describe_death(const CrewMember& member, const Batch& batch) {
+inline void Engine::settle_end_of_maker(Harvest& harvest) {
+    const bool is_replaced = ++makers_lost_ < crew_.options().restart_limit && crew_.replace_maker();
+    for (CrewMember& member : crew_.members())
+        if (member.death) settle_death(member, harvest);
+    if (is_replaced) return;
+    throw BrokenPoolError(crew_.options().start_method == StartMethod::fork
+                              ? "the process that makes this pool's workers was killed, and with StartMethod::fork "
+                                "there is no other copy of "
+                                "the program as it was: make a new Pool"
+                              : "the process that makes this pool's workers ends again and again before one can work");
+}
+
+inline std::exception_ptr describe_death(const CrewMember& member, const Batch& batch, const CrewOptions& options) {
     const Report& death = *member.death;
     const std::string worker = "worker " + std::to_string(member.pid);
     const std::string task = "task " + std::to_string(batch.task()) + ", " + std::string(batch.call->name);
-    if (member.ending == CrewMember::Ending::timeout && member.ended_task == batch.task()) {
+    const auto mebibytes = [](std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+    const bool for_its_sake = member.ended_task == batch.task();
+    if (member.ending == CrewMember::Ending::timeout && for_its_sake) {
         char limit[32];
         std::snprintf(limit, sizeof limit, "%g s",
                       std::chrono::duration<double>(batch.call->timeout.duration()).count());
@@ -16785,109 +20190,333 @@ inline std::exception_ptr describe_death(const CrewMember& member, const Batch& 
                              member.pid, batch.task()));
     }
     std::string text = worker + " " + describe_end(death.code) + " while it ran " + task;
-    if (member.ending == CrewMember::Ending::misbehaved)
-        text += "; it had closed its channel to the pool, or written to it";
+    if (member.ending == CrewMember::Ending::memory && for_its_sake)
+        text += "; it used more than the pool's memory_limit of " + mebibytes(*options.memory_limit) + ", up to " +
+                mebibytes(death.memory);
+    else if (member.ending == CrewMember::Ending::misbehaved)
+        text += "; it had closed its channel to the pool, or written over what it shares with it";
     else if (member.ending == CrewMember::Ending::orphaned)
         text += "; the process that made it had been killed";
     else if (member.ending == CrewMember::Ending::terminated)
         text += "; the pool was terminated";
     else if (death.code == -os::certain_end)
         text += "; plait did not send that: perhaps the kernel was out of memory, the worker had used up to " +
-                std::to_string(death.memory >> 20) + " MiB";
+                mebibytes(death.memory);
     return std::make_exception_ptr(ProcessDied(text, member.pid, death.code));
 }
 
-inline void Engine::fail_everything(const std::exception_ptr& exception) {
-    const auto fail = [&](Batch& batch) {
-        for (; batch.left() > 0; ++batch.next) batch.call->sink->fail(batch.item(), exception);
-    };
+/// Nothing is left to any worker, or in the queue.
+inline void Engine::fail_everything(const std::exception_ptr& exception, Harvest& harvest) noexcept {
+    try {
+        try_to_fail_everything(exception, harvest);
+    } catch (...) {
+        // No memory for it: what is dropped is a broken promise.
+        for (CrewMember& member : crew_.members()) member.batches.clear();
+        queue_.clear();
+    }
+}
+inline void Engine::try_to_fail_everything(const std::exception_ptr& exception, Harvest& harvest) {
     for (CrewMember& member : crew_.members()) {
-        if (!member.batch) continue;
-        member.slot->mark.stop();
+        if (!member.is_busy()) continue;
+        member.slot().mark.stop();
         try {
-            if (member.channel && !member.channel_ended) read_results(member);
-            read_outbox(member);
+            collect(member, harvest);
         } catch (...) {
             // What cannot be read any more is as good as not done.
         }
-        if (member.batch && terminating_ &&
-            member.slot->mark.begun_of(member.batch->task(), member.batch->left()) > 0) {
+        if (terminated_ && member.runs_front()) {
             if (member.ending == CrewMember::Ending::no) member.ending = CrewMember::Ending::terminated;
             member.death = Report{.kind = Report::Kind::died, .pid = member.pid, .code = -os::certain_end};
-            member.batch->call->sink->fail(member.batch->item(), describe_death(member, *member.batch));
-            ++member.batch->next;
+            Batch& batch = member.batches.front();
+            harvest.add_failure(batch.call, batch.next, batch.next + 1, describe_death(member, batch, crew_.options()));
+            ++batch.next;
         }
-        if (member.batch) fail(*member.batch);
-        member.batch.reset();
+        for (const Batch& batch : member.batches) harvest.add_failure(batch.call, batch.next, batch.end, exception);
+        member.batches.clear();
+        member.output.clear();
     }
-    for (Batch& batch : queue_) fail(batch);
+    for (const Batch& batch : queue_) harvest.add_failure(batch.call, batch.next, batch.end, exception);
     queue_.clear();
 }
 
-inline void Engine::break_with(std::exception_ptr cause) {
-    if (is_broken_) return;
-    is_broken_ = true;
-    {
-        const std::scoped_lock lock{mutex_};
-        broken_ = cause;
+inline void Engine::break_with(Lock& lock, std::exception_ptr cause) {
+    if (broken_) return;
+    broken_ = cause;
+    Harvest harvest;
+    fail_everything(cause, harvest);
+    for (CrewMember& member : crew_.members()) {
+        member.state = CrewMember::State::absent;
+        bury(member);
     }
-    plait::detail::parking::wake_all(&infos_);
+    lock.unlock();
+    tell_of_change();
     crew_.end();
-    for (CrewMember& member : crew_.members()) member.state = CrewMember::State::absent;
-    publish();
-    fail_everything(cause);
+    harvest.settle();
+    lock.lock();
 }
 
-inline void Engine::retire_all() {
-    const plait::detail::Deadline patience{std::chrono::seconds{5}};
+inline void Engine::retire_all(Lock& lock) {
+    const Deadline patience{std::chrono::seconds{5}};
     for (CrewMember& member : crew_.members()) {
-        member.channel.reset();
-        if (member.state == CrewMember::State::absent) member.death = Report{};
+        if (member.state == CrewMember::State::absent) {
+            member.death = Report{};
+        } else if (member.ending == CrewMember::Ending::no) {
+            tell_to_leave(member);
+        }
     }
     const auto all_gone = [&] {
         return std::all_of(crew_.members().begin(), crew_.members().end(),
                            [](const CrewMember& member) { return member.death.has_value(); });
     };
     while (!all_gone()) {
-        os::PollItem item{crew_.control(), os::readable};
-        if (!os::poll({&item, 1}, patience) || !crew_.read_reports()) return;
+        os::PollItem items[] = {{crew_.control(), os::readable}, {waker_.handle(), os::readable}};
+        lock.unlock();
+        const bool has_news = os::poll(items, patience);
+        lock.lock();
+        if (!has_news || terminated_) return;
+        if (items[1].is_ready()) waker_.clear();
+        if (items[0].is_ready() && !crew_.read_reports()) return;
     }
 }
 
 inline bool Engine::all_settled() const {
-    return queue_.empty() && std::all_of(crew_.members().begin(), crew_.members().end(),
-                                         [](const CrewMember& member) { return !member.batch; });
+    // seq_cst: see settle.
+    return queue_.empty() && settling_.load(std::memory_order_seq_cst) == 0 &&
+           std::none_of(crew_.members().begin(), crew_.members().end(),
+                        [](const CrewMember& member) { return member.is_busy(); });
 }
 
-inline void Engine::publish() {
-    {
-        const std::scoped_lock lock{mutex_};
-        infos_.clear();
-        for (const CrewMember& member : crew_.members())
-            if (member.pid != 0 && member.state != CrewMember::State::absent) infos_.push_back(member.info());
-    }
-    if (std::exchange(published_, infos_.size()) != infos_.size()) plait::detail::parking::wake_all(&infos_);
+inline void Engine::tell_of_change() noexcept {
+    changes_.fetch_add(1, std::memory_order_release);
+    plait::detail::parking::wake_all(&changes_);
 }
 
 inline std::vector<WorkerInfo> Engine::workers() {
-    const auto some_are_being_made = [this] {
-        const std::scoped_lock lock{mutex_};
-        return infos_.size() < processes() && !broken_ && !closed_ && !terminated_;
-    };
-    const plait::detail::Deadline patience{std::chrono::seconds{1}};
-    while (some_are_being_made())
-        if (plait::detail::parking::sleep(&infos_, patience, some_are_being_made) ==
-            plait::detail::parking::Result::timed_out)
+    std::vector<WorkerInfo> infos;
+    const Deadline patience{std::chrono::seconds{1}};
+    for (;;) {
+        const unsigned seen = changes_.load(std::memory_order_acquire);
+        infos.clear();
+        {
+            const std::scoped_lock lock{mutex_};
+            for (const CrewMember& member : crew_.members())
+                if (member.pid != 0 && member.state != CrewMember::State::absent) infos.push_back(member.info());
+            if (infos.size() == processes() || broken_ || closed_ || terminated_) break;
+        }
+        const auto unchanged = [&] { return changes_.load(std::memory_order_acquire) == seen; };
+        if (plait::detail::parking::sleep(&changes_, patience, unchanged) == plait::detail::parking::Result::timed_out)
             break;
-    const std::scoped_lock lock{mutex_};
-    return infos_;
+    }
+    for (WorkerInfo& info : infos) info.memory = os::resident_memory(info.pid);
+    return infos;
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
+// --- plait/core/imap_turns.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::detail {
+
+/// In which order an imap gives its results: that of the items, or that in which they come.
+enum class Order { of_items, of_completion };
+
+/// Which result of an imap is to be read next, and the sleep until it is there.
+///
+/// A result is announced at its item's place, or at the next free one. The reader waits for the place that it is at. It
+/// says so in `awaited_` and looks at the place again, while who announces a result looks at `awaited_` after that; both
+/// by seq_cst, so that one of them sees the other.
+///
+/// Threads: `announce` from any; the rest is the reader's.
+class ImapTurns {
+public:
+    ImapTurns(Order order, std::size_t size) : order_{order}, places_{new Place[size]{}} {}
+
+    /// The result of `item` is there: once for each. Returns whether the reader has announced itself for it.
+    bool announce(std::size_t item) noexcept {
+        const std::size_t turn = order_ == Order::of_items ? item : announced_.fetch_add(1, std::memory_order_relaxed);
+        Place& place = places_[turn];
+        sync_point();
+        // As a release it pairs with the reader's acquire: who sees the announcement sees the result.
+        static_cast<void>(place.exchange(item + 1, std::memory_order_seq_cst));
+        sync_point();
+        if (awaited_.load(std::memory_order_seq_cst) != &place) return false;
+        parking::wake_all(&place);
+        return true;
+    }
+
+    /// Whether the next result is there.
+    [[nodiscard]] bool has_come() const noexcept {
+        // Acquire pairs with the exchange in announce.
+        return places_[next_].load(std::memory_order_acquire) != 0;
+    }
+    /// The reader announces that it will sleep for the next result; false where that has come.
+    bool announce_reader() noexcept {
+        const Place& place = places_[next_];
+        static_cast<void>(awaited_.exchange(&place, std::memory_order_seq_cst));
+        sync_point();
+        return place.load(std::memory_order_seq_cst) == 0;
+    }
+    /// Waits for the next result; returns whether it is there.
+    [[nodiscard]] bool wait(Deadline deadline);
+    /// Goes on to the next; returns the item of the one that has come.
+    std::size_t take() noexcept { return places_[next_++].load(std::memory_order_acquire) - 1; }
+
+private:
+    using Place = std::atomic<std::size_t>;  // an item's number and one, written once; 0 while it has not come
+
+    const Order order_;
+    const std::unique_ptr<Place[]> places_;
+    std::atomic<std::size_t> announced_{0};  // how many results have come, for Order::of_completion
+    std::atomic<const Place*> awaited_{
+        nullptr};           // the place that the reader sleeps for, or did last; the reader writes it
+    std::size_t next_ = 0;  // the reader's
+};
+
+inline bool ImapTurns::wait(Deadline deadline) {
+    if (spin_until([this] { return has_come(); })) return true;
+    const Place& place = places_[next_];
+    WaitHelper* const helper = wait_helper();
+    if (helper != nullptr) helper->sleep_begins();
+    if (announce_reader()) {
+        const auto not_yet = [&] { return place.load(std::memory_order_seq_cst) == 0; };
+        while (not_yet() && parking::sleep(&place, deadline, not_yet) != parking::Result::timed_out) {
+        }
+    }
+    if (helper != nullptr) helper->sleep_ends();
+    return has_come();
+}
+
+}  // namespace plait::inline PLAIT_ABI::detail
+
+// --- plait/core/progress_teller.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::detail {
+
+/// Tells a map's Progress how far it has come, for the state of a map, which holds it by a shared pointer.
+///
+/// An item costs no more than to write down the count. Every 100 ms a thread that the owner provides looks whether it has
+/// changed.
+///
+/// Threads: `tell` and `finish` from any.
+class ProgressTeller : public std::enable_shared_from_this<ProgressTeller> {
+public:
+    using Function = MoveOnlyFunction<void()>;
+    /// Has `function` run on another thread, not before the deadline, and one after the other; or takes nothing and
+    /// returns false. It does not throw. What waits for its time when that thread ends may be dropped.
+    using Post = MoveOnlyFunction<bool(Deadline, Function& function)>;
+
+    static constexpr std::chrono::milliseconds interval{100};
+
+    ProgressTeller(Progress progress, std::size_t total, Post post)
+        : progress_{std::move(progress)}, total_{total}, post_{std::move(post)} {}
+    ProgressTeller(const ProgressTeller&) = delete;
+    ProgressTeller& operator=(const ProgressTeller&) = delete;
+
+    /// The map has begun: tells how many are done, none perhaps. Once; for no items it may be left out.
+    void start() noexcept { look_at(now()); }
+    /// So many are done, but not all.
+    void tell(std::size_t done) noexcept {
+        // Of two that come at once the lower may stand until the next: who reads it lets no count go back.
+        if (done > done_.load(std::memory_order_relaxed)) done_.store(done, std::memory_order_relaxed);
+    }
+    /// All are done: tells that, and then calls `then` (may be null), which makes the result ready. Where it cannot be
+    /// handed over, for want of memory, `then` is called at once. Once.
+    void finish(Function then) noexcept;
+    /// Once this has returned, nothing is told any more; called by what is being told, once that has returned.
+    void stop() noexcept;
+
+private:
+    void look_at(Deadline deadline) noexcept;
+    // Both on the owner's thread.
+    void look() noexcept;
+    void call(std::size_t done) noexcept;
+    void tell_last() noexcept;
+
+    static constexpr Deadline now() noexcept { return Deadline::at({}); }
+
+    static constexpr std::uint32_t stopped = 1;  // no call begins; set by `stop`, and when nothing is left to be told
+    static constexpr std::uint32_t calling =
+        2;  // a call runs; set and cleared by the owner's thread, not where stopped
+
+    Progress progress_;  // of the owner's thread, as `told_`
+    const std::size_t total_;
+    Post post_;
+    Function then_;  // written before `tell_last` is posted, which calls it
+    std::size_t told_ = 0;
+    bool has_told_ = false;
+    std::atomic<std::size_t> done_{0};
+    std::atomic<std::uint32_t> word_{0};  // `stopped` and `calling`
+    std::atomic<std::thread::id> caller_{std::thread::id{}};
+};
+
+inline void ProgressTeller::look_at(Deadline deadline) noexcept {
+    Function function = [weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->look();  // else the map is gone
+    };
+    static_cast<void>(post_(deadline, function));  // without memory the last is told all the same
+}
+
+inline void ProgressTeller::look() noexcept {
+    if ((word_.load(std::memory_order_relaxed) & stopped) != 0) return;
+    const Deadline next{interval};
+    const std::size_t done = done_.load(std::memory_order_relaxed);
+    if (done < total_ && (done > told_ || !has_told_)) call(done);  // the last is for tell_last
+    look_at(next);
+}
+
+inline void ProgressTeller::call(std::size_t done) noexcept {
+    std::uint32_t none = 0;
+    if (!word_.compare_exchange_strong(none, calling, std::memory_order_relaxed)) return;
+    caller_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    told_ = done;
+    has_told_ = true;
+    std::uint32_t is_over = 0;
+    try {
+        progress_(done, total_);
+    } catch (...) {
+        is_over = stopped;
+        report_unraisable("a map's progress callback threw, and is called no more", std::current_exception());
+    }
+    caller_.store(std::thread::id{}, std::memory_order_relaxed);
+    if (is_over != 0) word_.fetch_or(stopped, std::memory_order_relaxed);
+    // Release pairs with the acquire in stop: what the call has touched may go then.
+    word_.fetch_and(~calling, std::memory_order_release);
+    parking::wake_all(&word_);
+}
+
+inline void ProgressTeller::tell_last() noexcept {
+    call(total_);
+    word_.fetch_or(stopped, std::memory_order_relaxed);
+    progress_ = Progress{};  // what it holds may hold this map's future
+    if (Function then = std::move(then_)) then();
+}
+
+inline void ProgressTeller::finish(Function then) noexcept {
+    then_ = std::move(then);
+    Function last = [self = shared_from_this()] { self->tell_last(); };
+    if (post_(now(), last)) return;
+    if (Function here = std::move(then_)) here();
+}
+
+inline void ProgressTeller::stop() noexcept {
+    word_.fetch_or(stopped, std::memory_order_relaxed);
+    const auto is_called = [this] { return (word_.load(std::memory_order_acquire) & calling) != 0; };
+    // A call that stops itself has written its own id.
+    while (is_called() && caller_.load(std::memory_order_relaxed) != std::this_thread::get_id())
+        static_cast<void>(parking::sleep(&word_, Deadline::never(), is_called));
+}
+
+}  // namespace plait::inline PLAIT_ABI::detail
+
 // --- plait/multiprocessing/pool/result.hpp ---------------------------------------------------------------------------
 
 // The states of a pool's futures: sinks of the items of one call.
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+struct CallOptions;
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
@@ -16903,6 +20532,19 @@ public:
     void abandon() noexcept override { plait::detail::FutureState<Whole>::abandon(); }
 
 protected:
+    [[nodiscard]] bool is_in_copy() const noexcept {
+        const auto engine = engine_.lock();
+        return engine != nullptr && engine->is_copy();
+    }
+    void attend(plait::detail::Deadline deadline) override {
+        const auto engine = engine_.lock();
+        if (engine == nullptr) return;
+        engine->attend([this] { return this->ready(); }, [this] { return this->announce_waiter(); }, deadline);
+    }
+    void wake_attendant() noexcept override {
+        if (const auto engine = engine_.lock()) engine->wake_attendant();
+    }
+
     /// The result is a cancellation from here on; the worker is ended afterwards.
     bool cancel_running() override {
         if (!this->settle_cancelled()) return false;
@@ -16947,18 +20589,28 @@ public:
     }
 };
 
-/// Of many items: `map`. Touched by the engine's thread alone once it is submitted.
+/// Of many items: `map`. Each item's outcome has its place; who writes the last one makes the whole.
 template <class Result>
 class MapState final : public PoolState<std::conditional_t<std::is_void_v<Result>, void, std::vector<Result>>> {
 public:
     using Whole = std::conditional_t<std::is_void_v<Result>, void, std::vector<Result>>;
     using PoolState<Whole>::PoolState;
 
-    /// How many items there are; none is an empty result at once.
-    void expect(std::size_t count) {
+    /// How many items there are; none is an empty result at once. `teller` may be null.
+    void expect(std::size_t count, std::shared_ptr<plait::detail::ProgressTeller> teller = nullptr) {
         outcomes_.resize(count);
-        left_ = count;
-        if (count == 0) finish_all();
+        count_ = count;
+        left_.store(count, std::memory_order_relaxed);
+        teller_ = std::move(teller);
+        if (count == 0) tell_all_done();
+    }
+    /// The call is on its way.
+    void start_progress() noexcept {
+        if (teller_ != nullptr) teller_->start();
+    }
+    void abandon() noexcept override {
+        // When all were told, the result is on its way, behind the last progress perhaps. Acquire: see set.
+        if (left_.load(std::memory_order_acquire) != 0) PoolState<Whole>::abandon();
     }
     /// Instead of `expect`: no item will run.
     void fail_all(std::exception_ptr exception) noexcept {
@@ -16976,7 +20628,26 @@ public:
 private:
     void set(std::size_t item, Outcome<Result> outcome) noexcept {
         outcomes_[item] = std::move(outcome);
-        if (--left_ == 0) finish_all();
+        // acq_rel: who makes the whole sees every item.
+        const std::size_t left = left_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+        if (left == 0)
+            tell_all_done();
+        else if (teller_ != nullptr)
+            teller_->tell(count_ - left);
+    }
+    void tell_all_done() noexcept {
+        if (teller_ == nullptr) return finish_all();
+        teller_->finish([this, alive = SinkPointer{*this}] { finish_all(); });
+    }
+    void drop_call() noexcept override { stop_progress(); }
+    bool cancel_running() override {
+        if (!PoolState<Whole>::cancel_running()) return false;
+        stop_progress();
+        return true;
+    }
+    void stop_progress() noexcept {
+        // In a copy of the program there is nobody whom it could wait for.
+        if (teller_ != nullptr && !this->is_in_copy()) teller_->stop();
     }
     void finish_all() noexcept {
         this->settle(Outcome<Whole>::of([&]() -> Whole {
@@ -16993,8 +20664,27 @@ private:
     }
 
     std::vector<Outcome<Result>> outcomes_;
-    std::size_t left_ = 0;
+    std::size_t count_ = 0;
+    std::atomic<std::size_t> left_{0};
+    std::shared_ptr<plait::detail::ProgressTeller> teller_;  // or null
 };
+
+/// Who tells `progress` of a call's items; null where that is empty. Throws: UsageError in a progress callback of this pool:
+/// the result would wait for that.
+inline std::shared_ptr<plait::detail::ProgressTeller> make_teller(const std::shared_ptr<Engine>& engine,
+                                                                  Progress progress, std::size_t total) {
+    using plait::detail::ProgressTeller;
+    if (!progress) return nullptr;
+    if (engine->progress_calls().is_this_thread())
+        throw UsageError(
+            "a progress callback cannot start a map with a progress on the same pool: leave its progress out");
+    return std::make_shared<ProgressTeller>(
+        std::move(progress), total,
+        [weak = std::weak_ptr{engine}](plait::detail::Deadline at, ProgressTeller::Function& function) {
+            const auto alive = weak.lock();
+            return alive != nullptr && alive->progress_calls().add_at(at, function);
+        });
+}
 
 template <class State>
 plait::detail::StatePointer<State> make_state(const std::shared_ptr<Engine>& engine) {
@@ -17007,13 +20697,194 @@ concept Iterable = requires(Range& range) { std::ranges::begin(range) != std::ra
 template <Iterable Range>
 using ItemOf = decltype(*std::ranges::begin(std::declval<Range&>()));
 
+/// A callable, and no options for one.
+template <class F>
+concept NoOptions = !std::is_same_v<std::remove_cvref_t<F>, CallOptions>;
+
 /// The call that a tuple of arguments stands for.
 template <class F, class Tuple>
 struct StarTraits;
 template <class F, template <class...> class Tuple, class... Args>
 struct StarTraits<F, Tuple<Args...>> : CallTraits<F, const Args&...> {
     static constexpr void check() { check_task<F, const Args&...>(); }
+    static consteval bool fit() { return call_fits<F, const Args&...>(); }
 };
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/pool/imap_state.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// An item of an imap that could not be encoded: it is not in the call, and fails when it is its turn.
+struct RefusedItem {
+    std::size_t item;
+    std::exception_ptr exception;
+};
+
+/// What a pool and the reader of an `imap` share: a sink of the call's items on the one side, and on the other the source
+/// of an Imap.
+///
+/// A pool makes it (`make_imap_state`) and the call, which tells it singly; encodes the items; says what to expect; submits
+/// the call; and returns `read(state, …)`. The items of the call are numbered without the refused ones, which are told of
+/// in the items' order.
+///
+/// Threads: a sink's members from any, each item told once; a source's from one reader.
+template <class Result>
+class ImapState final : public plait::detail::ImapSource<Result>, public ItemSink {
+public:
+    using Teller = plait::detail::ProgressTeller;
+
+    ImapState(const std::shared_ptr<Engine>& engine, plait::detail::Order order) noexcept
+        : engine_{engine}, order_{order} {}
+    ImapState(const ImapState&) = delete;
+    ImapState& operator=(const ImapState&) = delete;
+
+    /// How many items the call has, and what is not in it; before anything is told. `teller` may be null.
+    void expect(std::size_t sent, std::vector<RefusedItem> refused = {}, std::shared_ptr<Teller> teller = nullptr);
+
+    bool begin() noexcept override { return !left_.load(std::memory_order_relaxed); }
+    void succeed(std::size_t item, Decoder& result) noexcept override {
+        set(item, [&]() -> Result { return read_result<Result>(result).value(); });
+    }
+    void fail(std::size_t item, std::exception_ptr exception) noexcept override {
+        set(item, [&]() -> Result { std::rethrow_exception(std::move(exception)); });
+    }
+    void abandon() noexcept override;
+    void retain() noexcept override { add_owner(); }
+    void release() noexcept override { drop_owner(); }
+
+    /// The call is on its way.
+    void start_progress() noexcept {
+        if (teller_ != nullptr) teller_->start();
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return results_.size(); }
+    [[nodiscard]] Outcome<Result>* next(Timeout timeout) override {
+        return turns_->has_come() || wait(timeout) ? &results_[turns_->take()] : nullptr;
+    }
+    void leave() noexcept override {
+        left_.store(true, std::memory_order_relaxed);
+        const auto engine = engine_.lock();
+        if (engine != nullptr && engine->is_copy()) return;  // what it could wait for is in the program
+        if (teller_ != nullptr) teller_->stop();
+        if (engine != nullptr) engine->forget(*this);
+    }
+
+    void add_owner() noexcept { owners_.fetch_add(1, std::memory_order_relaxed); }
+    void drop_owner() noexcept {
+        // acq_rel: the last owner's deletion comes after everything that the others did with the state.
+        if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+private:
+    ~ImapState() = default;
+
+    /// Where the call's `item` stands among all.
+    [[nodiscard]] std::size_t place_of(std::size_t item) const noexcept {
+        // How many were refused before it: of refused item i, `item - i` of the call stand before it.
+        std::size_t low = 0;
+        for (std::size_t high = refused_.size(); low < high;) {
+            const std::size_t middle = low + (high - low) / 2;
+            if (refused_[middle].item - middle <= item)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        return item + low;
+    }
+    [[nodiscard]] bool wait(Timeout timeout);
+    template <class Function>
+    void set(std::size_t item, Function get) noexcept {
+        const std::size_t place = place_of(item);
+        results_[place].run(get);
+        announce(place);
+    }
+    /// The outcome at `place` is written.
+    void announce(std::size_t place) noexcept;
+    void give_to_reader(std::size_t place) noexcept {
+        if (!turns_->announce(place)) return;
+        if (const auto engine = engine_.lock()) engine->wake_attendant();  // the reader may be the one who attends
+    }
+
+    const std::weak_ptr<Engine> engine_;
+    const plait::detail::Order order_;
+    std::vector<RefusedItem> refused_;  // what `expect` was told, as the next three
+    std::vector<Outcome<Result>> results_;
+    std::optional<plait::detail::ImapTurns> turns_;
+    std::shared_ptr<Teller> teller_;
+    std::atomic<std::size_t> told_{0};  // how many have come, where there is a teller
+    std::atomic<bool> left_{false};     // whether the reader is gone; written by it
+    std::atomic<std::uint32_t> owners_{1};
+};
+
+template <class Result>
+void ImapState<Result>::expect(std::size_t sent, std::vector<RefusedItem> refused, std::shared_ptr<Teller> teller) {
+    refused_ = std::move(refused);
+    results_.resize(sent + refused_.size());
+    turns_.emplace(order_, results_.size());
+    teller_ = std::move(teller);
+    for (const RefusedItem& refused_item : refused_) {
+        results_[refused_item.item].set_exception(refused_item.exception);
+        announce(refused_item.item);
+    }
+    if (results_.empty() && teller_ != nullptr) teller_->finish(nullptr);
+}
+
+template <class Result>
+void ImapState<Result>::abandon() noexcept {
+    if (left_.load(std::memory_order_relaxed)) return;
+    // All that was told is behind this. The reader moves what the results hold, and leaves alone whether they are empty.
+    for (std::size_t place = 0; place < results_.size(); ++place) {
+        if (!results_[place].empty()) continue;
+        results_[place].run(
+            []() -> Result { throw BrokenPromiseError("the pool lost this item: it was out of memory"); });
+        announce(place);
+    }
+}
+
+template <class Result>
+void ImapState<Result>::announce(std::size_t place) noexcept {
+    if (teller_ == nullptr) return give_to_reader(place);
+    const std::size_t told = told_.fetch_add(1, std::memory_order_relaxed) + 1;
+    if (told < results_.size()) {
+        give_to_reader(place);
+        teller_->tell(told);
+    } else {
+        teller_->finish([this, place, alive = SinkPointer{*this}] { give_to_reader(place); });
+    }
+}
+
+template <class Result>
+bool ImapState<Result>::wait(Timeout timeout) {
+    if (timeout.is_zero()) return false;
+    const plait::detail::Deadline deadline{timeout};
+    if (const auto engine = engine_.lock()) {
+        plait::detail::WaitHelper* const helper = plait::detail::wait_helper();
+        if (helper != nullptr) helper->sleep_begins();
+        engine->attend([this] { return turns_->has_come(); }, [this] { return turns_->announce_reader(); }, deadline);
+        if (helper != nullptr) helper->sleep_ends();
+    }
+    return turns_->wait(deadline);
+}
+
+template <class Result>
+using ImapStatePointer = plait::detail::StatePointer<ImapState<Result>>;
+
+template <class Result>
+ImapStatePointer<Result> make_imap_state(const std::shared_ptr<Engine>& engine, plait::detail::Order order) {
+    return ImapStatePointer<Result>{new ImapState<Result>(engine, order)};
+}
+
+/// What the caller of `imap` gets, once the pool has taken the call. `range_error` is what the range of items threw after its last one, or null.
+template <class Result>
+Imap<Result> read(ImapStatePointer<Result> state, std::exception_ptr range_error) {
+    state->start_progress();
+    const std::size_t count = state->size();
+    // Given over to the shared pointer at once: should that have no memory, it drops the state itself.
+    std::shared_ptr<plait::detail::ImapSource<Result>> source{state.release(),
+                                                              [](ImapState<Result>* last) { last->drop_owner(); }};
+    return plait::detail::imap_of<Result>(std::move(source), count, std::move(range_error));
+}
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
@@ -17028,9 +20899,28 @@ struct PoolOptions {
         {};  ///< each worker runs it first, replacements too; if it throws, the pool is broken
     std::optional<int> max_tasks_per_child = {};  ///< a worker that has done so many is replaced by a fresh one
     Timeout task_timeout = Timeout::never();      ///< a task that runs longer is killed, with its worker
+    /// In bytes: a worker that is found to have more in memory while it runs a task is killed. It is looked at every 50 ms,
+    /// where the system tells.
+    std::optional<std::size_t> memory_limit = {};
+    /// In bytes: a worker that has more in memory after a task is replaced by a fresh one, where the system tells.
+    std::optional<std::size_t> max_memory_per_child = {};
     Timeout termination_grace =
-        std::chrono::seconds{1};                   ///< between asking a worker to end (SIGTERM) and ending it (SIGKILL)
+        std::chrono::seconds{1};  ///< between asking a worker to end (SIGTERM) and ending it (SIGKILL)
+    int restart_limit = 5;        ///< so many workers in a row that die before they can work break the pool
     std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
+    std::string name = "PoolWorker";               ///< its workers are called that, `-` and a number
+};
+
+/// What one call may be told.
+struct CallOptions {
+    std::optional<Timeout> timeout = {};  ///< of this call, in place of the pool's `task_timeout`
+};
+
+/// What a call with many items may be told.
+struct MapOptions {
+    std::size_t chunk_size = 0;           ///< how many items travel together; 0 chooses
+    std::optional<Timeout> timeout = {};  ///< of each item, in place of the pool's `task_timeout`
+    Progress progress = {};               ///< is told how many are done
 };
 
 /// Processes that run plain functions: a crash in one is an exception here.
@@ -17069,14 +20959,31 @@ public:
 
     /// Calls `f(args...)` in a worker and waits for the result. Throws: what it threw; ProcessDied, TaskTimeoutError.
     template <class F, class... Args>
+        requires detail::NoOptions<F>
     auto apply(F&& f, Args&&... args) {
-        return apply_async(std::forward<F>(f), std::forward<Args>(args)...).get();
+        return apply(CallOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+    auto apply(CallOptions options, F&& f, Args&&... args) {
+        std::shared_ptr<detail::Call> call;
+        auto future = prepare(call, options, std::forward<F>(f), std::forward<Args>(args)...);
+        if (call == nullptr) return std::move(future).get();
+        // From the start: no other thread need be woken for its result.
+        const detail::Engine::Attendance attendance{*engine_};
+        engine_->submit(std::move(call));
+        return std::move(future).get();
     }
 
     /// Calls `f(args...)` in a worker, some time; `cancel` of the future ends it, also while it runs.
     /// Throws: UsageError after `close`; BrokenPoolError. What is wrong with the arguments is the future's error.
     template <class F, class... Args>
-    auto apply_async(F&& f, Args&&... args) -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result>;
+        requires detail::NoOptions<F>
+    auto apply_async(F&& f, Args&&... args) {
+        return apply_async(CallOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+    auto apply_async(CallOptions options, F&& f, Args&&... args)
+        -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result>;
     /// The same under the name that Python's executors use.
     template <class F, class... Args>
     auto submit(F&& f, Args&&... args) {
@@ -17090,17 +20997,51 @@ public:
     /// chooses.
     template <class F, detail::Iterable Items>
     auto map(F&& f, Items&& items, std::size_t chunk_size = 0) {
-        return map_async(std::forward<F>(f), std::forward<Items>(items), chunk_size).get();
+        return map(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
     }
     template <class F, detail::Iterable Items>
-    auto map_async(F&& f, Items&& items, std::size_t chunk_size = 0);
+    auto map(F&& f, Items&& items, MapOptions options) {
+        return map_async(std::forward<F>(f), std::forward<Items>(items), std::move(options)).get();
+    }
+    template <class F, detail::Iterable Items>
+    auto map_async(F&& f, Items&& items, std::size_t chunk_size = 0) {
+        return map_async(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
+    }
+    template <class F, detail::Iterable Items>
+    auto map_async(F&& f, Items&& items, MapOptions options);
     /// As `map`, for items that are tuples of arguments.
     template <class F, detail::Iterable Items>
     auto starmap(F&& f, Items&& items, std::size_t chunk_size = 0) {
-        return starmap_async(std::forward<F>(f), std::forward<Items>(items), chunk_size).get();
+        return starmap(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
     }
     template <class F, detail::Iterable Items>
-    auto starmap_async(F&& f, Items&& items, std::size_t chunk_size = 0);
+    auto starmap(F&& f, Items&& items, MapOptions options) {
+        return starmap_async(std::forward<F>(f), std::forward<Items>(items), std::move(options)).get();
+    }
+    template <class F, detail::Iterable Items>
+    auto starmap_async(F&& f, Items&& items, std::size_t chunk_size = 0) {
+        return starmap_async(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
+    }
+    template <class F, detail::Iterable Items>
+    auto starmap_async(F&& f, Items&& items, MapOptions options);
+
+    /// Calls `f` with each item; the results in the items' order, each as soon as it is there. All items are read now.
+    template <class F, detail::Iterable Items>
+    auto imap(F&& f, Items&& items, std::size_t chunk_size = 1) {
+        return imap(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
+    }
+    template <class F, detail::Iterable Items>
+    auto imap(F&& f, Items&& items, MapOptions options) {
+        return start_imap(std::forward<F>(f), items, options, plait::detail::Order::of_items);
+    }
+    template <class F, detail::Iterable Items>
+    auto imap_unordered(F&& f, Items&& items, std::size_t chunk_size = 1) {
+        return imap_unordered(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
+    }
+    template <class F, detail::Iterable Items>
+    auto imap_unordered(F&& f, Items&& items, MapOptions options) {
+        return start_imap(std::forward<F>(f), items, options, plait::detail::Order::of_completion);
+    }
 
     /// No more work is taken; what was taken is done.
     void close() { engine().close(); }
@@ -17124,13 +21065,21 @@ private:
         return *engine_;
     }
     template <class Travel, class F>
-    std::shared_ptr<detail::Call> make_call(const F& callable, detail::ItemSink& sink) const {
+    std::shared_ptr<detail::Call> make_call(const F& callable, detail::ItemSink& sink,
+                                            const std::optional<Timeout>& timeout) const {
         return std::make_shared<detail::Call>(sink, detail::name_callable<Travel>(callable), detail::callable_name<F>(),
-                                              task_timeout_);
+                                              timeout.value_or(task_timeout_));
     }
+    /// The call of one item, null where it cannot be encoded, and its future.
+    template <class F, class... Args>
+    auto prepare(std::shared_ptr<detail::Call>& call, const CallOptions& options, F&& f, Args&&... args) const
+        -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result>;
     /// `write(out, item)` encodes the arguments that the call of `Travel` gets from an item.
     template <class Travel, class Callable, class Result, class Items, class Write>
-    auto map_items(const Callable& callable, Items&& items, std::size_t chunk_size, Write write);
+    auto map_items(const Callable& callable, Items&& items, const MapOptions& options, Write write);
+
+    template <class F, detail::Iterable Items>
+    auto start_imap(F&& f, Items&& items, const MapOptions& options, plait::detail::Order order);
 
     std::shared_ptr<detail::Engine> engine_;
     Timeout task_timeout_;
@@ -17143,13 +21092,18 @@ inline Pool::Pool(PoolOptions options) : task_timeout_{options.task_timeout} {
         throw std::invalid_argument("plait: a Pool needs at least one process");
     if (options.max_tasks_per_child && *options.max_tasks_per_child < 1)
         throw std::invalid_argument("plait: max_tasks_per_child is at least one task; leave it out for no limit");
+    if (options.restart_limit < 1) throw std::invalid_argument("plait: restart_limit is at least one worker");
     detail::CrewOptions crew;
     crew.processes = static_cast<std::size_t>(options.processes.value_or(static_cast<int>(cpu_count())));
     crew.start_method = options.start_method.value_or(get_start_method());
     if (options.initializer) crew.initializer = std::move(options.initializer->call_);
     if (options.max_tasks_per_child)
         crew.max_tasks_per_child = static_cast<std::uint64_t>(*options.max_tasks_per_child);
+    crew.memory_limit = options.memory_limit;
+    crew.max_memory_per_child = options.max_memory_per_child;
     crew.termination_grace = options.termination_grace.duration();
+    crew.restart_limit = static_cast<unsigned>(options.restart_limit);
+    crew.name = std::move(options.name);
     engine_ = std::make_shared<detail::Engine>(std::move(crew));
 }
 
@@ -17166,1473 +21120,133 @@ inline Pool::~Pool() {
 }
 
 template <class F, class... Args>
-auto Pool::apply_async(F&& f, Args&&... args) -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
+auto Pool::prepare(std::shared_ptr<detail::Call>& call, const CallOptions& options, F&& f, Args&&... args) const
+    -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
     using Callable = std::decay_t<F>;
     detail::check_task<Callable, Args...>();
     using Traits = detail::CallTraits<Callable, Args...>;
-    detail::Engine& engine = this->engine();
+    static_cast<void>(engine());
     auto state = detail::make_state<detail::CallState<typename Traits::Result>>(engine_);
     auto future = plait::detail::future_of<typename Traits::Result>(state);
-    detail::Batch batch;
-    try {
-        const Callable callable(std::forward<F>(f));
-        batch.call = make_call<typename Traits::Travel>(callable, *state);
-        batch.add(
-            [&](Encoder& out) { detail::write_arguments<typename Traits::Travel>(out, std::forward<Args>(args)...); });
-    } catch (const CodecError&) {
-        state->fail(0, std::current_exception());
-        return future;
+    if constexpr (detail::call_fits<Callable, Args...>()) {
+        try {
+            const Callable callable(std::forward<F>(f));
+            auto made = make_call<typename Traits::Travel>(callable, *state, options.timeout);
+            Encoder scratch;
+            made->add(scratch, [&](Encoder& out) {
+                detail::write_arguments<typename Traits::Travel>(out, std::forward<Args>(args)...);
+            });
+            call = std::move(made);
+        } catch (const CodecError&) {
+            state->fail(0, std::current_exception());
+        }
     }
-    std::vector<detail::Batch> batches;
-    batches.push_back(std::move(batch));
-    engine.submit(std::move(batches));
+    return future;
+}
+
+template <class F, class... Args>
+auto Pool::apply_async(CallOptions options, F&& f, Args&&... args)
+    -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
+    std::shared_ptr<detail::Call> call;
+    auto future = prepare(call, options, std::forward<F>(f), std::forward<Args>(args)...);
+    if (call != nullptr) engine_->submit(std::move(call));
     return future;
 }
 
 template <class F, detail::Iterable Items>
-auto Pool::map_async(F&& f, Items&& items, std::size_t chunk_size) {
+auto Pool::map_async(F&& f, Items&& items, MapOptions options) {
     using Callable = std::decay_t<F>;
     using Item = detail::ItemOf<Items>;
     detail::check_task<Callable, Item>();
     using Traits = detail::CallTraits<Callable, Item>;
     const Callable callable(std::forward<F>(f));
     return map_items<typename Traits::Travel, Callable, typename Traits::Result>(
-        callable, items, chunk_size, [](Encoder& out, auto&& item) {
-            detail::write_arguments<typename Traits::Travel>(out, std::forward<decltype(item)>(item));
+        callable, items, options, [](Encoder& out, auto&& item) {
+            if constexpr (detail::call_fits<Callable, Item>())
+                detail::write_arguments<typename Traits::Travel>(out, std::forward<decltype(item)>(item));
         });
 }
 
 template <class F, detail::Iterable Items>
-auto Pool::starmap_async(F&& f, Items&& items, std::size_t chunk_size) {
+auto Pool::starmap_async(F&& f, Items&& items, MapOptions options) {
     using Callable = std::decay_t<F>;
     using Traits = detail::StarTraits<Callable, std::remove_cvref_t<detail::ItemOf<Items>>>;
     Traits::check();
     const Callable callable(std::forward<F>(f));
     return map_items<typename Traits::Travel, Callable, typename Traits::Result>(
-        callable, items, chunk_size, [](Encoder& out, auto&& item) {
-            std::apply(
-                [&](const auto&... arguments) { detail::write_arguments<typename Traits::Travel>(out, arguments...); },
-                item);
+        callable, items, options, [](Encoder& out, auto&& item) {
+            if constexpr (Traits::fit())
+                std::apply(
+                    [&](const auto&... arguments) {
+                        detail::write_arguments<typename Traits::Travel>(out, arguments...);
+                    },
+                    item);
         });
 }
 
 template <class Travel, class Callable, class Result, class Items, class Write>
-auto Pool::map_items(const Callable& callable, Items&& items, std::size_t chunk_size, Write write) {
+auto Pool::map_items(const Callable& callable, Items&& items, const MapOptions& options, Write write) {
     detail::Engine& engine = this->engine();
     auto state = detail::make_state<detail::MapState<Result>>(engine_);
     auto future = plait::detail::future_of(
         plait::detail::StatePointer<plait::detail::FutureState<typename detail::MapState<Result>::Whole>>(state));
-    auto call = make_call<Travel>(callable, *state);
+    auto call = make_call<Travel>(callable, *state, options.timeout);
 
     // All items are encoded before any is sent: a range that throws half way has done nothing.
-    detail::Batch all;
     try {
-        for (auto&& item : items) all.add([&](Encoder& out) { write(out, std::forward<decltype(item)>(item)); });
+        Encoder scratch;
+        for (auto&& item : items)
+            call->add(scratch, [&](Encoder& out) { write(out, std::forward<decltype(item)>(item)); });
     } catch (const CodecError&) {
         state->fail_all(std::current_exception());
         return future;
     }
-    all.call = std::move(call);
     // Four chunks a worker, as Python's: few enough to be cheap, enough to even out.
-    if (chunk_size == 0) chunk_size = all.count / (4 * engine.processes()) + 1;
-    state->expect(all.count);
-    std::vector<detail::Batch> batches;
-    if (all.count > chunk_size) {
-        batches.reserve((all.count - 1) / chunk_size + 1);
-        for (std::size_t begin = 0; begin < all.count; begin += chunk_size)
-            batches.push_back(all.slice(begin, begin + (std::min)(chunk_size, all.count - begin)));
-    } else if (all.count > 0) {
-        batches.push_back(std::move(all));
-    }
-    if (!batches.empty()) engine.submit(std::move(batches));
+    call->chunk = options.chunk_size != 0 ? options.chunk_size : call->count / (4 * engine.processes()) + 1;
+    state->expect(call->count, detail::make_teller(engine_, options.progress, call->count));
+    if (call->count > 0) engine.submit(std::move(call));
+    state->start_progress();
     return future;
 }
 
-}  // namespace plait::inline PLAIT_ABI::multiprocessing
-
-// --- plait/os/surroundings.hpp ---------------------------------------------------------------------------------------
-
-// Contract: what a process has from the one that made it, so that a child made by a server can have it from the program.
-//   Surroundings              as plain bytes: umask, nice value, process group, limits, processors, signals
-//     current(status)         the calling thread's
-//     are_within(others)      whether a process that began with `others` needs no right to more to have them
-//     apply()                 makes them this process's own, all but the signal mask; throws std::system_error
-//     apply_signal_mask()     last, for a signal may be waiting
-//   current_standing(status)  a text of what no process can be given afterwards: credentials, filters, control group,
-//                             root, namespaces, session. A server of another standing cannot make the children.
-//   own_status()              what the system tells of the calling thread in one go, for the two
-//   open_working_directory() -> Handle, enter_directory(handle)
-//   environment_block(over)   NAME=value, each ended by a zero byte; those of `over` in place of the program's own
-//   replace_environment(block)
-//   standard_stream_is_inherited(n), replace_standard_stream(n, handle)
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/surroundings.hpp ---------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-struct Surroundings {
-    struct Limit {
-        std::uint64_t soft;
-        std::uint64_t hard;
-    };
-    static constexpr int signals = 64;
-
-    std::int64_t process_group;  ///< 0: it cannot be named here
-    std::uint64_t ignored;       ///< bit n - 1 for signal n
-    std::uint64_t blocked;
-    std::array<std::uint64_t, 16> processors;  ///< none: not told
-    std::array<Limit, 16> limits;
-    std::uint32_t limit_count;
-    std::uint32_t file_mask;
-    std::int32_t nice;
-    std::uint32_t padding;
-
-    /// The calling thread's; `status` is its own_status().
-    static Surroundings current(std::string_view status);
-    /// Whether every process can make them its own that began with `others`, without a right to more.
-    [[nodiscard]] bool are_within(const Surroundings& others) const noexcept;
-    void apply() const;
-    void apply_signal_mask() const noexcept;
-
-private:
-    void apply_signals() const noexcept;
-    void apply_limits() const;
-};
-
-namespace detail {
-
-using namespace plait::detail;
-
-/// What the systems have names for, in one order for both ends.
-inline constexpr std::array limit_names{RLIMIT_CPU,  RLIMIT_FSIZE,  RLIMIT_DATA, RLIMIT_STACK,
-                                        RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_AS};
-
-template <std::size_t count>
-Surroundings basic_surroundings(const std::array<decltype(RLIMIT_CPU), count>& names) {
-    Surroundings now{};
-    now.process_group = ::getpgrp();
-    const SignalMask mask = SignalMask::current();
-    for (int number = 1; number <= Surroundings::signals; ++number) {
-        const std::uint64_t bit = std::uint64_t{1} << (number - 1);
-        struct ::sigaction action{};
-        if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) now.ignored |= bit;
-        if (::sigismember(&mask.native, number) == 1) now.blocked |= bit;
-    }
-    for (const auto name : names) {
-        struct ::rlimit limit{};
-        if (::getrlimit(name, &limit) != 0) throw_system_error("getrlimit");
-        now.limits[now.limit_count++] = {limit.rlim_cur, limit.rlim_max};
-    }
-    errno = 0;
-    now.nice = ::getpriority(PRIO_PROCESS, 0);
-    return now;
-}
-
-template <std::size_t count>
-void apply_limits(const Surroundings& wanted, const std::array<decltype(RLIMIT_CPU), count>& names) {
-    for (std::size_t i = 0; i < (std::min)(std::size_t{wanted.limit_count}, names.size()); ++i) {
-        struct ::rlimit limit{};
-        const struct ::rlimit given{static_cast<::rlim_t>(wanted.limits[i].soft),
-                                    static_cast<::rlim_t>(wanted.limits[i].hard)};
-        if (::getrlimit(names[i], &limit) == 0 && limit.rlim_cur == given.rlim_cur && limit.rlim_max == given.rlim_max)
-            continue;
-        if (::setrlimit(names[i], &given) != 0) throw_system_error("setrlimit");
-    }
-}
-
-void apply_processors(const Surroundings& wanted);
-
-}  // namespace detail
-
-inline bool Surroundings::are_within(const Surroundings& others) const noexcept {
-    if (nice < others.nice) return false;
-    for (std::size_t i = 0; i < (std::min)(std::size_t{limit_count}, limits.size()); ++i)
-        if (limits[i].hard > others.limits[i].hard) return false;
-    return true;
-}
-
-inline void Surroundings::apply() const {
-    // The group is gone where the program is; that ends this child in other ways.
-    if (process_group > 0 && process_group != ::getpgrp()) ::setpgid(0, static_cast<pid_t>(process_group));
-    ::umask(static_cast<::mode_t>(file_mask & 0777U));
-    if (::getpriority(PRIO_PROCESS, 0) != nice && ::setpriority(PRIO_PROCESS, 0, nice) != 0)
-        throw_system_error("setpriority");
-    detail::apply_processors(*this);
-    apply_signals();
-    apply_limits();
-}
-
-inline void Surroundings::apply_signals() const noexcept {
-    for (int number = 1; number <= signals; ++number) {
-        const bool ignore = (ignored >> (number - 1) & 1U) != 0;
-        struct ::sigaction action{};
-        if (::sigaction(number, nullptr, &action) != 0 || (action.sa_handler == SIG_IGN) == ignore) continue;
-        ::signal(number, ignore ? SIG_IGN : SIG_DFL);
-    }
-}
-
-inline void Surroundings::apply_signal_mask() const noexcept {
-    SignalMask mask = SignalMask::none();
-    for (int number = 1; number <= signals; ++number)
-        if ((blocked >> (number - 1) & 1U) != 0) ::sigaddset(&mask.native, number);
-    mask.apply();
-}
-
-inline void enter_directory(const Handle& directory) {
-    if (::fchdir(directory.get()) != 0) throw_system_error("fchdir to the program's working directory");
-}
-
-/// The program's environment, `over` (NAME=value) in place of variables of the same name.
-inline std::string environment_block(std::span<const std::string> over) {
-    std::string block;
-    const auto add = [&](std::string_view entry) { block.append(entry).push_back('\0'); };
-    for (const std::string& entry : over) add(entry);
-    for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry) {
-        const std::string_view text{*entry};
-        const std::string_view name = text.substr(0, text.find('=') + 1);
-        const auto names_it = [&](const std::string& own) { return !name.empty() && own.starts_with(name); };
-        if (std::none_of(over.begin(), over.end(), names_it)) add(text);
-    }
-    return block;
-}
-
-/// For a process with a single thread.
-inline void replace_environment(std::string block) {
-    // Neither is ever freed: what getenv gave stays valid.
-    auto& text = *new std::string(std::move(block));
-    auto& entries = *new std::vector<char*>;
-    if (!text.empty() && text.back() != '\0') text.push_back('\0');
-    for (std::size_t at = 0; at < text.size(); at = text.find('\0', at) + 1) entries.push_back(text.data() + at);
-    entries.push_back(nullptr);
-    ::environ = entries.data();
-}
-
-/// Whether a process that this one executes would have it.
-inline bool standard_stream_is_inherited(NativeHandle number) noexcept {
-    const int flags = ::fcntl(number, F_GETFD);
-    return flags >= 0 && (flags & FD_CLOEXEC) == 0;
-}
-
-/// `given` none: the null device.
-inline void replace_standard_stream(NativeHandle number, NativeHandle given) {
-    const Handle null =
-        given != Handle::none
-            ? Handle{}
-            : above_standard_streams(::open("/dev/null", (number == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
-    if (::dup2(null ? null.get() : given, number) < 0) throw_system_error("dup2 of a standard stream");
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
-
-// --- plait/os/linux/surroundings.hpp ---------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <sched.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <array>
-#include <cstdlib>
-#include <cstring>
-#include <string>
-#include <string_view>
-
-namespace plait::inline PLAIT_ABI::os {
-
-namespace detail {
-
-inline constexpr std::array all_limit_names{RLIMIT_CPU,      RLIMIT_FSIZE, RLIMIT_DATA,   RLIMIT_STACK,
-                                            RLIMIT_CORE,     RLIMIT_RSS,   RLIMIT_NPROC,  RLIMIT_NOFILE,
-                                            RLIMIT_MEMLOCK,  RLIMIT_AS,    RLIMIT_LOCKS,  RLIMIT_SIGPENDING,
-                                            RLIMIT_MSGQUEUE, RLIMIT_NICE,  RLIMIT_RTPRIO, RLIMIT_RTTIME};
-
-/// None where there is no such file. Throws: std::system_error for want of a descriptor: nothing may be concluded then.
-inline Handle open_system_file(const char* path, int flags) {
-    Handle file = above_standard_streams(::open(path, flags | O_CLOEXEC));
-    if (!file && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) throw_system_error("open in /proc");
-    return file;
-}
-
-/// The whole of such a file; empty where there is none.
-inline std::string read_system_file(const char* path) {
-    const Handle file = open_system_file(path, O_RDONLY);
-    std::array<char, 4096> buffer;
-    std::string text;
-    for (;;) {
-        const ssize_t count = file ? ::read(file.get(), buffer.data(), buffer.size()) : 0;
-        if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) return text;
-        text.append(buffer.data(), static_cast<std::size_t>(count));
-    }
-}
-
-inline std::string_view line_of(std::string_view status, std::string_view name) {
-    const auto at = status.find(name);
-    return at == status.npos ? std::string_view{} : status.substr(at, status.find('\n', at + 1) - at);
-}
-
-inline void apply_processors(const Surroundings& wanted) {
-    ::cpu_set_t now;
-    ::cpu_set_t given;
-    CPU_ZERO(&now);
-    static_assert(sizeof given == sizeof wanted.processors);
-    std::memcpy(&given, wanted.processors.data(), sizeof given);
-    if (CPU_COUNT(&given) == 0) return;
-    if (::sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &given) != 0) return;
-    if (::sched_setaffinity(0, sizeof given, &given) != 0) throw_system_error("sched_setaffinity");
-}
-
-}  // namespace detail
-
-inline std::string own_status() { return detail::read_system_file("/proc/thread-self/status"); }
-
-inline Surroundings Surroundings::current(std::string_view status) {
-    Surroundings now = detail::basic_surroundings(detail::all_limit_names);
-    ::cpu_set_t processors;
-    CPU_ZERO(&processors);
-    // A machine with more than 1024 of them says so by an error: then they are as the server's.
-    if (::sched_getaffinity(0, sizeof processors, &processors) == 0)
-        std::memcpy(now.processors.data(), &processors, sizeof processors);
-    if (const auto line = detail::line_of(status, "\nUmask:"); !line.empty()) {
-        now.file_mask = static_cast<std::uint32_t>(std::strtoul(std::string(line.substr(7)).c_str(), nullptr, 8));
-    } else {
-        const ::mode_t mask = ::umask(077);  // for an instant: an old kernel, or no /proc
-        ::umask(mask);
-        now.file_mask = mask;
-    }
-    return now;
-}
-
-inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::all_limit_names); }
-
-inline std::string current_standing(std::string_view status) {
-    std::string standing;
-    for (const char* const name : {"\nUid:", "\nGid:", "\nGroups:", "\nCapInh:", "\nCapPrm:", "\nCapEff:", "\nCapBnd:",
-                                   "\nCapAmb:", "\nNoNewPrivs:", "\nSeccomp:", "\nSeccomp_filters:"})
-        standing += detail::line_of(status, name);
-    standing += "\nLabel: " + detail::read_system_file("/proc/thread-self/attr/current");
-    standing += "\nControl group: " + detail::read_system_file("/proc/thread-self/cgroup");
-    standing += "\nSession: " + std::to_string(::getsid(0));
-    const Handle namespaces = detail::open_system_file("/proc/thread-self/ns", O_PATH | O_DIRECTORY);
-    const auto add = [&](const char* path, int from) {
-        struct ::stat file{};
-        if (::fstatat(from, path, &file, 0) != 0) return;
-        standing.append("\n").append(path).append(" ");
-        standing.append(std::to_string(file.st_dev)).append(" ").append(std::to_string(file.st_ino));
-    };
-    add("/", AT_FDCWD);
-    for (const char* const space :
-         {"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"})
-        if (namespaces) add(space, namespaces.get());
-    return standing;
-}
-
-inline Handle open_working_directory() {
-    // A path only: a directory that may not be read can be worked in.
-    Handle directory = above_standard_streams(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!directory) throw_system_error("open of the working directory");
-    return directory;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  else
-
-// --- plait/os/posix/surroundings_fallback.hpp ------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <string>
-#include <string_view>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline std::string own_status() { return {}; }
-
-inline Surroundings Surroundings::current(std::string_view) {
-    Surroundings now = detail::basic_surroundings(detail::limit_names);
-    // There is no other way to ask: a file that another thread creates just then has a mode too wide or too narrow.
-    const ::mode_t mask = ::umask(077);
-    ::umask(mask);
-    now.file_mask = mask;
-    return now;
-}
-
-inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::limit_names); }
-
-inline void detail::apply_processors(const Surroundings&) {}
-
-inline std::string current_standing(std::string_view) {
-    std::string standing;
-    const auto add = [&](auto number) { standing += std::to_string(number) + " "; };
-    add(::getuid());
-    add(::geteuid());
-    add(::getgid());
-    add(::getegid());
-    std::vector<::gid_t> groups(static_cast<std::size_t>((std::max)(::getgroups(0, nullptr), 0)));
-    if (::getgroups(static_cast<int>(groups.size()), groups.data()) >= 0)
-        for (const ::gid_t group : groups) add(group);
-    add(::getsid(0));
-    struct ::stat root{};
-    if (::stat("/", &root) == 0) {
-        add(root.st_dev);
-        add(root.st_ino);
-    }
-    return standing;
-}
-
-inline Handle open_working_directory() {
-    Handle directory = above_standard_streams(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!directory) throw_system_error("open of the working directory");
-    return directory;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  endif
-#endif
-
-// --- plait/multiprocessing/fork_server/protocol.hpp ------------------------------------------------------------------
-
-// What a program and its fork server say to one another.
-//
-// The program sends a `ServerOrder` with handles, the server answers with one `ServerReport`, and that is all the server
-// reads: it forks at once. What the child is to be and to run lies in a piece of shared memory that only the child looks at. The
-// child waits on its own channel for one byte, `go`, which the program sends when it has the report: a start that the
-// program gave up, because the server hung or died, runs nothing, so that it can be made again elsewhere.
-
-namespace plait::inline PLAIT_ABI::multiprocessing::detail {
-
-/// From the program to the server.
-struct ServerOrder {
-    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'6F72;  // "plait or"
-    enum class Kind : std::uint32_t {
-        start,  ///< a child; along come its job, its channel, the one for news of it, the working directory, and the rest
-        guard,   ///< a daemon that the server did not make: along comes a watch for it
-        retire,  ///< no more orders will come; there is no answer
-    };
-    std::uint64_t magic = magic_word;
-    Kind kind = Kind::start;
-    std::uint32_t daemon = 0;
-    std::uint64_t number = 0;  ///< the report on it bears the same
-};
-
-/// What comes along with an order to start, in this order; then the standard streams that there are, then the luggage.
-enum class Along : std::size_t { job, control, news, directory, count };
-
-/// From the server to the program.
-struct ServerReport {
-    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'7265;  // "plait re"
-    enum class Kind : std::uint32_t {
-        none,
-        ready,  ///< the server, once: its pid, and a watch for it, where the system has any
-        made,   ///< a child: the same of that
-        done,
-        failed,  ///< `code` is the error number
-    };
-    std::uint64_t magic = magic_word;
-    Kind kind = Kind::none;
-    std::int32_t code = 0;
-    std::int64_t pid = 0;
-    std::uint64_t number = 0;  ///< the order's; of `ready` none
-};
-
-/// What a job begins with; the call follows.
-struct StartRequest {
-    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'7371;  // "plait sq"
-
-    ChildPapers papers;
-    std::uint32_t streams = 0;  ///< bit n: the standard stream n comes along
-    os::Surroundings surroundings{};
-    std::string environment;
-
-    void encode(Encoder& out) const {
-        out.write(magic_word, papers, streams, environment);
-        out.write_bytes(std::as_bytes(std::span{&surroundings, 1}));
-    }
-    /// Throws: CodecError for bytes that no program of this build wrote.
-    static StartRequest decode(Decoder& in) {
-        static_assert(std::is_trivially_copyable_v<os::Surroundings>);
-        if (in.read<std::uint64_t>() != magic_word) throw CodecError("its job is no request for a child");
-        StartRequest request;
-        request.papers = in.read<ChildPapers>();
-        request.streams = in.read<std::uint32_t>();
-        request.environment = in.read<std::string>();
-        const auto bytes = in.read_bytes(sizeof request.surroundings);
-        std::memcpy(&request.surroundings, bytes.data(), bytes.size());
-        return request;
-    }
-};
-
-}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
-// --- plait/multiprocessing/fork_server/service.hpp -------------------------------------------------------------------
-
-// The fork server's own process: a fresh start of the program's executable with a single thread, that forks children for
-// the program, tells of their ends, and ends the daemons among them when the program is gone.
-//
-// It is no child of the program but a child of one that ends at once: a program that waits for all its children, as many
-// do, would wait for the server, which waits for the program. (Not so where orphans become the program's children: it is
-// process 1, or asked for them. There it reaps them like its own; but if it waits for all, it waits for the server too.)
-
-namespace plait::inline PLAIT_ABI::multiprocessing::detail {
-
-/// What process lists call the server.
-inline constexpr const char* fork_server_name = "plait-server";
-
-/// In the child that a server made: takes what came along with the order, and the program's surroundings; runs the call.
-class ServedChild {
-public:
-    ServedChild(std::vector<os::Handle> along, os::Handle watched_program)
-        : along_{std::move(along)}, watched_program_{std::move(watched_program)} {}
-
-    /// Returns the exit code.
-    int run() {
-        const os::Handle& control = get(Along::control);
+template <class F, detail::Iterable Items>
+auto Pool::start_imap(F&& f, Items&& items, const MapOptions& options, plait::detail::Order order) {
+    using Callable = std::decay_t<F>;
+    using Item = detail::ItemOf<Items>;
+    detail::check_task<Callable, Item>();
+    using Traits = detail::CallTraits<Callable, Item>;
+    using Result = typename Traits::Result;
+    detail::Engine& engine = this->engine();
+    const Callable callable(std::forward<F>(f));
+    auto state = detail::make_imap_state<Result>(engine_, order);
+    auto call = make_call<typename Traits::Travel>(callable, *state, options.timeout);
+    call->told_singly = true;
+    call->chunk = (std::max)(options.chunk_size, std::size_t{1});
+
+    std::vector<detail::RefusedItem> refused;
+    std::exception_ptr range_error;
+    auto add = [&, scratch = Encoder(), at = std::size_t{0}](auto&& item) mutable {
         try {
-            // Where there is no watch for processes, the other end sees this one's end by that of the channel for news.
-            if (os::can_watch_processes()) get(Along::news).reset();
-            job_ = os::SharedMapping::open(std::move(get(Along::job)));
-            job_.drop_handle();
-            Decoder in(job_.bytes());
-            StartRequest request = StartRequest::decode(in);
-            take_surroundings(request);
-            if (request.papers.daemon) os::end_with_program(watched_program_, control);
-            watched_program_.reset();
-            request.surroundings.apply_signal_mask();
-            std::byte go[1];
-            if (!os::receive_all(control, go)) return refused_status;  // the start was given up
-            return run_target(control, std::move(request.papers), [&] {
-                const Incoming luggage(std::move(along_));
-                in.carry(luggage);
-                const auto callable = in.read<CallableName>();
-                Encoder result;
-                call_by_name(callable, in, result);
+            call->add(scratch, [&](Encoder& out) {
+                if constexpr (detail::call_fits<Callable, Item>())
+                    detail::write_arguments<typename Traits::Travel>(out, std::forward<decltype(item)>(item));
             });
-        } catch (...) {
-            return refuse(control);
+        } catch (const CodecError&) {
+            refused.push_back({at, std::current_exception()});
         }
-    }
-
-private:
-    os::Handle& get(Along which) { return fixed_[static_cast<std::size_t>(which)]; }
-
-    void take_surroundings(StartRequest& request) {
-        os::replace_environment(std::move(request.environment));
-        os::enter_directory(get(Along::directory));
-        get(Along::directory).reset();
-        std::size_t taken = 0;
-        for (int number = 0; number <= 2; ++number) {
-            const bool comes = (request.streams >> number & 1U) != 0;
-            if (comes && taken == along_.size()) throw CodecError("its standard streams did not come along");
-            os::replace_standard_stream(number, comes ? along_[taken++].get() : os::Handle::none);
-        }
-        along_.erase(along_.begin(), along_.begin() + static_cast<std::ptrdiff_t>(taken));
-        request.surroundings.apply();
-    }
-
-    std::vector<os::Handle> along_;  // behind the fixed ones: streams and luggage
-    std::vector<os::Handle> fixed_ = split_off_fixed(along_);
-    os::Handle watched_program_;
-    os::SharedMapping job_;
-
-    static std::vector<os::Handle> split_off_fixed(std::vector<os::Handle>& along) {
-        const auto end = along.begin() + static_cast<std::ptrdiff_t>(Along::count);
-        std::vector<os::Handle> fixed(std::make_move_iterator(along.begin()), std::make_move_iterator(end));
-        along.erase(along.begin(), end);
-        return fixed;
-    }
-};
-
-class ForkService {
-public:
-    /// `watch` is one for `program`, which lived when it was made, or none where there can be none.
-    ForkService(os::Handle control, std::int64_t program, os::Handle watch)
-        : control_{std::move(control)}, program_{program}, watched_program_{std::move(watch)} {}
-
-    /// Until the program wants no more of it, or is gone, and all children and guarded daemons have ended.
-    void run() {
-        os::go_to_root_directory();
-        for (int number = 0; number <= 2; ++number) os::replace_standard_stream(number, os::Handle::none);
-        os::allow_many_handles();
-        os::set_thread_name(fork_server_name);
-        introduce_itself();
-        while (serving_ || !children_.empty() || !guarded_.empty()) {
-            wait();
-            while (const auto dead = reaper_.reap([](std::int64_t) {})) tell_end(*dead);
-            if (program_is_gone()) end_daemons();
-        }
-    }
-
-private:
-    struct Made {
-        std::int64_t pid;
-        bool daemon;
-        os::Handle news;
+        ++at;
     };
-
-    /// What is sent to the program's group is for the program and the children. Until here those signals were blocked; those
-    /// that wait go where they are ignored.
-    static os::TerminalSignals stand_apart() noexcept {
-        const os::TerminalSignals before = os::ignore_terminal_signals();
-        os::lead_own_process_group();
-        os::SignalMask::none().apply();
-        return before;
-    }
-
-    void introduce_itself() {
-        const os::Handle self = os::watch_process(os::process_id());
-        if (!self && os::can_watch_processes()) os::throw_system_error("pidfd_open");
-        answer({}, {.kind = ServerReport::Kind::ready, .pid = os::process_id()}, self.get());
-    }
-
-    void wait() {
-        std::vector<os::PollItem> items{{serving_ ? control_.get() : os::Handle::none, os::readable},
-                                        {watched_program_.get(), os::readable}};
-        for (const os::Handle& guarded : guarded_) items.emplace_back(guarded.get(), os::readable);
-        // Where the system does not tell of the program's end it is asked for now and then.
-        reaper_.wait(items, watched_program_ || program_gone_
-                                ? plait::detail::Deadline::never()
-                                : plait::detail::Deadline{std::chrono::milliseconds{200}});
-        for (std::size_t i = guarded_.size(); i-- > 0;)
-            if (items[2 + i].is_ready()) guarded_.erase(guarded_.begin() + static_cast<std::ptrdiff_t>(i));
-        if (items[0].is_ready()) obey();
-    }
-
-    bool program_is_gone() {
-        if (program_gone_) return false;  // known, and seen to
-        program_gone_ =
-            left_ || (watched_program_ ? os::wait_readable(watched_program_.get(), plait::detail::Deadline::at({}))
-                                       : !os::process_exists(program_));
-        if (program_gone_) watched_program_.reset();
-        return program_gone_;
-    }
-
-    void obey() {
-        ServerOrder order{.magic = 0};
-        std::vector<os::Handle> along;
-        const bool whole = os::receive_with_handles(control_, std::as_writable_bytes(std::span{&order, 1}), along,
-                                                    plait::detail::Deadline::at({}));
-        if (order.magic != ServerOrder::magic_word) {
-            // The end of the channel without a word: the program was killed, or executes another one.
-            left_ = true;
-            serving_ = false;
-        } else if (order.kind == ServerOrder::Kind::retire) {
-            serving_ = false;
-        } else if (!whole) {
-            answer(order, {.kind = ServerReport::Kind::failed, .code = EMFILE});
-        } else if (order.kind == ServerOrder::Kind::start && along.size() >= static_cast<std::size_t>(Along::count)) {
-            start(order, std::move(along));
-        } else if (order.kind == ServerOrder::Kind::guard && along.size() == 1) {
-            guarded_.push_back(std::move(along.front()));
-            answer(order, {.kind = ServerReport::Kind::done});
-        } else {
-            answer(order, {.kind = ServerReport::Kind::failed, .code = EINVAL});
-        }
-    }
-
-    void start(const ServerOrder& order, std::vector<os::Handle> along) {
-        std::int64_t pid = 0;
-        try {
-            pid = os::fork_process([&] { return become_child(std::move(along)); });
-        } catch (const std::system_error& error) {
-            return answer(order, {.kind = ServerReport::Kind::failed, .code = error.code().value()});
-        }
-        children_.push_back({pid, order.daemon != 0, std::move(along[static_cast<std::size_t>(Along::news)])});
-        const os::Handle watch = os::watch_process(pid);
-        if (!watch && os::can_watch_processes())
-            return answer(order, {.kind = ServerReport::Kind::failed, .code = errno});
-        answer(order, {.kind = ServerReport::Kind::made, .pid = pid}, watch.get());
-    }
-
-    int become_child(std::vector<os::Handle> along) {
-        reaper_.undo();
-        signals_.restore();
-        control_.reset();
-        guarded_.clear();
-        children_.clear();
-        os::set_thread_name(thread_name_);
-        return ServedChild{std::move(along), std::move(watched_program_)}.run();
-    }
-
-    void tell_end(const os::Reaped& dead) {
-        const auto made =
-            std::find_if(children_.begin(), children_.end(), [&](const Made& each) { return each.pid == dead.pid; });
-        if (made == children_.end()) return;
-        const os::ServedEnd end{.code = dead.status.code};
-        try {
-            static_cast<void>(os::send_some(made->news, std::as_bytes(std::span{&end, 1})));
-        } catch (const std::system_error&) {
-            // Nobody waits for it any more.
-        }
-        children_.erase(made);
-    }
-
-    void end_daemons() {
-        for (const Made& made : children_)
-            if (made.daemon) os::end_child(made.pid);
-        for (const os::Handle& guarded : guarded_) {
-            try {
-                static_cast<void>(os::signal_watched(guarded.get(), os::certain_end));
-            } catch (const std::system_error&) {
-                // It is another user's by now: it has to see to its own end.
-            }
-        }
-        guarded_.clear();
-        serving_ = false;
-    }
-
-    void answer(const ServerOrder& order, ServerReport report, os::NativeHandle along = os::Handle::none) {
-        report.number = order.number;
-        const std::span<const os::NativeHandle> handles{&along, along != os::Handle::none ? 1U : 0U};
-        if (!os::send_with_handles(control_, std::as_bytes(std::span{&report, 1}), handles)) left_ = true;
-    }
-
-    os::Handle control_;  // open to the end, which its own end tells
-    std::int64_t program_;
-    os::Handle watched_program_;
-    const std::string thread_name_ = os::thread_name();
-    const os::TerminalSignals signals_ = stand_apart();
-    os::ChildReaper reaper_;
-    std::vector<Made> children_;
-    std::vector<os::Handle> guarded_;  // watches for daemons that others made
-    bool serving_ = true;
-    bool left_ = false;  // the program let go of the channel without a word
-    bool program_gone_ = false;
-};
-
-/// The main of a fork server. Nothing of the user's runs in it, at its end neither.
-inline int run_fork_server(ChildContext& context) {
-    os::Handle watch = os::watch_process(context.parent);
-    // Asked after the watch began: it is the parent's, and not another's that got its number.
-    if (os::parent_process_id() != context.parent) os::exit_immediately(0);
-    os::fork_process([&] {
-        // What tells of the parent's end is not for its child.
-        for (int i = 1; i < os::inherited_handles(); ++i) os::inherited_handle(os::first_inherited + i).reset();
-        ForkService{std::move(context.control), context.parent, std::move(watch)}.run();
-        return 0;
-    });
-    os::exit_immediately(0);
-}
-
-}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
-// --- plait/multiprocessing/fork_server.hpp ---------------------------------------------------------------------------
-
-// The program's side of its fork server (fork_server/service.hpp is the server's own): one for each program, made at the
-// first need, and made anew when it was killed, does not answer, or the program's standing is another by now.
-
-namespace plait::inline PLAIT_ABI::multiprocessing::detail {
-
-/// A child that a server made, and the channel to it.
-struct ServedProcess {
-    os::Child process;
-    os::Handle control;
-};
-
-/// Has children made by a process that has a single thread, and nothing of the program's: that is as quick from a large
-/// program as from a small one, and no other thread's lock is held in them.
-///
-/// What they are to have of the program's is taken when they are started, and travels. Starts are served one after the
-/// other; who starts waits for the fork alone.
-///
-/// Threads: any.
-class ForkServer {
-public:
-    /// The one of this process; a forked copy of a program has another.
-    static ForkServer& of_this_program();
-
-    /// Whether this program can have one; else `start` throws UsageError.
-    static bool can_be() noexcept { return fresh_starts_find_their_way(); }
-
-    /// A child with this thread's surroundings, which runs the call that `write_call` writes.
-    /// Throws: UsageError, std::system_error, Error; what `write_call` throws. Nothing is left behind then.
-    template <class WriteCall>
-    ServedProcess start(ChildPapers papers, std::span<const std::string> environment, WriteCall&& write_call);
-
-    /// Has a daemon that this program made itself killed when the program is gone, stopped or not.
-    /// Throws: UsageError, std::system_error, Error where there can be no server.
-    void prepare() {
-        const std::string status = os::own_status();
-        const std::string standing = os::current_standing(status);
-        const auto surroundings = os::Surroundings::current(status);
-        const std::scoped_lock lock{mutex_};
-        use_server(standing, surroundings);
-    }
-    /// After `prepare`. Where the server was killed meanwhile the daemon is left to see to its own end.
-    void guard(const os::Child& daemon);
-
-    /// Lets go of the server, which ends when its children have. Returns whether that was within two seconds.
-    ///
-    /// Python: multiprocessing.forkserver's _stop. For tests, and for a program that will start no more.
-    bool stop() {
-        const std::scoped_lock lock{mutex_};
-        retire();
-        const plait::detail::Deadline deadline{std::chrono::seconds{2}};
-        std::erase_if(retired_, [&](os::Child& server) { return server.wait(deadline); });
-        return retired_.empty();
-    }
-
-    /// The server's number; empty while there is none.
-    std::optional<std::int64_t> pid() {
-        const std::scoped_lock lock{mutex_};
-        return control_ ? std::optional{server_.pid()} : std::nullopt;
-    }
-    /// How long it may take to answer: after that it is ended, and another one made.
-    void set_patience(Timeout patience) {
-        const std::scoped_lock lock{mutex_};
-        patience_ = patience;
-    }
-
-    /// Around a fork: held, what it holds of the server is known; not waited for, as the server may hang.
-    [[nodiscard]] std::unique_lock<std::mutex> try_hold() { return std::unique_lock{mutex_, std::try_to_lock}; }
-    /// In a forked copy of the program, if it was held: closes what it holds of the server, which is the program's.
-    void forget_in_copy() noexcept {
-        control_.reset();
-        server_ = os::Child{};
-        retired_.clear();
-    }
-
-private:
-    /// What goes along with an order, and what stays here.
-    struct Attempt {
-        os::ChannelEnds control = os::make_channel();
-        os::ChannelEnds news = os::make_channel();
-    };
-
-    void use_server(const std::string& standing, const os::Surroundings& surroundings);
-    void make_server(const std::string& standing, const os::Surroundings& surroundings);
-    /// Nothing where the server is gone or does not answer. Throws: what sending and receiving throw.
-    std::optional<ServerReport> ask(ServerOrder order, std::span<const os::NativeHandle> along,
-                                    std::vector<os::Handle>& came);
-    void retire() noexcept;
-    void give_up() noexcept;
-    ServedProcess start_with(const std::string& standing, const os::Surroundings& surroundings,
-                             const os::SharedMapping& job, const os::Handle& directory,
-                             std::span<const os::NativeHandle> luggage, bool daemon);
-
-    std::mutex mutex_;  // guards all below; held while the server is asked
-    Timeout patience_ = std::chrono::seconds{10};
-    std::string standing_;
-    os::Surroundings surroundings_{};  // that the server began with
-    std::uint64_t orders_ = 0;
-    os::Child server_;
-    os::Handle control_;
-    std::vector<os::Child> retired_;
-};
-
-PLAIT_VISIBLE inline PerProcess<ForkServer>& fork_servers() noexcept {
-    static constinit PerProcess<ForkServer> servers;
-    return servers;
-}
-inline ForkServer& ForkServer::of_this_program() { return fork_servers().get(); }
-
-template <class WriteCall>
-ServedProcess ForkServer::start(ChildPapers papers, std::span<const std::string> environment, WriteCall&& write_call) {
-    check_fresh_start();
-    const bool daemon = papers.daemon;
-    const std::string status = os::own_status();
-    StartRequest request{.papers = std::move(papers),
-                         .surroundings = os::Surroundings::current(status),
-                         .environment = os::environment_block(environment)};
-    std::vector<os::NativeHandle> behind;  // the fixed handles
-    for (int number = 0; number <= 2; ++number) {
-        if (!os::standard_stream_is_inherited(number)) continue;
-        request.streams |= 1U << number;
-        behind.push_back(number);
-    }
-    Outgoing luggage;
-    Encoder out;
-    out.carry(luggage);
-    request.encode(out);
-    write_call(out);
-    behind.insert(behind.end(), luggage.handles().begin(), luggage.handles().end());
-    if (behind.size() + static_cast<std::size_t>(Along::count) > os::most_handles)
-        throw CodecError(
-            "a process cannot be given so many locks, queues, connections and their like: send some later");
-    const auto job = os::SharedMapping::create(out.size());
-    std::memcpy(job.data(), out.bytes().data(), out.size());
-    const os::Handle directory = os::open_working_directory();
-    os::flush_standard_streams();
-    return start_with(os::current_standing(status), request.surroundings, job, directory, behind, daemon);
-}
-
-inline ServedProcess ForkServer::start_with(const std::string& standing, const os::Surroundings& surroundings,
-                                            const os::SharedMapping& job, const os::Handle& directory,
-                                            std::span<const os::NativeHandle> behind, bool daemon) {
-    const std::scoped_lock lock{mutex_};
-    // Once more with a new server: the old one was killed, or hung, with or without this order.
-    for (int attempt = 0; attempt < 2; ++attempt) {
-        use_server(standing, surroundings);
-        Attempt channels;
-        std::vector<os::NativeHandle> along{job.handle().get(), channels.control.second.get(),
-                                            channels.news.second.get(), directory.get()};
-        along.insert(along.end(), behind.begin(), behind.end());
-        std::vector<os::Handle> came;
-        const auto report = ask({.kind = ServerOrder::Kind::start, .daemon = daemon}, along, came);
-        if (!report) {
-            give_up();
-            continue;
-        }
-        if (report->kind == ServerReport::Kind::failed) os::throw_system_error("fork in the fork server", report->code);
-        // Below, the child sees the end of its channel, and ends.
-        if (os::can_watch_processes() && came.empty())
-            os::throw_system_error("recvmsg of a watch for a new process", EMFILE);
-        const std::byte go[1] = {};
-        // Where the child is gone already, its end tells that it ran nothing; where it is there, it ends now.
-        if (!os::send_all(channels.control.first, go)) os::stop_sending(channels.control.first);
-        return {os::adopt_served_child(report->pid, came.empty() ? os::Handle{} : std::move(came.front()),
-                                       std::move(channels.news.first)),
-                std::move(channels.control.first)};
-    }
-    throw Error("the fork server was gone or did not answer, and so did the one made in its place");
-}
-
-inline void ForkServer::use_server(const std::string& standing, const os::Surroundings& surroundings) {
-    std::erase_if(retired_, [](os::Child& server) { return server.reap(); });
-    if (control_ && server_.reap()) give_up();
-    if (control_ && (standing != standing_ || !surroundings.are_within(surroundings_))) retire();
-    if (!control_) make_server(standing, surroundings);
-}
-
-inline void ForkServer::make_server(const std::string& standing, const os::Surroundings& surroundings) {
-    os::SpawnOptions options;
-    // Until it ignores them they could end it: it begins in the program's own group.
-    const os::SignalMask blocked = os::TerminalSignals::mask();
-    options.signal_mask = &blocked;
-    options.flushes = false;  // it prints nothing, and here is a lock
-    FreshChild fresh = start_fresh_child(child_main<&run_fork_server>, {}, {}, options);
-    ServerReport report;
-    std::vector<os::Handle> came;
-    const auto bytes = std::as_writable_bytes(std::span{&report, 1});
-    // The server's parent has done its part when the server answers. The server itself ends with its channel.
-    const auto finish = [&](bool done) {
-        if (!done) fresh.process.send_signal(os::certain_end);
-        fresh.process.wait(plait::detail::Deadline::never());
-    };
-    bool answers = false;
     try {
-        answers = os::receive_with_handles(fresh.control, bytes, came, plait::detail::Deadline{patience_});
+        for (auto&& item : items) add(std::forward<decltype(item)>(item));
     } catch (...) {
-        finish(false);
-        throw;
+        range_error = std::current_exception();
     }
-    const bool ready = report.magic == ServerReport::magic_word && report.kind == ServerReport::Kind::ready;
-    finish(ready);
-    if (!ready) {
-        if (const auto refusal = Farewell::receive(fresh.control, bytes); refusal && refusal->exception)
-            std::rethrow_exception(refusal->exception);
-        throw Error("the fork server ended before it could serve, or did not answer");
-    }
-    if (!answers || came.empty() == os::can_watch_processes()) os::throw_system_error("recvmsg of a watch", EMFILE);
-    // Without a watch the end of the channel tells of its end.
-    server_ = came.empty() ? os::adopt_served_child(report.pid, os::Handle{}, os::duplicate(fresh.control))
-                           : os::adopt_served_child(report.pid, std::move(came.front()), os::Handle{});
-    control_ = std::move(fresh.control);
-    standing_ = standing;
-    surroundings_ = surroundings;
+    const std::size_t total = call->count + refused.size();
+    state->expect(call->count, std::move(refused), detail::make_teller(engine_, options.progress, total));
+    if (call->count > 0) engine.submit(std::move(call));
+    return detail::read(std::move(state), std::move(range_error));
 }
 
-inline std::optional<ServerReport> ForkServer::ask(ServerOrder order, std::span<const os::NativeHandle> along,
-                                                   std::vector<os::Handle>& came) {
-    order.number = ++orders_;
-    if (!os::send_with_handles(control_, std::as_bytes(std::span{&order, 1}), along)) return std::nullopt;
-    const plait::detail::Deadline deadline{patience_};
-    try {
-        for (;;) {
-            ServerReport report{.magic = 0};
-            came.clear();
-            static_cast<void>(
-                os::receive_with_handles(control_, std::as_writable_bytes(std::span{&report, 1}), came, deadline));
-            if (report.magic != ServerReport::magic_word) return std::nullopt;
-            if (report.number == order.number) return report;
-        }
-    } catch (...) {
-        give_up();  // its report is still to come: the next would be told of this one's child
-        throw;
-    }
-}
-
-inline void ForkServer::guard(const os::Child& daemon) {
-    const std::scoped_lock lock{mutex_};
-    const os::NativeHandle along[] = {daemon.sentinel()};
-    std::vector<os::Handle> came;
-    if (!control_) return;
-    const auto report = ask({.kind = ServerOrder::Kind::guard}, along, came);
-    if (!report) return give_up();
-    if (report->kind == ServerReport::Kind::failed)
-        os::throw_system_error("guarding a daemon by the fork server", report->code);
-}
-
-inline void ForkServer::retire() noexcept {
-    if (!control_) return;
-    const ServerOrder order{.kind = ServerOrder::Kind::retire};
-    try {
-        static_cast<void>(os::send_with_handles(control_, std::as_bytes(std::span{&order, 1}), {}));
-        retired_.push_back(std::move(server_));
-    } catch (...) {
-        // It sees the end of its channel instead.
-    }
-    server_ = os::Child{};
-    control_.reset();
-}
-
-/// The server is killed, if it is there still; its children go on.
-inline void ForkServer::give_up() noexcept {
-    try {
-        server_.send_signal(os::certain_end);
-        server_.wait(plait::detail::Deadline::never());
-    } catch (...) {
-        // It is not ours to signal any more: it has another user, and sees the end of its channel.
-    }
-    server_ = os::Child{};
-    control_.reset();
-}
-
-}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
-// --- plait/multiprocessing/process/options.hpp -----------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::multiprocessing {
-
-/// What a Process may be told before it starts.
-struct ProcessOptions {
-    std::string name = {};  ///< for people; Process-1, Process-2 and so on where it is empty
-    bool daemon = false;    ///< does not outlive this program, however that ends; terminated by the destructor
-    std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
-    /// Variables that the child has over this program's own.
-    std::vector<std::pair<std::string, std::string>> environment = {};
-};
-
-/// How a process ended.
-struct ExitStatus {
-    bool known = false;     ///< false while it runs, and where the host, or a killed server, took it
-    std::int64_t code = 0;  ///< the exit code; minus the signal's number
-    int signal = 0;         ///< the signal that ended it, or 0
-    std::string text = {};  ///< for people
-};
-
-namespace detail {
-
-/// `options` with a name. Throws: std::invalid_argument for an environment that no process can have.
-inline ProcessOptions checked(ProcessOptions options, const std::string& numbers) {
-    if (options.name.empty()) options.name = "Process-" + numbers;
-    const auto has_zero = [](const std::string& text) { return text.find('\0') != text.npos; };
-    for (const auto& [variable, value] : options.environment)
-        if (variable.empty() || variable.find('=') != variable.npos || has_zero(variable) || has_zero(value))
-            throw std::invalid_argument(
-                "plait: a name in a process's environment is empty or holds '=' or a zero byte");
-    return options;
-}
-
-}  // namespace detail
-}  // namespace plait::inline PLAIT_ABI::multiprocessing
-
-// --- plait/multiprocessing/process/registry.hpp ----------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::multiprocessing::detail {
-
-class ProcessState;
-
-/// The processes that this program has started, or is about to.
-class ProcessRegistry {
-public:
-    /// The one of this process: that of a forked copy is empty.
-    static ProcessRegistry& of_this_program();
-
-    /// Held while a registered process's handles change, and around a fork: a copy closes them, and knows which.
-    [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
-
-    void add(std::weak_ptr<ProcessState> state) {
-        const std::scoped_lock lock{mutex_};
-        std::erase_if(states_, [](const auto& each) { return each.expired(); });
-        states_.push_back(std::move(state));
-    }
-    [[nodiscard]] std::vector<std::shared_ptr<ProcessState>> all() {
-        const std::scoped_lock lock{mutex_};
-        return all_locked();
-    }
-    /// The same, for who holds the mutex.
-    [[nodiscard]] std::vector<std::shared_ptr<ProcessState>> all_locked() const {
-        std::vector<std::shared_ptr<ProcessState>> states;
-        for (const auto& each : states_)
-            if (auto state = each.lock()) states.push_back(std::move(state));
-        return states;
-    }
-
-private:
-    std::mutex mutex_;
-    std::vector<std::weak_ptr<ProcessState>> states_;
-};
-
-PLAIT_VISIBLE inline PerProcess<ProcessRegistry>& process_registries() noexcept {
-    static constinit PerProcess<ProcessRegistry> registries;
-    return registries;
-}
-inline ProcessRegistry& ProcessRegistry::of_this_program() { return process_registries().get(); }
-
-}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
-// --- plait/multiprocessing/process_state.hpp -------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::multiprocessing {
-
-namespace detail {
-
-/// The two ways to hand over a target; `encode` is empty for those that only a copy of this program can run.
-struct ProcessTarget {
-    plait::detail::MoveOnlyFunction<void(Encoder& out)> encode;
-    plait::detail::MoveOnlyFunction<void()> run;
-    std::string_view what;  ///< for people; of static storage
-};
-
-/// The main of a process by spawn: its payload is its papers, the callable and the arguments.
-inline int run_spawned_process(ChildContext& context) {
-    Decoder in(context.payload);
-    auto papers = in.read<ChildPapers>();
-    if (papers.daemon) os::end_with_parent(context.parent, context.control);
-    const int code = run_target(context.control, std::move(papers), [&] {
-        const Incoming luggage(std::move(context.handles));
-        in.carry(luggage);
-        const auto callable = in.read<CallableName>();
-        Encoder result;
-        call_by_name(callable, in, result);
-    });
-    // Open for life: exit handlers may ask for the parent. And the target may have given its number to another file.
-    static_cast<void>(context.control.release());
-    return code;
-}
-
-/// What a Process and what tells of it share.
-class ProcessState : public std::enable_shared_from_this<ProcessState> {
-public:
-    ProcessState(ProcessOptions options, ProcessTarget target);
-    ProcessState(const ProcessState&) = delete;
-    ProcessState& operator=(const ProcessState&) = delete;
-    ~ProcessState() = default;
-
-    void start();
-    bool join(Timeout timeout) {
-        static_cast<void>(lock_started("join"));
-        return wait(timeout);
-    }
-    /// The same for who may come too late: true before its start and once it is closed.
-    bool wait(Timeout timeout);
-    bool is_alive() {
-        const auto lock = lock_open();
-        return started() && !child_->reap();
-    }
-    std::optional<std::int64_t> pid() {
-        const auto lock = lock_open();
-        return started() ? std::optional<std::int64_t>{child_->pid()} : std::nullopt;
-    }
-    const ProcessOptions& options() const noexcept { return options_; }
-    ExitStatus exit_status();
-    std::exception_ptr exception();
-    void terminate() { send_signal(os::polite_end, "terminate"); }
-    void kill() { send_signal(os::certain_end, "kill"); }
-    void close();
-    os::NativeHandle sentinel() {
-        const auto lock = lock_started("sentinel");
-        return child_->sentinel();
-    }
-    /// The same as `terminate` and `kill` for who may come too late.
-    void signal_if_there(int number) {
-        check_owner();
-        const std::scoped_lock lock{mutex_};
-        if (started() && !closed_) child_->send_signal(number);
-    }
-
-    /// Its Process goes: waits for it, and ends it first if it is a daemon, or an exception unwinds.
-    void let_go() noexcept;
-    /// Its number if it is a running child of this program.
-    std::optional<std::int64_t> pid_if_alive() {
-        if (!is_owned()) return std::nullopt;
-        const std::scoped_lock lock{mutex_};
-        if (!started() || closed_ || child_->reap()) return std::nullopt;
-        return child_->pid();
-    }
-    /// In a forked copy of the program: what it holds is the program's.
-    void close_handles_in_copy() noexcept {
-        // Not the pointer: a thread of the program that waited holds another, and is not here to let go.
-        if (child_ != nullptr) *child_ = os::Child{};
-        control_.reset();
-    }
-
-private:
-    enum class Phase { made, starting, started };
-    struct Begun {
-        os::Child child;
-        os::Handle control;
-    };
-
-    Begun start_copy();
-    Begun start_fresh();
-    Begun start_served();
-    [[nodiscard]] std::vector<std::string> environment() const {
-        std::vector<std::string> entries;
-        for (const auto& [variable, value] : options_.environment) entries.push_back(variable + "=" + value);
-        return entries;
-    }
-    [[nodiscard]] ChildPapers papers() const {
-        return {options_.name, numbers_, this_process().papers.name, os::process_id(), options_.daemon};
-    }
-
-    void send_signal(int number, const char* what) {
-        const auto lock = lock_started(what);
-        child_->send_signal(number);
-    }
-    [[nodiscard]] bool is_owned() const noexcept { return owner_ == os::process_id(); }
-    [[nodiscard]] bool started() const noexcept { return phase_ == Phase::started; }
-    /// Before anything is locked: in a forked copy a mutex may be held by a thread that is not there.
-    void check_owner() const {
-        if (!is_owned())
-            throw UsageError("this Process belongs to the program that made it, not to a forked copy of that");
-    }
-    std::unique_lock<std::mutex> lock_open() {
-        check_owner();
-        std::unique_lock lock{mutex_};
-        if (closed_) throw UsageError("this Process was closed: read what you need of it before close()");
-        return lock;
-    }
-    std::unique_lock<std::mutex> lock_started(const char* what) {
-        auto lock = lock_open();
-        if (!started()) throw UsageError(std::string("Process::") + what + ": it was not started; call start() first");
-        return lock;
-    }
-    /// What an ended child said; read once.
-    const Farewell* farewell() {
-        if (!heard_) farewell_ = Farewell::receive(control_);
-        heard_ = true;
-        return farewell_ ? &*farewell_ : nullptr;
-    }
-
-    const std::string numbers_ = this_process().next_numbers();
-    const ProcessOptions options_;
-    const std::int64_t owner_ = os::process_id();
-    const int exceptions_at_start_ = std::uncaught_exceptions();
-
-    std::mutex mutex_;  // guards all below; the handles change under the registry's too
-    ProcessTarget target_;
-    const std::string_view what_ = target_.what;
-    Phase phase_ = Phase::made;
-    bool closed_ = false;
-    bool heard_ = false;
-    std::shared_ptr<os::Child> child_;  // shared with those that wait for it, while another thread may close()
-    os::Handle control_;
-    std::optional<Farewell> farewell_;
-};
-
-inline ProcessState::ProcessState(ProcessOptions options, ProcessTarget target)
-    : options_{checked(std::move(options), numbers_)}, target_{std::move(target)} {}
-
-inline void ProcessState::start() {
-    {
-        const auto lock = lock_open();
-        if (phase_ != Phase::made)
-            throw UsageError("Process::start: it was started before; make a new Process for another run");
-        phase_ = Phase::starting;
-    }
-    // Not under the mutex: the arguments' Codecs, and their destructors at the end, are the user's.
-    ProcessTarget handed_over;
-    ProcessRegistry& registry = ProcessRegistry::of_this_program();
-    try {
-        registry.add(weak_from_this());
-        auto child = std::make_shared<os::Child>();  // now: once there is a process nothing may fail
-        Begun begun;
-        switch (options_.start_method.value_or(get_start_method())) {
-            case StartMethod::fork:
-                begun = start_copy();
-                break;
-            case StartMethod::spawn:
-                begun = start_fresh();
-                break;
-            case StartMethod::forkserver:
-                begun = start_served();
-                break;
-        }
-        *child = std::move(begun.child);
-        const std::scoped_lock lock{registry.mutex(), mutex_};
-        child_ = std::move(child);
-        control_ = std::move(begun.control);
-        phase_ = Phase::started;
-        handed_over = std::move(target_);
-    } catch (...) {
-        const std::scoped_lock lock{mutex_};
-        phase_ = Phase::made;
-        throw;
-    }
-}
-
-/// The server that kills a daemon which this program makes itself: a stopped one cannot see to its own end, and the
-/// system does not wake one that has changed its user meanwhile.
-inline ForkServer* guard_of(const ProcessOptions& options) {
-    if (!options.daemon || !ForkServer::can_be() || !os::can_watch_processes()) return nullptr;
-    ForkServer& server = ForkServer::of_this_program();
-    server.prepare();
-    return &server;
-}
-
-/// Has `guard`, if it is one, kill `daemon`. Where that fails nothing is left behind.
-inline void guard_or_end(ForkServer* guard, os::Child& daemon) {
-    if (guard == nullptr) return;
-    try {
-        guard->guard(daemon);
-    } catch (...) {
-        daemon.send_signal(os::certain_end);
-        daemon.wait(plait::detail::Deadline::never());
-        throw;
-    }
-}
-
-inline ProcessState::Begun ProcessState::start_copy() {
-    ForkServer* const guard = guard_of(options_);
-    os::ChannelEnds channel = os::make_channel();
-    const std::int64_t parent = os::process_id();
-    ChildPapers its_papers = papers();
-    ForkServer& server = ForkServer::of_this_program();
-    ProcessRegistry& registry = ProcessRegistry::of_this_program();
-    const auto body = [&] {
-        try {
-            channel.first.reset();
-            for (const auto& state : registry.all_locked()) state->close_handles_in_copy();
-            plait::detail::wait_helper() = nullptr;
-            if (!options_.environment.empty()) os::replace_environment(os::environment_block(environment()));
-            if (options_.daemon) os::end_with_parent(parent, channel.second);
-            return run_target(channel.second, std::move(its_papers), target_.run);
-        } catch (...) {
-            return refuse(channel.second);
-        }
-    };
-    Begun begun;
-    os::flush_standard_streams();  // not under the locks: it may wait, and run stream buffers of the user's
-    {
-        const auto server_is_held = server.try_hold();
-        const std::scoped_lock lock{registry.mutex()};
-        begun.child = os::fork_flushed_child([&] {
-            if (server_is_held) server.forget_in_copy();
-            return body();
-        });
-    }
-    begun.control = std::move(channel.first);
-    guard_or_end(guard, begun.child);
-    return begun;
-}
-
-inline ProcessState::Begun ProcessState::start_fresh() {
-    check_fresh_start();
-    ForkServer* const guard = guard_of(options_);
-    Outgoing luggage;
-    Encoder payload;
-    payload.carry(luggage);
-    payload.write(papers());
-    target_.encode(payload);
-    os::SpawnOptions spawn;
-    spawn.environment = environment();
-    FreshChild fresh = start_fresh_child(child_main<&run_spawned_process>, payload.bytes(), luggage.handles(), spawn);
-    guard_or_end(guard, fresh.process);
-    return {std::move(fresh.process), std::move(fresh.control)};
-}
-
-inline ProcessState::Begun ProcessState::start_served() {
-    ServedProcess served = ForkServer::of_this_program().start(papers(), environment(), target_.encode);
-    return {std::move(served.process), std::move(served.control)};
-}
-
-inline bool ProcessState::wait(Timeout timeout) {
-    if (!is_owned()) return true;
-    std::shared_ptr<os::Child> child;
-    {
-        const std::scoped_lock lock{mutex_};
-        if (!started() || closed_ || child_->reap()) return true;
-        if (timeout.is_zero()) return false;
-        child = child_;
-    }
-    const plait::detail::Deadline deadline{timeout};
-    for (;;) {
-        child->wait_for_news(deadline);  // not under the mutex: others may ask, signal, join and close meanwhile
-        const std::scoped_lock lock{mutex_};
-        if (closed_ || child->reap()) return true;
-        if (deadline.has_passed()) return false;
-    }
-}
-
-inline ExitStatus ProcessState::exit_status() {
-    const auto lock = lock_open();
-    if (!started()) return {.text = "not started"};
-    if (!child_->reap()) return {.text = "running"};
-    os::ExitStatus seen = child_->status();
-    if (!seen.known)
-        if (const Farewell* const told = farewell()) seen = {true, told->code};
-    if (!seen.known)
-        return {.text = "ended; its status was taken by another part of the program, or went with a server"};
-    ExitStatus status{.known = true, .code = seen.code, .signal = seen.code < 0 ? static_cast<int>(-seen.code) : 0};
-    status.text = status.signal != 0
-                      ? "killed by " + os::signal_description(status.signal) + " while it ran " + std::string(what_)
-                      : "exited with status " + std::to_string(status.code);
-    return status;
-}
-
-inline std::exception_ptr ProcessState::exception() {
-    const auto lock = lock_open();
-    if (!started() || !child_->reap()) return nullptr;
-    const Farewell* const told = farewell();
-    return told != nullptr ? told->exception : nullptr;
-}
-
-inline void ProcessState::close() {
-    check_owner();
-    const std::scoped_lock lock{ProcessRegistry::of_this_program().mutex(), mutex_};
-    if (closed_) return;
-    if (started() && !child_->reap())
-        throw UsageError("Process::close: it still runs; join() it, or end it with terminate() or kill(), first");
-    child_.reset();
-    control_.reset();
-    closed_ = true;
-}
-
-inline void ProcessState::let_go() noexcept {
-    if (!is_owned()) return;
-    try {
-        if (!pid_if_alive()) return;
-        if (options_.daemon || std::uncaught_exceptions() > exceptions_at_start_) {
-            terminate();
-            if (!join(std::chrono::seconds{2})) kill();
-        }
-        join(Timeout::never());
-    } catch (...) {
-        plait::detail::report_unraisable("the destructor of " + options_.name, std::current_exception());
-    }
-}
-
-}  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 
 // --- plait/multiprocessing/process.hpp -------------------------------------------------------------------------------
@@ -18735,23 +21349,10 @@ template <class F, class... Args>
 Process::Process(ProcessOptions options, F&& target, Args&&... args) {
     using Callable = std::decay_t<F>;
     detail::check_call<Callable, Args...>();
-    if constexpr (detail::call_fits<Callable, Args...>()) {
-        using Travel = typename detail::CallTraits<Callable, Args...>::Travel;
-        // The two ways to run it share what was given: converted once, now, so that later changes of the caller do not count.
-        struct Call {
-            Callable callable;
-            Travel arguments;
-        };
-        auto call = std::make_shared<Call>(Call{std::forward<F>(target), Travel(std::forward<Args>(args)...)});
-        detail::ProcessTarget ways;
-        ways.encode = [call](Encoder& out) {
-            out.write(detail::name_callable<Travel>(call->callable));
-            std::apply([&](const auto&... values) { out.write(values...); }, call->arguments);
-        };
-        ways.run = [call] { std::apply(call->callable, std::move(call->arguments)); };
-        ways.what = detail::callable_name<Callable>();
-        state_ = std::make_shared<detail::ProcessState>(std::move(options), std::move(ways));
-    }
+    if constexpr (detail::call_fits<Callable, Args...>())
+        state_ = std::make_shared<detail::ProcessState>(
+            std::move(options),
+            detail::make_process_target<false>(std::forward<F>(target), std::forward<Args>(args)...));
 }
 
 template <class F, class... Args>
@@ -18761,7 +21362,7 @@ Process Process::forked(F&& target, Args&&... args) {
         detail::ProcessTarget ways;
         ways.run = [callable = std::decay_t<decltype(callable)>(std::forward<decltype(callable)>(callable)),
                     arguments = std::tuple<std::decay_t<decltype(values)>...>(std::forward<decltype(values)>(
-                        values)...)]() mutable { std::apply(std::move(callable), std::move(arguments)); };
+                        values)...)](Encoder&) mutable { std::apply(std::move(callable), std::move(arguments)); };
         ways.what = detail::callable_name<std::decay_t<decltype(callable)>>();
         return Process(std::make_shared<detail::ProcessState>(std::move(chosen), std::move(ways)));
     };
@@ -18883,6 +21484,347 @@ inline bool ProcessInfo::wait_for_parent(Timeout timeout) const {
     std::array items{os::PollItem{parent_channel_, 0}, os::PollItem{parent_watch_->get(), os::readable}};
     return os::poll(items, plait::detail::Deadline{timeout});
 }
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
+
+// --- plait/multiprocessing/progress_bar/line.hpp ---------------------------------------------------------------------
+
+// What a progress bar looks like: text alone, without a terminal.
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// How far something has come.
+struct Advance {
+    std::string_view label = {};
+    std::size_t done = 0;
+    std::size_t total = 0;
+    std::chrono::nanoseconds elapsed{0};
+
+    [[nodiscard]] bool is_over() const noexcept { return done >= total; }
+    [[nodiscard]] double share() const noexcept {
+        return is_over() ? 1.0 : static_cast<double>(done) / static_cast<double>(total);
+    }
+    [[nodiscard]] double seconds() const noexcept { return std::chrono::duration<double>(elapsed).count(); }
+};
+
+/// How many columns a text takes: one for each character of UTF-8.
+inline std::size_t columns_of(std::string_view text) noexcept {
+    const auto begins = [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U; };
+    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), begins));
+}
+
+/// "02:05", "1:02:05".
+inline std::string clock_text(double seconds) {
+    if (!(seconds < 360'000'000)) return "?";  // ten years, or no number
+    const auto whole = static_cast<unsigned long>(seconds);
+    char text[32];
+    if (whole < 3600)
+        std::snprintf(text, sizeof text, "%02lu:%02lu", whole / 60, whole % 60);
+    else
+        std::snprintf(text, sizeof text, "%lu:%02lu:%02lu", whole / 3600, whole / 60 % 60, whole % 60);
+    return text;
+}
+
+/// "3.4", "340", "3.4M".
+inline std::string short_number(double number) {
+    const char* unit = "";
+    for (const char* larger : {"k", "M", "G", "T"}) {
+        if (number < 9'999.5) break;
+        number /= 1'000;
+        unit = larger;
+    }
+    char text[32];
+    std::snprintf(text, sizeof text, number < 99.95 ? "%.1f%s" : "%.0f%s", number, unit);
+    return text;
+}
+
+/// "340/s", or "2.5 s each" of slow ones.
+inline std::string rate_text(const Advance& advance) {
+    if (advance.done == 0 || advance.elapsed.count() <= 0) return "?/s";
+    const double rate = static_cast<double>(advance.done) / advance.seconds();
+    return rate >= 1 ? short_number(rate) + "/s" : short_number(1 / rate) + " s each";
+}
+
+inline std::string count_text(const Advance& advance) {
+    return std::to_string(advance.done) + "/" + std::to_string(advance.total);
+}
+
+/// A bar of so many columns.
+inline std::string bar_text(double share, std::size_t columns, bool has_blocks) {
+    std::string bar;
+    if (has_blocks) {
+        static constexpr const char* parts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+        const auto eighths = static_cast<std::size_t>(share * static_cast<double>(8 * columns));
+        for (std::size_t i = 0; i < eighths / 8; ++i) bar += "█";
+        bar += parts[eighths % 8];
+    } else {
+        bar.assign(static_cast<std::size_t>(share * static_cast<double>(columns)), '#');
+    }
+    return bar.append(columns - columns_of(bar), ' ');
+}
+
+/// The first `columns` of a text.
+inline std::string cut_text(std::string text, std::size_t columns) {
+    while (columns_of(text) > columns) {
+        while ((static_cast<unsigned char>(text.back()) & 0xC0U) == 0x80U) text.pop_back();
+        text.pop_back();
+    }
+    return text;
+}
+
+/// "parsing:  42%|####      | 420/1000 [00:12<00:17, 34/s]": as wide as the terminal allows, and where that is little,
+/// without what matters least.
+inline std::string bar_line(const Advance& advance, std::size_t width, bool has_blocks) {
+    constexpr std::size_t least_bar = 8;
+    const std::size_t columns = width > 0 ? width - 1 : 0;  // to write in the last one would begin another line
+    const std::string head = advance.label.empty() ? std::string() : std::string(advance.label) + ": ";
+    char percent[8];
+    const double hundredths = advance.share() * 100;
+    std::snprintf(percent, sizeof percent, "%3u%%", static_cast<unsigned>(hundredths));
+    const std::string count = " " + count_text(advance);
+    const double left = advance.seconds() / advance.share() - advance.seconds();
+    const std::string times =
+        " [" + clock_text(advance.seconds()) + "<" + clock_text(left) + ", " + rate_text(advance) + "]";
+
+    const auto with_bar = [&](const std::string& tail) {
+        const std::size_t rest = columns_of(head) + columns_of(percent) + 2 + columns_of(tail);
+        if (columns < rest + least_bar) return std::string();
+        return head + percent + "|" + bar_text(advance.share(), columns - rest, has_blocks) + "|" + tail;
+    };
+    for (const std::string& line : {with_bar(count + times), with_bar(count), head + percent + count, percent + count})
+        if (!line.empty() && columns_of(line) <= columns) return line;
+    return cut_text(percent, columns);
+}
+
+/// "parsing: 1000/1000 in 00:29, 34/s": what is left to read in a file.
+inline std::string summary_line(const Advance& advance) {
+    return (advance.label.empty() ? std::string() : std::string(advance.label) + ": ") + count_text(advance) + " in " +
+           clock_text(advance.seconds()) + ", " + rate_text(advance);
+}
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/os/terminal.hpp -------------------------------------------------------------------------------------------
+
+// Contract: what is asked of the place to which messages for a person go, and how they are written there.
+//   standard_error                       its handle
+//   is_terminal(handle)
+//   terminal_width(handle) -> size_t     in columns, as it is now; 0 where it is not known
+//   write_message(handle, text)          all of it, or as much as can be had: whoever reads it may be gone. No SIGPIPE,
+//                                        nothing is thrown.
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/terminal.hpp -------------------------------------------------------------------------------------
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <string_view>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr NativeHandle standard_error = STDERR_FILENO;
+
+inline bool is_terminal(NativeHandle handle) noexcept { return ::isatty(handle) == 1; }
+
+inline std::size_t terminal_width(NativeHandle handle) noexcept {
+    winsize size{};
+    return ::ioctl(handle, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+/// While it lives, a write of this thread to a pipe that nobody reads gives an error and no signal.
+class NoPipeSignal {
+public:
+    NoPipeSignal() noexcept {
+        sigset_t pending;
+        ::sigemptyset(&pipe_);
+        ::sigaddset(&pipe_, SIGPIPE);
+        was_pending_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+        ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    }
+    ~NoPipeSignal() {
+        // It waits in the thread that wrote. (sigtimedwait, which would ask for less, is not everywhere.)
+        sigset_t pending;
+        int number = 0;
+        if (has_failed && !was_pending_ && ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1)
+            ::sigwait(&pipe_, &number);
+        ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    NoPipeSignal(const NoPipeSignal&) = delete;
+    NoPipeSignal& operator=(const NoPipeSignal&) = delete;
+
+    bool has_failed = false;  ///< whether such a write was made: any other signal is not for us
+
+private:
+    sigset_t pipe_;
+    sigset_t before_;
+    bool was_pending_;
+};
+
+inline void write_message(NativeHandle handle, std::string_view text) noexcept {
+    NoPipeSignal none;
+    while (!text.empty()) {
+        const ssize_t written = ::write(handle, text.data(), text.size());
+        if (written > 0) {
+            text.remove_prefix(static_cast<std::size_t>(written));
+        } else if (written == 0 || errno != EINTR) {
+            none.has_failed = written < 0 && errno == EPIPE;
+            return;  // also where it would block: a message is not worth a wait
+        }
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/multiprocessing/progress_bar/screen.hpp -------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing::detail {
+
+/// Whether the environment says that a person's texts are in UTF-8.
+inline bool says_utf8(const char* (*variable)(const char*)) {
+    for (const char* const name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+        const char* const value = variable(name);
+        if (value == nullptr || *value == '\0') continue;
+        std::string lower{value};
+        for (char& letter : lower)
+            if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+        return lower.find("utf-8") != std::string::npos || lower.find("utf8") != std::string::npos;
+    }
+    return false;
+}
+
+inline const char* environment_variable(const char* name) { return std::getenv(name); }
+
+/// What a ProgressBar and the maps that it was given to share: the line, as it stands on standard error.
+class ProgressScreen {
+public:
+    using Clock = std::chrono::steady_clock;
+
+    explicit ProgressScreen(std::string label) : label_{std::move(label)} {
+        for (char& letter : label_)
+            if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7F) letter = ' ';
+        const char* const terminal = environment_variable("TERM");
+        in_place_ =
+            os::is_terminal(os::standard_error) && (terminal == nullptr || std::string_view{terminal} != "dumb");
+        has_blocks_ = says_utf8(&environment_variable);
+    }
+
+    void update(std::size_t done, std::size_t total) noexcept {
+        const std::scoped_lock lock{mutex_};
+        if (closed_) return;
+        const auto now = Clock::now();
+        if (!shows_ && was_complete_) began_ = next_ = now;
+        const bool is_first = !std::exchange(shows_, true);
+        done_ = done;
+        total_ = total;
+        if (done_ >= total_) return end_line(now);
+        if (!in_place_ || (!is_first && now < next_)) return;
+        // From the time that was due, not from now: what is told every 100 ms, a little early once, is drawn all the same.
+        next_ = (std::max)(next_ + interval, now + interval / 2);
+        draw(now, "");
+    }
+    void close() noexcept {
+        const std::scoped_lock lock{mutex_};
+        if (!std::exchange(closed_, true) && shows_) end_line(Clock::now());
+    }
+
+private:
+    static constexpr std::chrono::milliseconds interval{100};
+    static constexpr std::size_t usual_width = 80;
+
+    void end_line(Clock::time_point now) noexcept {
+        draw(now, "\n");
+        was_complete_ = true;
+        shows_ = false;
+        drawn_columns_ = 0;
+    }
+    void draw(Clock::time_point now, std::string_view end) noexcept {
+        try {
+            const Advance advance{label_, done_, total_, now - began_};
+            std::string line;
+            if (in_place_) {
+                const std::size_t asked = os::terminal_width(os::standard_error);
+                const std::size_t width = asked != 0 ? asked : usual_width;
+                line = bar_line(advance, width, has_blocks_);
+                const std::size_t columns = columns_of(line);
+                // Blanks over what stood there, but none that begin another line.
+                const std::size_t to_cover = (std::min)(drawn_columns_, width - 1);
+                if (columns < to_cover) line.append(to_cover - columns, ' ');
+                drawn_columns_ = columns;
+                line.insert(line.begin(), '\r');
+            } else {
+                line = summary_line(advance);
+            }
+            os::write_message(os::standard_error, line.append(end));
+        } catch (...) {
+            // Out of memory: a picture less.
+        }
+    }
+
+    std::mutex mutex_;  // guards all but the first three, which stay as they are
+    std::string label_;
+    bool in_place_ = false;
+    bool has_blocks_ = false;
+    std::size_t done_ = 0;
+    std::size_t total_ = 0;
+    Clock::time_point began_ = Clock::now();
+    Clock::time_point next_ = began_;
+    std::size_t drawn_columns_ = 0;
+    bool shows_ = false;  // whether there is a line that is not complete
+    bool was_complete_ = false;
+    bool closed_ = false;
+};
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
+
+// --- plait/multiprocessing/progress_bar.hpp --------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+/// A line on standard error that shows how far a long map has come: redrawn in place, ten times a second at most.
+///
+/// Python: what tqdm draws; `multiprocessing` has none. To show it elsewhere, give the map a callable: see `Progress`.
+///
+///     ProgressBar bar("parsing");
+///     auto pages = pool.map(parse, files, {.progress = bar});
+///     // parsing:  42%|████▎     | 420/1000 [00:12<00:17, 34/s]
+///
+/// Where standard error is no terminal, or a dumb one, it writes one line, at the end. It has no colours, and fits the
+/// terminal as that is resized. The time left is reckoned from all that was done since the bar was made.
+///
+/// One map at a time: another one, after that, has a line of its own. With `update` a loop can show itself.
+///
+/// Threads: every member from any.
+/// Lifetime: maps share what they need of it. When it goes, the line ends where it stands.
+/// Throws: no more than the memory for it, and that when it is made.
+class ProgressBar {
+public:
+    explicit ProgressBar(std::string label = {})
+        : screen_{std::make_shared<detail::ProgressScreen>(std::move(label))} {}
+    ProgressBar(const ProgressBar&) = delete;
+    ProgressBar& operator=(const ProgressBar&) = delete;
+    ~ProgressBar() { close(); }
+
+    /// What a map takes as its `progress`.
+    operator Progress() const {
+        return [screen = screen_](std::size_t done, std::size_t total) { screen->update(done, total); };
+    }
+
+    /// Shows that `done` of `total` are done, where it is time to. When all are, the line is complete.
+    void update(std::size_t done, std::size_t total) noexcept { screen_->update(done, total); }
+    /// Ends the line, and shows nothing any more.
+    void close() noexcept { screen_->close(); }
+
+private:
+    std::shared_ptr<detail::ProgressScreen> screen_;
+};
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
 
@@ -22764,24 +25706,16 @@ namespace plait::inline PLAIT_ABI::threading {
 
 namespace detail {
 
-/// In which order an imap gives its results: that of the items, or that in which they come.
-enum class Order { of_items, of_completion };
-
 /// What an imap, its workers and its reader share: the results, and which is to be read next.
-///
-/// A result is announced in `turns_`: at its item's place, or at the next free one. The reader waits for the place that it
-/// is at. It says so in `awaited_` and looks at the place again, while who announces a result looks at `awaited_` after
-/// that; both by seq_cst, so that one of them sees the other.
 template <class R>
-class ImapState : public std::enable_shared_from_this<ImapState<R>> {
+class ImapState : public plait::detail::ImapSource<R>, public std::enable_shared_from_this<ImapState<R>> {
 public:
     ImapState(PoolCore& pool, Order order, std::size_t size, std::size_t chunk)
         : pool_{pool},
-          order_{order},
           size_{size},
           chunk_{(std::max)((std::min)(chunk, size), std::size_t{1})},
           results_(size),
-          turns_{new std::atomic<std::size_t>[size] {}} {}
+          turns_{order, size} {}
     ImapState(const ImapState&) = delete;
     ImapState& operator=(const ImapState&) = delete;
     virtual ~ImapState() = default;
@@ -22803,15 +25737,10 @@ public:
         }
         if (count == 0) pool_.check_open();
     }
-    /// Nobody reads any more: what has not begun will not.
-    void abandon() noexcept { next_item_.exchange(size_, std::memory_order_relaxed); }
-
-    /// The reader's: whether there is another result to wait for.
-    [[nodiscard]] bool has_next() const noexcept { return next_turn_ < size_; }
-    /// Waits for the next result; false where it was not there in time.
-    [[nodiscard]] bool wait(Timeout timeout);
-    /// The next result, for which `wait` has waited.
-    Outcome<R> take() { return std::move(results_[turns_[next_turn_++].load(std::memory_order_acquire) - 1]); }
+    void leave() noexcept override { next_item_.exchange(size_, std::memory_order_relaxed); }
+    [[nodiscard]] Outcome<R>* next(Timeout timeout) override {
+        return turns_.has_come() || wait(timeout) ? &results_[turns_.take()] : nullptr;
+    }
 
 protected:
     /// Calls the function with item `i`.
@@ -22844,6 +25773,8 @@ private:
         bool has_more = true;
     };
 
+    /// Waits for the next result; false where it was not there in time.
+    bool wait(Timeout timeout);
     /// False where none was left.
     bool run_chunk() noexcept {
         if (next_item_.load(std::memory_order_relaxed) >= size_) return false;
@@ -22852,7 +25783,7 @@ private:
         const std::size_t last = first + (std::min)(chunk_, size_ - first);
         for (std::size_t i = first; i < last; ++i) {
             run_item(i, results_[i]);
-            announce(i);
+            turns_.announce(i);
         }
         return true;
     }
@@ -22860,38 +25791,21 @@ private:
         const std::size_t first = next_item_.exchange(size_, std::memory_order_relaxed);
         for (std::size_t i = first; i < size_; ++i) {
             results_[i].set_exception(pool_terminated());
-            announce(i);
+            turns_.announce(i);
         }
-    }
-    void announce(std::size_t item) noexcept {
-        const std::size_t turn = order_ == Order::of_items ? item : announced_.fetch_add(1, std::memory_order_relaxed);
-        std::atomic<std::size_t>& place = turns_[turn];
-        sync_point();
-        // As a release it pairs with the reader's acquire: who sees the announcement sees the result.
-        static_cast<void>(place.exchange(item + 1, std::memory_order_seq_cst));
-        sync_point();
-        if (awaited_.load(std::memory_order_seq_cst) == &place) parking::wake_all(&place);
     }
 
     PoolCore& pool_;
-    const Order order_;
     const std::size_t size_;
     const std::size_t chunk_;
     std::vector<Outcome<R>> results_;
-    std::unique_ptr<std::atomic<std::size_t>[]> turns_;  // an item's number and one; 0 while it has not come
+    plait::detail::ImapTurns turns_;
     std::vector<std::unique_ptr<Share>> shares_;
-    std::atomic<std::size_t> next_item_{0};      // the first that nobody has taken
-    std::atomic<std::size_t> announced_{0};      // how many results have come, for Order::of_completion
-    std::atomic<const void*> awaited_{nullptr};  // the place in turns_ that the reader sleeps for
-    std::size_t next_turn_ = 0;                  // the reader's
+    std::atomic<std::size_t> next_item_{0};  // the first that nobody has taken
 };
 
 template <class R>
 bool ImapState<R>::wait(Timeout timeout) {
-    const std::atomic<std::size_t>& place = turns_[next_turn_];
-    // Acquire pairs with the exchange in announce.
-    const auto has_come = [&] { return place.load(std::memory_order_acquire) != 0; };
-    if (has_come()) return true;
     if (timeout.is_zero()) return false;
     const Deadline deadline{timeout};
     Worker* const worker = Worker::current();
@@ -22899,19 +25813,9 @@ bool ImapState<R>::wait(Timeout timeout) {
     // wait for what they submit, and the reader may be somebody else than who began the imap.
     if (worker != nullptr && &worker->pool() == &pool_) {
         ReadersShare share{*this};
-        while (!has_come() && !deadline.has_passed() && share.has_more) worker->run_awaited(share);
+        while (!turns_.has_come() && !deadline.has_passed() && share.has_more) worker->run_awaited(share);
     }
-    if (spin_until(has_come)) return true;
-    WaitHelper* const helper = wait_helper();
-    if (helper != nullptr) helper->sleep_begins();
-    static_cast<void>(awaited_.exchange(&place, std::memory_order_seq_cst));
-    sync_point();
-    const auto not_yet = [&] { return place.load(std::memory_order_seq_cst) == 0; };
-    while (not_yet() && parking::sleep(&place, deadline, not_yet) != parking::Result::timed_out) {
-    }
-    awaited_.store(nullptr, std::memory_order_relaxed);
-    if (helper != nullptr) helper->sleep_ends();
-    return has_come();
+    return turns_.wait(deadline);
 }
 
 template <class R, class F, class Items>
@@ -22932,96 +25836,7 @@ private:
 
 }  // namespace detail
 
-/// The results of an `imap`, each as soon as it is there.
-///
-/// Python: what multiprocessing.pool.ThreadPool.imap and imap_unordered return.
-///
-///     for (const Page& page : pool.imap_unordered(fetch, addresses)) show(page);
-///
-/// An item whose call threw throws its error when it is its turn; the next ones can still be read. Of a void function
-/// each result is an empty struct.
-/// Threads: one reader at a time.
-/// Lifetime: it may outlive its pool. Once it is gone, what has not begun is not called any more.
-template <class R>
-class [[nodiscard("calls that nobody reads are dropped")]] Imap {
-    using Value = std::conditional_t<std::is_void_v<R>, plait::detail::Unit, R>;
-
-public:
-    class Iterator;
-
-    Imap(Imap&&) noexcept = default;
-    Imap& operator=(Imap other) noexcept {
-        state_.swap(other.state_);
-        std::swap(range_error_, other.range_error_);
-        return *this;
-    }
-    ~Imap() {
-        if (state_ != nullptr) state_->abandon();
-    }
-
-    /// Waits for the next result; nothing after the last. Throws: what its call threw, PoolTerminatedError.
-    std::optional<Value> next() { return next(Timeout::never()); }
-    /// Waits for `timeout` at most. Throws: TimeoutError; the result can be asked for again.
-    std::optional<Value> next(Timeout timeout);
-
-    /// Both wait; to be gone through once.
-    Iterator begin() { return Iterator{*this}; }
-    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
-
-private:
-    friend class ThreadPool;
-    Imap(std::shared_ptr<detail::ImapState<R>> state, std::exception_ptr range_error)
-        : state_{std::move(state)}, range_error_{std::move(range_error)} {}
-
-    std::shared_ptr<detail::ImapState<R>> state_;
-    std::exception_ptr range_error_;  // what the range threw after its last item
-};
-
-template <class R>
-class Imap<R>::Iterator {
-public:
-    using value_type = Value;
-    using difference_type = std::ptrdiff_t;
-    using iterator_concept = std::input_iterator_tag;
-
-    explicit Iterator(Imap& imap) : imap_{&imap}, value_{imap.next()} {}
-    Iterator(Iterator&&) = default;
-    Iterator& operator=(Iterator&&) = default;
-
-    Value& operator*() const noexcept { return *value_; }
-    Value* operator->() const noexcept { return &*value_; }
-    Iterator& operator++() {
-        value_.reset();
-        auto next = imap_->next();
-        if (next.has_value()) value_.emplace(std::move(*next));
-        return *this;
-    }
-    void operator++(int) { ++*this; }
-    friend bool operator==(const Iterator& iterator, std::default_sentinel_t) noexcept {
-        return !iterator.value_.has_value();
-    }
-
-private:
-    Imap* imap_;
-    mutable std::optional<Value> value_;
-};
-
-template <class R>
-std::optional<typename Imap<R>::Value> Imap<R>::next(Timeout timeout) {
-    if (state_ == nullptr) throw UsageError("this Imap was moved from: use the one that it was moved to");
-    if (!state_->has_next()) {
-        if (range_error_) std::rethrow_exception(std::exchange(range_error_, nullptr));
-        return std::nullopt;
-    }
-    if (!state_->wait(timeout)) throw TimeoutError("the next result was not there in time; it can be asked for again");
-    auto outcome = state_->take();
-    if constexpr (std::is_void_v<R>) {
-        std::move(outcome).value();
-        return Value{};
-    } else {
-        return std::move(outcome).value();
-    }
-}
+using plait::Imap;
 
 }  // namespace plait::inline PLAIT_ABI::threading
 
@@ -24440,7 +27255,7 @@ private:
         using Items = detail::OwnItems<std::iter_value_t<decltype(std::ranges::begin(range))>>;
         using Callable = std::decay_t<F>;
         if constexpr (!check_takes_item<Callable, decltype(std::declval<Items&>()[0])>()) {
-            return Imap<void>{nullptr, nullptr};
+            return detail::imap_of<void>(nullptr, 0, nullptr);
         } else {
             using R = std::remove_cvref_t<decltype(std::apply(std::declval<Callable&>(),
                                                               std::forward_as_tuple(std::declval<Items&>()[0])))>;
@@ -24451,10 +27266,11 @@ private:
             } catch (...) {
                 range_error = std::current_exception();
             }
+            const std::size_t count = items.size();
             auto state = std::make_shared<detail::ImapStateOf<R, Callable, Items>>(
                 core(), order, chunk, std::forward<F>(f), std::move(items));
             state->submit();
-            return Imap<R>{std::move(state), std::move(range_error)};
+            return detail::imap_of<R>(std::move(state), count, std::move(range_error));
         }
     }
 

@@ -5,6 +5,7 @@
 #include "support/deadline.hpp"
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
+#include "support/pools.hpp"
 #include "support/process_state.hpp"
 
 #include <fcntl.h>
@@ -42,7 +43,6 @@ namespace mp = plait::multiprocessing;
 
 namespace {
 
-int square(int x) { return x * x; }
 double mean(double a, double b) { return (a + b) / 2; }
 std::string join(const std::string& a, std::string b) { return a + b; }
 void nothing(int) {}
@@ -94,8 +94,7 @@ Stubborn give(bool refuses_to_go) { return {refuses_to_go, !refuses_to_go}; }
 }  // namespace
 
 TEST_CASE("a pool calls functions, lambdas and function objects with converted arguments") {
-    Pool pool(PoolOptions{.processes = 2,
-                          .start_method = GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork)});
+    Pool pool(any_shape().with());
     CHECK(pool.apply(square, 7) == 49);
     CHECK(pool.apply(&mean, 1, 2.0F) == 1.5);
     CHECK(pool.apply(join, "a", "b") == "ab");
@@ -110,13 +109,10 @@ TEST_CASE("a pool calls functions, lambdas and function objects with converted a
 }
 
 TEST_CASE("map gives the results in the items' order, whatever the chunk") {
-    Pool pool(3);
-    std::vector<int> items;
+    Pool pool(any_shape().with());
+    const auto items = numbers_up_to(100);
     std::vector<int> squares;
-    for (int i = 0; i < 100; ++i) {
-        items.push_back(i);
-        squares.push_back(i * i);
-    }
+    for (const int i : items) squares.push_back(i * i);
     for (const std::size_t chunk : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{100}, std::size_t{101},
                                     static_cast<std::size_t>(-1)})
         CHECK(pool.map(square, items, chunk) == squares);
@@ -129,12 +125,15 @@ TEST_CASE("map gives the results in the items' order, whatever the chunk") {
 }
 
 TEST_CASE("a map of nothing is done at once") {
-    Pool pool(1);
+    Pool pool(any_shape().with());
     const std::vector<int> none;
     for (const std::size_t chunk : {std::size_t{0}, std::size_t{1}, std::size_t{7}}) {
         auto future = pool.map_async(square, none, chunk);
         CHECK(future.ready());
         CHECK(future.get().empty());
+        CHECK(pool.map(square, none, chunk).empty());
+        CHECK(pool.starmap(mean, std::vector<std::tuple<double, double>>{}, chunk).empty());
+        CHECK(pool.starmap_async(mean, std::vector<std::tuple<double, double>>{}, chunk).ready());
     }
     pool.map(nothing, none);
     pool.close();
@@ -150,14 +149,14 @@ TEST_CASE("map runs every item, and throws the first error in the items' order")
     };
     std::vector<std::tuple<std::string, int>> items;
     for (int x = 0; x < 20; ++x) items.emplace_back(folder.file("x"), x);
-    Pool pool(2);
+    Pool pool(any_shape().with());
     CHECK_THAT(caught<std::out_of_range>([&] { pool.starmap(visit, items, 3); }).value().what(),
                ContainsSubstring("odd: 1"));
     for (int x = 0; x < 20; ++x) CHECK(std::filesystem::exists(folder.file("x") + std::to_string(x)));
 }
 
 TEST_CASE("a range that throws throws out of map, and the pool goes on") {
-    Pool pool(2);
+    Pool pool(any_shape().with());
     const auto bad_at = [](int k) {
         return std::views::iota(0, 10) | std::views::transform([k](int x) {
                    if (x == k) throw std::range_error("the range broke");
@@ -169,7 +168,7 @@ TEST_CASE("a range that throws throws out of map, and the pool goes on") {
 }
 
 TEST_CASE("an argument or a result that the codec refuses fails its own call, every time") {
-    Pool pool(1);
+    Pool pool(PoolOptions{.processes = 1, .start_method = any_start_method()});
     const int worker = pool.apply(own_pid, 0);
     for (int i = 0; i < 20; ++i) {
         auto refused = pool.apply_async(take, Stubborn{true, false});
@@ -202,7 +201,7 @@ TEST_CASE("a pool has as many workers as this program may use processors") {
 }
 
 TEST_CASE("close takes no more, and join waits for what was taken") {
-    Pool pool(1);
+    Pool pool(PoolOptions{.processes = 1, .start_method = any_start_method()});
     CHECK_THROWS_AS(pool.join(), UsageError);
     CHECK_THROWS_AS(pool.join(0s), UsageError);
     Gate gate;
@@ -226,7 +225,7 @@ TEST_CASE("close takes no more, and join waits for what was taken") {
 TEST_CASE("the end of its scope closes and joins a pool") {
     Future<int> future;
     {
-        Pool pool(2);
+        Pool pool(any_shape().with());
         future = pool.apply_async(square, 5);
     }
     CHECK(future.get(0s) == 25);
@@ -237,7 +236,7 @@ TEST_CASE("an exception that unwinds past a pool terminates it") {
     Gate gate;
     Future<int> future;
     const auto run = [&] {
-        Pool pool(1);
+        Pool pool(PoolOptions{.processes = 1, .start_method = any_start_method()});
         future = pool.apply_async(pass_gate, gate.path());
         if (gate.reached()) throw std::runtime_error("past it");
     };
@@ -247,7 +246,7 @@ TEST_CASE("an exception that unwinds past a pool terminates it") {
 }
 
 TEST_CASE("a pool can be moved, and what it was moved from says so") {
-    Pool first(1);
+    Pool first(any_shape().with());
     Pool second = std::move(first);
     CHECK(second.apply(square, 3) == 9);
     CHECK_THROWS_AS(first.apply(square, 3), UsageError);

@@ -6,24 +6,17 @@
 #include "support/disturbance.hpp"
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
+#include "support/old_system.hpp"
 #include "support/process_state.hpp"
 
-#include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
-#include <initializer_list>
 #include <string>
-#include <vector>
 
 // Systems that know no watches for processes and the like, and executables that are gone from where they were. The test
 // starts itself anew where it is so, to run a hidden case of these by its name.
@@ -43,24 +36,8 @@ void stand_at(const std::string& gate) { pass_gate(gate); }
 
 StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
 
-/// From now on this process and what it starts are told that there are no such system calls.
-bool forget_system_calls(std::initializer_list<long> numbers) {
-    std::vector<sock_filter> filter{{BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)}};
-    for (const long number : numbers) {
-        filter.push_back({BPF_JMP | BPF_JEQ | BPF_K, 0, 1, static_cast<unsigned>(number)});
-        filter.push_back({BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | ENOSYS});
-    }
-    filter.push_back({BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW});
-    sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
-    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
-}
-
 /// Runs the hidden case in a fresh start of `executable`.
-int run_hidden_case(const char* executable) {
-    ::execl(executable, executable, hidden_case, static_cast<char*>(nullptr));
-    return 99;
-}
+int run_hidden_case(const char* executable) { return support::run_hidden_case(executable, hidden_case); }
 
 }  // namespace
 

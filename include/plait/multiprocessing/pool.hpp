@@ -3,9 +3,12 @@
 
 #include <plait/core/error.hpp>
 #include <plait/core/future.hpp>
+#include <plait/core/imap.hpp>
+#include <plait/core/progress.hpp>
 #include <plait/core/timeout.hpp>
 #include <plait/multiprocessing/cpu_count.hpp>
 #include <plait/multiprocessing/pool/engine.hpp>
+#include <plait/multiprocessing/pool/imap_state.hpp>
 #include <plait/multiprocessing/pool/initializer.hpp>
 #include <plait/multiprocessing/pool/result.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
@@ -36,9 +39,28 @@ struct PoolOptions {
         {};  ///< each worker runs it first, replacements too; if it throws, the pool is broken
     std::optional<int> max_tasks_per_child = {};  ///< a worker that has done so many is replaced by a fresh one
     Timeout task_timeout = Timeout::never();      ///< a task that runs longer is killed, with its worker
+    /// In bytes: a worker that is found to have more in memory while it runs a task is killed. It is looked at every 50 ms,
+    /// where the system tells.
+    std::optional<std::size_t> memory_limit = {};
+    /// In bytes: a worker that has more in memory after a task is replaced by a fresh one, where the system tells.
+    std::optional<std::size_t> max_memory_per_child = {};
     Timeout termination_grace =
-        std::chrono::seconds{1};                   ///< between asking a worker to end (SIGTERM) and ending it (SIGKILL)
+        std::chrono::seconds{1};  ///< between asking a worker to end (SIGTERM) and ending it (SIGKILL)
+    int restart_limit = 5;        ///< so many workers in a row that die before they can work break the pool
     std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
+    std::string name = "PoolWorker";               ///< its workers are called that, `-` and a number
+};
+
+/// What one call may be told.
+struct CallOptions {
+    std::optional<Timeout> timeout = {};  ///< of this call, in place of the pool's `task_timeout`
+};
+
+/// What a call with many items may be told.
+struct MapOptions {
+    std::size_t chunk_size = 0;           ///< how many items travel together; 0 chooses
+    std::optional<Timeout> timeout = {};  ///< of each item, in place of the pool's `task_timeout`
+    Progress progress = {};               ///< is told how many are done
 };
 
 /// Processes that run plain functions: a crash in one is an exception here.
@@ -77,14 +99,31 @@ public:
 
     /// Calls `f(args...)` in a worker and waits for the result. Throws: what it threw; ProcessDied, TaskTimeoutError.
     template <class F, class... Args>
+        requires detail::NoOptions<F>
     auto apply(F&& f, Args&&... args) {
-        return apply_async(std::forward<F>(f), std::forward<Args>(args)...).get();
+        return apply(CallOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+    auto apply(CallOptions options, F&& f, Args&&... args) {
+        std::shared_ptr<detail::Call> call;
+        auto future = prepare(call, options, std::forward<F>(f), std::forward<Args>(args)...);
+        if (call == nullptr) return std::move(future).get();
+        // From the start: no other thread need be woken for its result.
+        const detail::Engine::Attendance attendance{*engine_};
+        engine_->submit(std::move(call));
+        return std::move(future).get();
     }
 
     /// Calls `f(args...)` in a worker, some time; `cancel` of the future ends it, also while it runs.
     /// Throws: UsageError after `close`; BrokenPoolError. What is wrong with the arguments is the future's error.
     template <class F, class... Args>
-    auto apply_async(F&& f, Args&&... args) -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result>;
+        requires detail::NoOptions<F>
+    auto apply_async(F&& f, Args&&... args) {
+        return apply_async(CallOptions{}, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+    auto apply_async(CallOptions options, F&& f, Args&&... args)
+        -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result>;
     /// The same under the name that Python's executors use.
     template <class F, class... Args>
     auto submit(F&& f, Args&&... args) {
@@ -98,17 +137,51 @@ public:
     /// chooses.
     template <class F, detail::Iterable Items>
     auto map(F&& f, Items&& items, std::size_t chunk_size = 0) {
-        return map_async(std::forward<F>(f), std::forward<Items>(items), chunk_size).get();
+        return map(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
     }
     template <class F, detail::Iterable Items>
-    auto map_async(F&& f, Items&& items, std::size_t chunk_size = 0);
+    auto map(F&& f, Items&& items, MapOptions options) {
+        return map_async(std::forward<F>(f), std::forward<Items>(items), std::move(options)).get();
+    }
+    template <class F, detail::Iterable Items>
+    auto map_async(F&& f, Items&& items, std::size_t chunk_size = 0) {
+        return map_async(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
+    }
+    template <class F, detail::Iterable Items>
+    auto map_async(F&& f, Items&& items, MapOptions options);
     /// As `map`, for items that are tuples of arguments.
     template <class F, detail::Iterable Items>
     auto starmap(F&& f, Items&& items, std::size_t chunk_size = 0) {
-        return starmap_async(std::forward<F>(f), std::forward<Items>(items), chunk_size).get();
+        return starmap(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
     }
     template <class F, detail::Iterable Items>
-    auto starmap_async(F&& f, Items&& items, std::size_t chunk_size = 0);
+    auto starmap(F&& f, Items&& items, MapOptions options) {
+        return starmap_async(std::forward<F>(f), std::forward<Items>(items), std::move(options)).get();
+    }
+    template <class F, detail::Iterable Items>
+    auto starmap_async(F&& f, Items&& items, std::size_t chunk_size = 0) {
+        return starmap_async(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
+    }
+    template <class F, detail::Iterable Items>
+    auto starmap_async(F&& f, Items&& items, MapOptions options);
+
+    /// Calls `f` with each item; the results in the items' order, each as soon as it is there. All items are read now.
+    template <class F, detail::Iterable Items>
+    auto imap(F&& f, Items&& items, std::size_t chunk_size = 1) {
+        return imap(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
+    }
+    template <class F, detail::Iterable Items>
+    auto imap(F&& f, Items&& items, MapOptions options) {
+        return start_imap(std::forward<F>(f), items, options, plait::detail::Order::of_items);
+    }
+    template <class F, detail::Iterable Items>
+    auto imap_unordered(F&& f, Items&& items, std::size_t chunk_size = 1) {
+        return imap_unordered(std::forward<F>(f), std::forward<Items>(items), MapOptions{.chunk_size = chunk_size});
+    }
+    template <class F, detail::Iterable Items>
+    auto imap_unordered(F&& f, Items&& items, MapOptions options) {
+        return start_imap(std::forward<F>(f), items, options, plait::detail::Order::of_completion);
+    }
 
     /// No more work is taken; what was taken is done.
     void close() { engine().close(); }
@@ -132,13 +205,21 @@ private:
         return *engine_;
     }
     template <class Travel, class F>
-    std::shared_ptr<detail::Call> make_call(const F& callable, detail::ItemSink& sink) const {
+    std::shared_ptr<detail::Call> make_call(const F& callable, detail::ItemSink& sink,
+                                            const std::optional<Timeout>& timeout) const {
         return std::make_shared<detail::Call>(sink, detail::name_callable<Travel>(callable), detail::callable_name<F>(),
-                                              task_timeout_);
+                                              timeout.value_or(task_timeout_));
     }
+    /// The call of one item, null where it cannot be encoded, and its future.
+    template <class F, class... Args>
+    auto prepare(std::shared_ptr<detail::Call>& call, const CallOptions& options, F&& f, Args&&... args) const
+        -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result>;
     /// `write(out, item)` encodes the arguments that the call of `Travel` gets from an item.
     template <class Travel, class Callable, class Result, class Items, class Write>
-    auto map_items(const Callable& callable, Items&& items, std::size_t chunk_size, Write write);
+    auto map_items(const Callable& callable, Items&& items, const MapOptions& options, Write write);
+
+    template <class F, detail::Iterable Items>
+    auto start_imap(F&& f, Items&& items, const MapOptions& options, plait::detail::Order order);
 
     std::shared_ptr<detail::Engine> engine_;
     Timeout task_timeout_;
@@ -151,13 +232,18 @@ inline Pool::Pool(PoolOptions options) : task_timeout_{options.task_timeout} {
         throw std::invalid_argument("plait: a Pool needs at least one process");
     if (options.max_tasks_per_child && *options.max_tasks_per_child < 1)
         throw std::invalid_argument("plait: max_tasks_per_child is at least one task; leave it out for no limit");
+    if (options.restart_limit < 1) throw std::invalid_argument("plait: restart_limit is at least one worker");
     detail::CrewOptions crew;
     crew.processes = static_cast<std::size_t>(options.processes.value_or(static_cast<int>(cpu_count())));
     crew.start_method = options.start_method.value_or(get_start_method());
     if (options.initializer) crew.initializer = std::move(options.initializer->call_);
     if (options.max_tasks_per_child)
         crew.max_tasks_per_child = static_cast<std::uint64_t>(*options.max_tasks_per_child);
+    crew.memory_limit = options.memory_limit;
+    crew.max_memory_per_child = options.max_memory_per_child;
     crew.termination_grace = options.termination_grace.duration();
+    crew.restart_limit = static_cast<unsigned>(options.restart_limit);
+    crew.name = std::move(options.name);
     engine_ = std::make_shared<detail::Engine>(std::move(crew));
 }
 
@@ -174,86 +260,131 @@ inline Pool::~Pool() {
 }
 
 template <class F, class... Args>
-auto Pool::apply_async(F&& f, Args&&... args) -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
+auto Pool::prepare(std::shared_ptr<detail::Call>& call, const CallOptions& options, F&& f, Args&&... args) const
+    -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
     using Callable = std::decay_t<F>;
     detail::check_task<Callable, Args...>();
     using Traits = detail::CallTraits<Callable, Args...>;
-    detail::Engine& engine = this->engine();
+    static_cast<void>(engine());
     auto state = detail::make_state<detail::CallState<typename Traits::Result>>(engine_);
     auto future = plait::detail::future_of<typename Traits::Result>(state);
-    detail::Batch batch;
-    try {
-        const Callable callable(std::forward<F>(f));
-        batch.call = make_call<typename Traits::Travel>(callable, *state);
-        batch.add(
-            [&](Encoder& out) { detail::write_arguments<typename Traits::Travel>(out, std::forward<Args>(args)...); });
-    } catch (const CodecError&) {
-        state->fail(0, std::current_exception());
-        return future;
+    if constexpr (detail::call_fits<Callable, Args...>()) {
+        try {
+            const Callable callable(std::forward<F>(f));
+            auto made = make_call<typename Traits::Travel>(callable, *state, options.timeout);
+            Encoder scratch;
+            made->add(scratch, [&](Encoder& out) {
+                detail::write_arguments<typename Traits::Travel>(out, std::forward<Args>(args)...);
+            });
+            call = std::move(made);
+        } catch (const CodecError&) {
+            state->fail(0, std::current_exception());
+        }
     }
-    std::vector<detail::Batch> batches;
-    batches.push_back(std::move(batch));
-    engine.submit(std::move(batches));
+    return future;
+}
+
+template <class F, class... Args>
+auto Pool::apply_async(CallOptions options, F&& f, Args&&... args)
+    -> Future<typename detail::CallTraits<std::decay_t<F>, Args...>::Result> {
+    std::shared_ptr<detail::Call> call;
+    auto future = prepare(call, options, std::forward<F>(f), std::forward<Args>(args)...);
+    if (call != nullptr) engine_->submit(std::move(call));
     return future;
 }
 
 template <class F, detail::Iterable Items>
-auto Pool::map_async(F&& f, Items&& items, std::size_t chunk_size) {
+auto Pool::map_async(F&& f, Items&& items, MapOptions options) {
     using Callable = std::decay_t<F>;
     using Item = detail::ItemOf<Items>;
     detail::check_task<Callable, Item>();
     using Traits = detail::CallTraits<Callable, Item>;
     const Callable callable(std::forward<F>(f));
     return map_items<typename Traits::Travel, Callable, typename Traits::Result>(
-        callable, items, chunk_size, [](Encoder& out, auto&& item) {
-            detail::write_arguments<typename Traits::Travel>(out, std::forward<decltype(item)>(item));
+        callable, items, options, [](Encoder& out, auto&& item) {
+            if constexpr (detail::call_fits<Callable, Item>())
+                detail::write_arguments<typename Traits::Travel>(out, std::forward<decltype(item)>(item));
         });
 }
 
 template <class F, detail::Iterable Items>
-auto Pool::starmap_async(F&& f, Items&& items, std::size_t chunk_size) {
+auto Pool::starmap_async(F&& f, Items&& items, MapOptions options) {
     using Callable = std::decay_t<F>;
     using Traits = detail::StarTraits<Callable, std::remove_cvref_t<detail::ItemOf<Items>>>;
     Traits::check();
     const Callable callable(std::forward<F>(f));
     return map_items<typename Traits::Travel, Callable, typename Traits::Result>(
-        callable, items, chunk_size, [](Encoder& out, auto&& item) {
-            std::apply(
-                [&](const auto&... arguments) { detail::write_arguments<typename Traits::Travel>(out, arguments...); },
-                item);
+        callable, items, options, [](Encoder& out, auto&& item) {
+            if constexpr (Traits::fit())
+                std::apply(
+                    [&](const auto&... arguments) {
+                        detail::write_arguments<typename Traits::Travel>(out, arguments...);
+                    },
+                    item);
         });
 }
 
 template <class Travel, class Callable, class Result, class Items, class Write>
-auto Pool::map_items(const Callable& callable, Items&& items, std::size_t chunk_size, Write write) {
+auto Pool::map_items(const Callable& callable, Items&& items, const MapOptions& options, Write write) {
     detail::Engine& engine = this->engine();
     auto state = detail::make_state<detail::MapState<Result>>(engine_);
     auto future = plait::detail::future_of(
         plait::detail::StatePointer<plait::detail::FutureState<typename detail::MapState<Result>::Whole>>(state));
-    auto call = make_call<Travel>(callable, *state);
+    auto call = make_call<Travel>(callable, *state, options.timeout);
 
     // All items are encoded before any is sent: a range that throws half way has done nothing.
-    detail::Batch all;
     try {
-        for (auto&& item : items) all.add([&](Encoder& out) { write(out, std::forward<decltype(item)>(item)); });
+        Encoder scratch;
+        for (auto&& item : items)
+            call->add(scratch, [&](Encoder& out) { write(out, std::forward<decltype(item)>(item)); });
     } catch (const CodecError&) {
         state->fail_all(std::current_exception());
         return future;
     }
-    all.call = std::move(call);
     // Four chunks a worker, as Python's: few enough to be cheap, enough to even out.
-    if (chunk_size == 0) chunk_size = all.count / (4 * engine.processes()) + 1;
-    state->expect(all.count);
-    std::vector<detail::Batch> batches;
-    if (all.count > chunk_size) {
-        batches.reserve((all.count - 1) / chunk_size + 1);
-        for (std::size_t begin = 0; begin < all.count; begin += chunk_size)
-            batches.push_back(all.slice(begin, begin + (std::min)(chunk_size, all.count - begin)));
-    } else if (all.count > 0) {
-        batches.push_back(std::move(all));
-    }
-    if (!batches.empty()) engine.submit(std::move(batches));
+    call->chunk = options.chunk_size != 0 ? options.chunk_size : call->count / (4 * engine.processes()) + 1;
+    state->expect(call->count, detail::make_teller(engine_, options.progress, call->count));
+    if (call->count > 0) engine.submit(std::move(call));
+    state->start_progress();
     return future;
+}
+
+template <class F, detail::Iterable Items>
+auto Pool::start_imap(F&& f, Items&& items, const MapOptions& options, plait::detail::Order order) {
+    using Callable = std::decay_t<F>;
+    using Item = detail::ItemOf<Items>;
+    detail::check_task<Callable, Item>();
+    using Traits = detail::CallTraits<Callable, Item>;
+    using Result = typename Traits::Result;
+    detail::Engine& engine = this->engine();
+    const Callable callable(std::forward<F>(f));
+    auto state = detail::make_imap_state<Result>(engine_, order);
+    auto call = make_call<typename Traits::Travel>(callable, *state, options.timeout);
+    call->told_singly = true;
+    call->chunk = (std::max)(options.chunk_size, std::size_t{1});
+
+    std::vector<detail::RefusedItem> refused;
+    std::exception_ptr range_error;
+    auto add = [&, scratch = Encoder(), at = std::size_t{0}](auto&& item) mutable {
+        try {
+            call->add(scratch, [&](Encoder& out) {
+                if constexpr (detail::call_fits<Callable, Item>())
+                    detail::write_arguments<typename Traits::Travel>(out, std::forward<decltype(item)>(item));
+            });
+        } catch (const CodecError&) {
+            refused.push_back({at, std::current_exception()});
+        }
+        ++at;
+    };
+    try {
+        for (auto&& item : items) add(std::forward<decltype(item)>(item));
+    } catch (...) {
+        range_error = std::current_exception();
+    }
+    const std::size_t total = call->count + refused.size();
+    state->expect(call->count, std::move(refused), detail::make_teller(engine_, options.progress, total));
+    if (call->count > 0) engine.submit(std::move(call));
+    return detail::read(std::move(state), std::move(range_error));
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing

@@ -115,23 +115,10 @@ template <class F, class... Args>
 Process::Process(ProcessOptions options, F&& target, Args&&... args) {
     using Callable = std::decay_t<F>;
     detail::check_call<Callable, Args...>();
-    if constexpr (detail::call_fits<Callable, Args...>()) {
-        using Travel = typename detail::CallTraits<Callable, Args...>::Travel;
-        // The two ways to run it share what was given: converted once, now, so that later changes of the caller do not count.
-        struct Call {
-            Callable callable;
-            Travel arguments;
-        };
-        auto call = std::make_shared<Call>(Call{std::forward<F>(target), Travel(std::forward<Args>(args)...)});
-        detail::ProcessTarget ways;
-        ways.encode = [call](Encoder& out) {
-            out.write(detail::name_callable<Travel>(call->callable));
-            std::apply([&](const auto&... values) { out.write(values...); }, call->arguments);
-        };
-        ways.run = [call] { std::apply(call->callable, std::move(call->arguments)); };
-        ways.what = detail::callable_name<Callable>();
-        state_ = std::make_shared<detail::ProcessState>(std::move(options), std::move(ways));
-    }
+    if constexpr (detail::call_fits<Callable, Args...>())
+        state_ = std::make_shared<detail::ProcessState>(
+            std::move(options),
+            detail::make_process_target<false>(std::forward<F>(target), std::forward<Args>(args)...));
 }
 
 template <class F, class... Args>
@@ -141,7 +128,7 @@ Process Process::forked(F&& target, Args&&... args) {
         detail::ProcessTarget ways;
         ways.run = [callable = std::decay_t<decltype(callable)>(std::forward<decltype(callable)>(callable)),
                     arguments = std::tuple<std::decay_t<decltype(values)>...>(std::forward<decltype(values)>(
-                        values)...)]() mutable { std::apply(std::move(callable), std::move(arguments)); };
+                        values)...)](Encoder&) mutable { std::apply(std::move(callable), std::move(arguments)); };
         ways.what = detail::callable_name<std::decay_t<decltype(callable)>>();
         return Process(std::make_shared<detail::ProcessState>(std::move(chosen), std::move(ways)));
     };

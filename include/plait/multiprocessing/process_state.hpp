@@ -29,6 +29,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -39,20 +41,48 @@ namespace detail {
 /// The two ways to hand over a target; `encode` is empty for those that only a copy of this program can run.
 struct ProcessTarget {
     plait::detail::MoveOnlyFunction<void(Encoder& out)> encode;
-    plait::detail::MoveOnlyFunction<void()> run;
+    plait::detail::MoveOnlyFunction<void(Encoder& result)> run;
     std::string_view what;  ///< for people; of static storage
+    bool answers = false;   ///< what comes of it goes home: see process/answer.hpp
 };
+
+/// The ways to run `callable(args...)`, which `check_call` found fit; `answers`: its result is for who started it.
+template <bool answers, class F, class... Args>
+ProcessTarget make_process_target(F&& callable, Args&&... args) {
+    using Callable = std::decay_t<F>;
+    using Traits = CallTraits<Callable, Args...>;
+    using Travel = typename Traits::Travel;
+    // Both ways share what was given: converted once, now, so that later changes of the caller do not count.
+    struct Given {
+        Callable callable;
+        Travel arguments;
+    };
+    auto given = std::make_shared<Given>(Given{std::forward<F>(callable), Travel(std::forward<Args>(args)...)});
+    ProcessTarget ways;
+    ways.encode = [given](Encoder& out) {
+        out.write(name_callable<Travel>(given->callable));
+        std::apply([&](const auto&... values) { out.write(values...); }, given->arguments);
+    };
+    ways.run = [given]([[maybe_unused]] Encoder& result) {
+        if constexpr (answers && !std::is_void_v<typename Traits::Result>)
+            result.write(std::apply(given->callable, std::move(given->arguments)));
+        else
+            std::apply(given->callable, std::move(given->arguments));
+    };
+    ways.what = callable_name<Callable>();
+    ways.answers = answers;
+    return ways;
+}
 
 /// The main of a process by spawn: its payload is its papers, the callable and the arguments.
 inline int run_spawned_process(ChildContext& context) {
     Decoder in(context.payload);
     auto papers = in.read<ChildPapers>();
     if (papers.daemon) os::end_with_parent(context.parent, context.control);
-    const int code = run_target(context.control, std::move(papers), [&] {
+    const int code = run_target(context.control, std::move(papers), [&](Encoder& result) {
         const Incoming luggage(std::move(context.handles));
         in.carry(luggage);
         const auto callable = in.read<CallableName>();
-        Encoder result;
         call_by_name(callable, in, result);
     });
     // Open for life: exit handlers may ask for the parent. And the target may have given its number to another file.
@@ -93,6 +123,12 @@ public:
         const auto lock = lock_started("sentinel");
         return child_->sentinel();
     }
+    /// The channel to a child that answers, which nobody else reads from then on.
+    const os::Handle& answer_channel() {
+        const auto lock = lock_started("answer_channel");
+        heard_ = true;
+        return control_;
+    }
     /// The same as `terminate` and `kill` for who may come too late.
     void signal_if_there(int number) {
         check_owner();
@@ -132,7 +168,8 @@ private:
         return entries;
     }
     [[nodiscard]] ChildPapers papers() const {
-        return {options_.name, numbers_, this_process().papers.name, os::process_id(), options_.daemon};
+        return {options_.name,    numbers_,        this_process().papers.name,
+                os::process_id(), options_.daemon, target_.answers};
     }
 
     void send_signal(int number, const char* what) {

@@ -3,15 +3,21 @@
 
 #include "support/catch.hpp"
 
+#include <cstddef>
+#include <exception>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+using plait::CodecError;
 using plait::multiprocessing::Decoder;
 using plait::multiprocessing::Encoder;
 using plait::multiprocessing::detail::Batch;
 using plait::multiprocessing::detail::Call;
+using plait::multiprocessing::detail::CallableName;
 using plait::multiprocessing::detail::ItemSink;
+using plait::multiprocessing::detail::read_item;
 
 namespace {
 
@@ -27,61 +33,76 @@ struct CountingSink final : ItemSink {
     int abandoned = 0;
 };
 
-Batch batch_of(const std::vector<std::string>& items) {
-    Batch batch;
-    for (const std::string& item : items) batch.add([&](Encoder& out) { out.write(item); });
-    return batch;
+std::shared_ptr<Call> call_of(CountingSink& sink, const std::vector<std::string>& items) {
+    auto call = std::make_shared<Call>(sink, CallableName{}, "f", plait::Timeout::never());
+    Encoder scratch;
+    for (const std::string& item : items) call->add(scratch, [&](Encoder& out) { out.write(item); });
+    call->first_task = 100;
+    return call;
 }
 
 std::vector<std::string> items_of(const Batch& batch) {
     std::vector<std::string> items;
-    Decoder in(batch.arguments);
-    for (std::size_t i = 0; i < batch.count; ++i) {
-        Decoder item(in.read_bytes(in.read<std::uint64_t>()));
-        items.push_back(item.read<std::string>());
-    }
+    Decoder in(batch.bytes());
+    for (std::size_t i = 0; i < batch.size(); ++i) items.push_back(Decoder(read_item(in)).read<std::string>());
     CHECK(in.remaining() == 0);
     return items;
 }
 
 }  // namespace
 
-TEST_CASE("a slice of a batch has the items, the numbers and the bytes of its part") {
-    Batch batch = batch_of({"a", "bb", "", "dddd", "e"});
-    batch.first_task = 100;
-    batch.first_item = 10;
-    const Batch middle = batch.slice(1, 4);
+TEST_CASE("what is taken of a batch has the items, the numbers and the bytes of its part") {
+    CountingSink sink;
+    Batch batch = Batch::of(call_of(sink, {"a", "bb", "", "dddd", "e"}));
+    CHECK(batch.left() == 5);
+    const Batch first = batch.take(1);
+    const Batch middle = batch.take(3);
+    CHECK(items_of(first) == std::vector<std::string>{"a"});
     CHECK(items_of(middle) == std::vector<std::string>{"bb", "", "dddd"});
-    CHECK(middle.first_task == 101);
-    CHECK(middle.first_item == 11);
-    CHECK(middle.ends.back() == middle.arguments.size());
-    CHECK(items_of(batch.slice(0, 5)) == items_of(batch));
-    CHECK(items_of(batch.slice(2, 2)).empty());
+    CHECK(middle.task() == 101);
+    CHECK(items_of(batch) == std::vector<std::string>{"e"});
+    CHECK(batch.task() == 104);
+    CHECK(batch.take(1).left() == 1);
+    CHECK(batch.left() == 0);
 }
 
-TEST_CASE("a batch is split behind those of its items that are left") {
-    Batch batch = batch_of({"a", "bb", "ccc", "dddd", "e"});
+TEST_CASE("a batch is trimmed of those of its items that are done") {
+    CountingSink sink;
+    Batch batch = Batch::of(call_of(sink, {"a", "bb", "ccc"}));
     batch.next = 2;
-    const Batch rest = batch.split_after(1);
-    CHECK(batch.count == 3);
-    CHECK(batch.left() == 1);
-    CHECK(items_of(batch) == std::vector<std::string>{"a", "bb", "ccc"});
-    CHECK(items_of(rest) == std::vector<std::string>{"dddd", "e"});
-    CHECK(rest.task() == 3);
+    CHECK(batch.task() == 102);
+    CHECK(batch.first_task() == 100);
+    batch.trim();
+    CHECK(batch.first_task() == 102);
+    CHECK(items_of(batch) == std::vector<std::string>{"ccc"});
+}
+
+TEST_CASE("an item's size has four bytes, or twelve where it is larger than these can say") {
+    Encoder out;
+    plait::multiprocessing::detail::write_item_size(out, 3);
+    out.write_bytes(std::as_bytes(std::span{"abc", 3}));
+    CHECK(out.size() == 7);
+    Decoder in(out.bytes());
+    CHECK(read_item(in).size() == 3);
+    CHECK(in.remaining() == 0);
+
+    Encoder large;
+    plait::multiprocessing::detail::write_item_size(large, std::size_t{1} << 32);
+    CHECK(large.size() == 12);
+    Decoder truncated(large.bytes());
+    CHECK_THROWS_AS(read_item(truncated), CodecError);
 }
 
 TEST_CASE("a call that is lost after it was taken is told so, and keeps its sink till then") {
     CountingSink sink;
     {
-        const auto call =
-            std::make_shared<Call>(sink, plait::multiprocessing::detail::CallableName{}, "f", plait::Timeout::never());
+        const auto call = call_of(sink, {});
         CHECK(sink.owners == 1);
     }
     CHECK(sink.owners == 0);
     CHECK(sink.abandoned == 0);
     {
-        const auto call =
-            std::make_shared<Call>(sink, plait::multiprocessing::detail::CallableName{}, "f", plait::Timeout::never());
+        const auto call = call_of(sink, {});
         call->submitted = true;
     }
     CHECK(sink.abandoned == 1);

@@ -5,6 +5,7 @@
 #include "support/descriptor_limit.hpp"
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
+#include "support/pools.hpp"
 #include "support/process_state.hpp"
 
 #include <plait/multiprocessing/pool.hpp>
@@ -31,46 +32,10 @@ using plait::multiprocessing::PoolOptions;
 using plait::multiprocessing::StartMethod;
 using plait::multiprocessing::WorkerInfo;
 
-namespace {
-
-int square(int x) { return x * x; }
-
-StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
-
-bool all_idle(const Pool& pool, std::size_t count) {
-    const auto workers = pool.workers();
-    return workers.size() == count && std::all_of(workers.begin(), workers.end(), [](const WorkerInfo& worker) {
-               return worker.state == WorkerInfo::State::idle;
-           });
-}
-
-std::vector<int> pids_of(const Pool& pool) {
-    std::vector<int> pids;
-    for (const WorkerInfo& worker : pool.workers()) pids.push_back(static_cast<int>(worker.pid));
-    return pids;
-}
-
-/// The worker that is at a task; 0 where there is none.
-int busy_worker_of(const Pool& pool) {
-    int busy = 0;
-    static_cast<void>(within(30s, [&] {
-        for (const WorkerInfo& worker : pool.workers())
-            if (worker.state == WorkerInfo::State::busy) busy = static_cast<int>(worker.pid);
-        return busy != 0;
-    }));
-    return busy;
-}
-
-bool are_gone(const std::vector<int>& pids) {
-    return std::none_of(pids.begin(), pids.end(), [](int pid) { return process_state(pid).has_value(); });
-}
-
-}  // namespace
-
 TEST_CASE("workers that are killed while they idle are replaced, and nothing is reported as failed") {
-    const int processes = GENERATE(1, 2, 8);
-    Pool pool(PoolOptions{.processes = processes, .start_method = any_start_method()});
-    const auto count = static_cast<std::size_t>(processes);
+    const Shape shape = any_shape();
+    CAPTURE(shape);
+    Pool pool(shape.with());
     std::vector<int> pids;
     // A worker that is reaped may be listed until the pool has heard of it.
     const auto are_replaced = [&] {
@@ -79,7 +44,7 @@ TEST_CASE("workers that are killed while they idle are replaced, and nothing is 
                             [&](int pid) { return std::count(pids.begin(), pids.end(), pid) != 0; });
     };
     for (int round = 0; round < 3; ++round) {
-        REQUIRE(within(30s, [&] { return are_replaced() && all_idle(pool, count); }));
+        REQUIRE(within(30s, [&] { return are_replaced() && all_idle(pool, shape.count()); }));
         pids = pids_of(pool);
         for (const int pid : pids) REQUIRE(::kill(pid, SIGKILL) == 0);
         CHECK(pool.map(square, std::vector{1, 2, 3}, 1) == std::vector{1, 4, 9});
@@ -88,11 +53,12 @@ TEST_CASE("workers that are killed while they idle are replaced, and nothing is 
 }
 
 TEST_CASE("workers that are all killed while they are busy fail their own tasks only") {
-    const int processes = GENERATE(1, 2, 8);
-    Pool pool(PoolOptions{.processes = processes, .start_method = any_start_method()});
+    const Shape shape = any_shape();
+    CAPTURE(shape);
+    Pool pool(shape.with());
     std::vector<std::unique_ptr<Gate>> gates;
     std::vector<plait::Future<int>> running;
-    for (int i = 0; i < processes; ++i) {
+    for (int i = 0; i < shape.processes; ++i) {
         gates.push_back(std::make_unique<Gate>());
         running.push_back(pool.apply_async(pass_gate, gates.back()->path()));
     }
@@ -127,7 +93,9 @@ TEST_CASE("workers tells of each worker what it is at") {
 }
 
 TEST_CASE("a stopped worker holds up nobody else, and terminate ends it") {
-    Pool pool(PoolOptions{.processes = 2, .start_method = any_start_method()});
+    const Shape shape{GENERATE(2, 8), any_start_method()};
+    CAPTURE(shape);
+    Pool pool(shape.with());
     Gate gate;
     auto stopped = pool.apply_async(pass_gate, gate.path());
     REQUIRE(gate.reached());
@@ -142,7 +110,7 @@ TEST_CASE("a stopped worker holds up nobody else, and terminate ends it") {
 }
 
 TEST_CASE("a worker that was stopped and goes on has lost nothing") {
-    Pool pool(1);
+    Pool pool(PoolOptions{.processes = 1, .start_method = any_start_method()});
     Gate gate;
     auto future = pool.apply_async(pass_gate, gate.path());
     REQUIRE(gate.reached());
@@ -156,8 +124,10 @@ TEST_CASE("a worker that was stopped and goes on has lost nothing") {
 }
 
 TEST_CASE("a worker that has done its share of tasks is replaced") {
-    Pool pool(PoolOptions{
-        .processes = GENERATE(1, 3), .max_tasks_per_child = GENERATE(1, 2, 10), .start_method = any_start_method()});
+    const Shape shape = any_shape();
+    const int share = GENERATE(1, 2, 10);
+    CAPTURE(shape, share);
+    Pool pool(shape.with({.max_tasks_per_child = share}));
     constexpr auto pid_and_square = [](int x) { return std::pair{own_pid(0), square(x)}; };
     std::vector<int> items;
     for (int i = 0; i < 30; ++i) items.push_back(i);
@@ -173,7 +143,9 @@ TEST_CASE("a worker that has done its share of tasks is replaced") {
 }
 
 TEST_CASE("no worker does more than its share") {
-    Pool pool(PoolOptions{.processes = 2, .max_tasks_per_child = 3});
+    const Shape shape = any_shape();
+    CAPTURE(shape);
+    Pool pool(shape.with({.max_tasks_per_child = 3}));
     std::map<int, int> tasks_of;
     for (const int pid : pool.map(own_pid, std::vector<int>(40), 40)) ++tasks_of[pid];
     for (const auto& [pid, tasks] : tasks_of) CHECK(tasks <= 3);
@@ -183,11 +155,11 @@ TEST_CASE("the initializer runs once in each worker, with its arguments, and in 
     static std::string set_up;  // in the workers only
     constexpr auto initialize = [](const std::string& text, int number) { set_up += text + std::to_string(number); };
     constexpr auto read = [](int) { return set_up; };
-    Pool pool(PoolOptions{.processes = 2,
-                          .initializer = plait::multiprocessing::Initializer(initialize, "ready", 7),
-                          .start_method = any_start_method()});
+    const Shape shape = any_shape();
+    CAPTURE(shape);
+    Pool pool(shape.with({.initializer = plait::multiprocessing::Initializer(initialize, "ready", 7)}));
     for (int round = 0; round < 3; ++round) {
-        for (const std::string& text : pool.map(read, std::vector<int>(8), 1)) CHECK(text == "ready7");
+        for (const std::string& text : pool.map(read, std::vector<int>(16), 1)) CHECK(text == "ready7");
         CHECK_THROWS_AS(pool.apply(die_by, SIGKILL), ProcessDied);
     }
 }
@@ -214,12 +186,11 @@ TEST_CASE("a pool that cannot have its processes says so and leaves nothing behi
 }
 
 TEST_CASE("a pool may have many workers") {
-    Pool pool(PoolOptions{.processes = 150});
-    std::vector<int> items(600);
-    for (int i = 0; i < 600; ++i) items[static_cast<std::size_t>(i)] = i;
+    Pool pool(PoolOptions{.processes = 256, .start_method = any_start_method()});
+    const auto items = numbers_up_to(600);
     const auto squares = pool.map(square, items, 1);
     CHECK(squares.back() == 599 * 599);
-    CHECK(pool.workers().size() == 150);
+    CHECK(pool.workers().size() == 256);
     for (const int pid : pids_of(pool)) ::kill(pid, SIGKILL);
     CHECK(pool.map(square, items, 1) == squares);
 }

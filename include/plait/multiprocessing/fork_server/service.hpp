@@ -63,11 +63,10 @@ public:
             request.surroundings.apply_signal_mask();
             std::byte go[1];
             if (!os::receive_all(control, go)) return refused_status;  // the start was given up
-            return run_target(control, std::move(request.papers), [&] {
+            return run_target(control, std::move(request.papers), [&](Encoder& result) {
                 const Incoming luggage(std::move(along_));
                 in.carry(luggage);
                 const auto callable = in.read<CallableName>();
-                Encoder result;
                 call_by_name(callable, in, result);
             });
         } catch (...) {

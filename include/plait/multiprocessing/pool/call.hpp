@@ -8,17 +8,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <memory>
-#include <string>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
-/// Whoever waits for the items of one call: one for `apply`, many for `map`. Told of each item once, on the thread that
-/// dispatches; its owners are counted, the queue being one.
+/// Whoever waits for the items of one call: one for `apply`, many for `map`. Told of each item once, of several at a time
+/// by several threads; its owners are counted, the call being one.
 class ItemSink {
 public:
     /// Before an item is first sent: false where nobody wants it any more, and nothing is told of it then.
@@ -55,73 +56,107 @@ private:
     ItemSink* sink_;
 };
 
-/// What the items of one call have in common.
+/// The size of an item's arguments, before them.
+inline void write_item_size(Encoder& out, std::size_t size) {
+    constexpr std::uint32_t follows = 0xFFFFFFFF;
+    const bool is_large = size >= follows;
+    const std::uint32_t word = is_large ? follows : static_cast<std::uint32_t>(size);
+    out.write_bytes(std::as_bytes(std::span{&word, 1}));
+    const std::uint64_t whole = size;
+    if (is_large) out.write_bytes(std::as_bytes(std::span{&whole, 1}));
+}
+inline std::span<const std::byte> read_item(Decoder& in) {
+    constexpr std::uint32_t follows = 0xFFFFFFFF;
+    std::uint32_t word;
+    std::memcpy(&word, in.read_bytes(sizeof word).data(), sizeof word);
+    if (word != follows) return in.read_bytes(word);
+    std::uint64_t whole;
+    std::memcpy(&whole, in.read_bytes(sizeof whole).data(), sizeof whole);
+    return in.read_bytes(static_cast<std::size_t>(whole));
+}
+
+/// One call on a pool: its function, and its items with their arguments encoded one after the other.
 struct Call {
-    Call(ItemSink& its_sink, CallableName its_callable, std::string_view its_name, Timeout its_timeout) noexcept
-        : sink{its_sink}, callable{std::move(its_callable)}, name{its_name}, timeout{its_timeout} {}
+    Call(ItemSink& its_sink, const CallableName& its_callable, std::string_view its_name, Timeout its_timeout)
+        : sink{its_sink}, name{its_name}, timeout{its_timeout} {
+        Encoder out;
+        out.write(its_callable);
+        callable = out.take();
+    }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
-    /// Batches lost on the way (the engine ran out of memory) are a broken promise, never a hang.
+    /// Items lost on the way (the engine ran out of memory) are a broken promise, never a hang.
     ~Call() {
         if (submitted) sink->abandon();
     }
 
-    SinkPointer sink;
-    CallableName callable;
-    std::string_view name;   ///< for error texts
-    Timeout timeout;         ///< of each item
-    bool submitted = false;  ///< whether the engine has taken it
-};
-
-/// Items of one call that go to a worker together, with their arguments encoded one after the other, each behind its
-/// size. Those before `next` are done with.
-struct Batch {
-    std::shared_ptr<Call> call;
-    std::uint64_t first_task = 0;  ///< the number of the first item in the pool
-    std::size_t first_item = 0;    ///< its index in the call
-    std::size_t count = 0;
-    std::size_t next = 0;
-    std::vector<std::byte> arguments = {};
-    std::vector<std::size_t> ends = {};  ///< where each item's bytes end
-
-    [[nodiscard]] std::uint64_t task() const noexcept { return first_task + next; }
-    [[nodiscard]] std::size_t item() const noexcept { return first_item + next; }
-    [[nodiscard]] std::size_t left() const noexcept { return count - next; }
-    [[nodiscard]] std::size_t begin_of(std::size_t index) const noexcept { return index == 0 ? 0 : ends[index - 1]; }
-
     /// Appends an item: `write` encodes its arguments.
     template <class Function>
-    void add(Function write) {
-        Encoder item;
-        write(item);
-        Encoder size;
-        size.write(std::uint64_t{item.size()});
-        arguments.insert(arguments.end(), size.bytes().begin(), size.bytes().end());
-        arguments.insert(arguments.end(), item.bytes().begin(), item.bytes().end());
-        ends.push_back(arguments.size());
+    void add(Encoder& scratch, Function write) {
+        scratch.clear();
+        write(scratch);
+        write_item_size(arguments, scratch.size());
+        arguments.write_bytes(scratch.bytes());
         ++count;
     }
 
-    /// A copy of the items from `begin` to `end`.
-    [[nodiscard]] Batch slice(std::size_t begin, std::size_t end) const {
-        Batch part{
-            .call = call, .first_task = first_task + begin, .first_item = first_item + begin, .count = end - begin};
-        const std::size_t from = begin_of(begin);
-        part.arguments.assign(arguments.begin() + static_cast<std::ptrdiff_t>(from),
-                              arguments.begin() + static_cast<std::ptrdiff_t>(begin_of(end)));
-        part.ends.reserve(part.count);
-        for (std::size_t i = begin; i < end; ++i) part.ends.push_back(ends[i] - from);
-        return part;
+    SinkPointer sink;
+    std::vector<std::byte> callable;  ///< the encoded CallableName
+    std::string_view name;            ///< for error texts
+    Timeout timeout;                  ///< of each item
+    bool told_singly = false;         ///< whether somebody waits for each item, and not for all
+    Encoder arguments;
+    std::size_t count = 0;
+    std::size_t chunk = 1;         ///< how many items travel together
+    std::uint64_t first_task = 0;  ///< the number of the first item in the pool
+    bool submitted = false;        ///< whether the engine has taken it
+    unsigned deaths_before = 0;    ///< how many workers died before they had begun its next item
+};
+
+/// Items of one call, one after the other: `[first, end)`, of which those before `next` are done with.
+struct Batch {
+    std::shared_ptr<Call> call;
+    std::size_t first = 0;
+    std::size_t next = 0;
+    std::size_t end = 0;
+    std::size_t begin_byte = 0;  ///< where the arguments of item `first` begin
+    std::size_t end_byte = 0;
+
+    /// All items of `call`.
+    static Batch of(std::shared_ptr<Call> call) noexcept {
+        const std::size_t count = call->count;
+        const std::size_t size = call->arguments.size();
+        return {std::move(call), 0, 0, count, 0, size};
     }
 
-    /// Keeps the first `kept` of the items that are left, and returns the others.
-    Batch split_after(std::size_t kept) {
-        const std::size_t at = next + kept;
-        Batch rest = slice(at, count);
-        arguments.resize(begin_of(at));
-        ends.resize(at);
-        count = at;
-        return rest;
+    [[nodiscard]] std::uint64_t task() const noexcept { return call->first_task + next; }
+    [[nodiscard]] std::uint64_t first_task() const noexcept { return call->first_task + first; }
+    [[nodiscard]] std::size_t size() const noexcept { return end - first; }
+    [[nodiscard]] std::size_t left() const noexcept { return end - next; }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return call->arguments.bytes().subspan(begin_byte, end_byte - begin_byte);
+    }
+
+    /// Takes the first `count` items, of which none is done.
+    Batch take(std::size_t count) {
+        const std::size_t middle = byte_of(first + count);
+        Batch taken{call, first, first, first + count, begin_byte, middle};
+        first = next = taken.end;
+        begin_byte = middle;
+        return taken;
+    }
+    /// Leaves out those that are done with.
+    void trim() {
+        begin_byte = byte_of(next);
+        first = next;
+    }
+
+private:
+    [[nodiscard]] std::size_t byte_of(std::size_t item) const {
+        if (item == end) return end_byte;
+        Decoder in(bytes());
+        for (std::size_t i = first; i < item; ++i) static_cast<void>(read_item(in));
+        return end_byte - in.remaining();
     }
 };
 

@@ -4,8 +4,11 @@
 #include <plait/core/function.hpp>
 #include <plait/core/future_state.hpp>
 #include <plait/core/report.hpp>
+#include <plait/core/timeout.hpp>
 #include <plait/os/process.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -13,6 +16,7 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
@@ -30,12 +34,26 @@ public:
         using Pointer = plait::detail::StatePointer<plait::detail::FutureStateBase>;
         try {
             const std::scoped_lock lock{shared_->mutex};
-            if (shared_->finished) return false;
-            if (!thread_.joinable()) {
-                const os::BlockSignals blocked;
-                thread_ = std::thread([shared = shared_] { shared->run(); });
-            }
-            shared_->waiting.push_back({Pointer::share(&state), std::move(callback)});
+            if (!is_open()) return false;
+            // Room first: what is not taken stays the caller's.
+            shared_->waiting.emplace_back();
+            shared_->waiting.back() = {Pointer::share(&state), std::move(callback)};
+        } catch (...) {
+            return false;
+        }
+        shared_->news.notify_one();
+        return true;
+    }
+    /// Takes `function`, for when `deadline` has passed; `finish` drops it if that is later. False where that cannot be.
+    bool add_at(plait::detail::Deadline deadline, plait::detail::MoveOnlyFunction<void()>& function) noexcept {
+        const bool is_due = deadline.has_passed();
+        try {
+            const std::scoped_lock lock{shared_->mutex};
+            if (!is_open()) return false;
+            if (is_due)
+                shared_->waiting.emplace_back().function = std::move(function);
+            else
+                shared_->later.push_back({deadline, std::move(function)});
         } catch (...) {
             return false;
         }
@@ -63,8 +81,22 @@ public:
     }
 
 private:
+    /// Under the mutex: whether something can be added. Throws where the thread cannot be had.
+    bool is_open() {
+        if (shared_->finished) return false;
+        if (!thread_.joinable()) {
+            const os::BlockSignals blocked;
+            thread_ = std::thread([shared = shared_] { shared->run(); });
+        }
+        return true;
+    }
+
     struct Entry {
         plait::detail::StatePointer<plait::detail::FutureStateBase> state;
+        plait::detail::MoveOnlyFunction<void()> function;
+    };
+    struct LateEntry {
+        plait::detail::Deadline deadline;
         plait::detail::MoveOnlyFunction<void()> function;
     };
     /// Shared with the thread, which may outlive the pool that one of its callbacks destroys.
@@ -72,6 +104,7 @@ private:
         std::mutex mutex;
         std::condition_variable news;
         std::deque<Entry> waiting;
+        std::vector<LateEntry> later;
         bool finished = false;
         std::thread::id thread = {};
 
@@ -82,18 +115,41 @@ private:
                 while (!waiting.empty()) {
                     Entry entry = std::move(waiting.front());
                     waiting.pop_front();
-                    lock.unlock();
-                    try {
-                        entry.function();
-                    } catch (...) {
-                        plait::detail::report_unraisable("a future's callback threw", std::current_exception());
-                    }
-                    entry = Entry{};  // destroyed here, not under the lock: what it captured is the user's
-                    lock.lock();
+                    run(lock, std::move(entry));
                 }
-                if (finished) return;
-                news.wait(lock);
+                if (finished) break;
+                if (!run_due(lock)) wait_for_news(lock);
             }
+            const std::vector<LateEntry> dropped = std::move(later);
+            lock.unlock();
+        }
+        static void run(std::unique_lock<std::mutex>& lock, Entry entry) {
+            lock.unlock();
+            try {
+                entry.function();
+            } catch (...) {
+                plait::detail::report_unraisable("a future's callback threw", std::current_exception());
+            }
+            entry = Entry{};  // destroyed here, not under the lock: what it captured is the user's
+            lock.lock();
+        }
+        /// Returns whether a time had come.
+        bool run_due(std::unique_lock<std::mutex>& lock) {
+            const auto is_due = [](const LateEntry& entry) { return entry.deadline.has_passed(); };
+            const auto due = std::find_if(later.begin(), later.end(), is_due);
+            if (due == later.end()) return false;
+            Entry entry{{}, std::move(due->function)};
+            later.erase(due);
+            run(lock, std::move(entry));
+            return true;
+        }
+        void wait_for_news(std::unique_lock<std::mutex>& lock) {
+            if (later.empty()) return news.wait(lock);
+            using plait::detail::Deadline;
+            Deadline next = Deadline::never();
+            for (const LateEntry& entry : later) next = (std::min)(next, entry.deadline);
+            // Where this wait follows the wall clock, it may be set back meanwhile: look again within a second.
+            news.wait_until(lock, (std::min)(next.time_point(), Deadline::Clock::now() + std::chrono::seconds{1}));
         }
     };
 

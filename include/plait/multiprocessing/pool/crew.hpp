@@ -5,6 +5,7 @@
 #include <plait/core/timeout.hpp>
 #include <plait/multiprocessing/freeze_support.hpp>
 #include <plait/multiprocessing/pool/call.hpp>
+#include <plait/multiprocessing/pool/fifo.hpp>
 #include <plait/multiprocessing/pool/initializer.hpp>
 #include <plait/multiprocessing/pool/maker.hpp>
 #include <plait/multiprocessing/pool/protocol.hpp>
@@ -13,6 +14,7 @@
 #include <plait/os/child.hpp>
 #include <plait/os/lifeline.hpp>
 #include <plait/os/memory.hpp>
+#include <plait/os/poller.hpp>
 #include <plait/os/process.hpp>
 
 #include <algorithm>
@@ -22,6 +24,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -36,6 +39,7 @@ struct WorkerInfo {
     State state = State::starting;
     std::optional<std::uint64_t> task = {};  ///< the number of the task that it is at
     std::uint64_t tasks_done = 0;            ///< by this process
+    std::optional<std::size_t> memory = {};  ///< bytes that it has in memory now, where the system tells
 };
 
 namespace detail {
@@ -45,55 +49,91 @@ struct CrewOptions {
     StartMethod start_method = StartMethod::forkserver;
     std::shared_ptr<const PackedCall> initializer;  ///< null for none
     std::optional<std::uint64_t> max_tasks_per_child;
+    std::optional<std::size_t> memory_limit;          ///< of a worker that runs; bytes
+    std::optional<std::size_t> max_memory_per_child;  ///< of a worker between two tasks; bytes
     std::chrono::nanoseconds termination_grace{};
+    unsigned restart_limit = 5;
+    std::string name;  ///< what its workers' names begin with
+};
+
+/// A request on its way to a worker, up to `done`: its head, and bytes of the call that it is of.
+struct PendingRequest {
+    Request head;
+    std::shared_ptr<Call> call;
+    std::span<const std::byte> body;
+    std::size_t done = 0;
+
+    [[nodiscard]] std::size_t size() const noexcept { return sizeof head + body.size(); }
 };
 
 /// One place for a worker, and the worker in it.
 struct CrewMember {
-    enum class State { absent, starting, idle, busy };
-    /// Why we end it: nobody does; its task ran too long; its task was cancelled; it broke the protocol; it has done its
-    /// share of tasks; the maker is gone, and it with that; the pool is terminated.
-    enum class Ending { no, timeout, cancelled, misbehaved, retired, orphaned, terminated };
-
-    explicit CrewMember(Slot& its_slot) noexcept : slot{&its_slot} {}
+    enum class State { absent, starting, ready };
+    /// Why we end it: nobody does; its task ran too long; used too much memory; was cancelled; it broke the protocol; it has
+    /// done its share of tasks; the maker is gone, and it with that; the pool is terminated.
+    enum class Ending { no, timeout, memory, cancelled, misbehaved, retired, orphaned, terminated };
 
     [[nodiscard]] bool takes_work() const noexcept {
-        return state == State::idle && ending == Ending::no && !channel_ended && !death;
+        return state == State::ready && ending == Ending::no && !retires && !channel_ended && !death;
+    }
+    [[nodiscard]] bool is_idle() const noexcept { return takes_work() && batches.empty(); }
+    [[nodiscard]] bool is_busy() const noexcept { return !batches.empty(); }
+    /// Whether it may have something to say.
+    [[nodiscard]] bool is_heard() const noexcept {
+        return ending != Ending::misbehaved && state != State::absent &&
+               (is_busy() || state == State::starting || !output.empty());
+    }
+    /// Which task it is at, if it is at one.
+    [[nodiscard]] bool runs_front() const noexcept {
+        return is_busy() && slot().mark.begun_of(batches.front().task(), batches.front().left()) > 0;
+    }
+    /// How many of its tasks have begun whose results were not taken.
+    [[nodiscard]] std::uint64_t begun() const noexcept;
+    /// False where its mark tells of a task that it never had.
+    [[nodiscard]] bool has_sound_mark() const noexcept {
+        return (slot().mark.begun.load(std::memory_order_acquire) & Mark::number) == mark_at_rest || begun() != 0;
     }
     /// When its task will have run too long; while it has not begun, no sooner than if it began now.
     [[nodiscard]] plait::detail::Deadline time_limit() const;
     [[nodiscard]] WorkerInfo info() const;
+    [[nodiscard]] Slot& slot() const noexcept { return *reinterpret_cast<Slot*>(memory.data()); }
 
-    Slot* slot;
     State state = State::absent;
     Ending ending = Ending::no;
     std::uint64_t number = 0;  ///< of this worker in its pool: no two ever share one
     std::int64_t pid = 0;
     os::Handle channel;
-    std::vector<std::byte> input;    ///< read, not yet understood
-    std::uint32_t stream_read = 0;   ///< how far in the worker's stream that goes
-    std::uint32_t channel_read = 0;  ///< how far the channel has brought it
-    std::vector<std::byte> output;   ///< to be written, up to `written` done
-    std::size_t written = 0;
-    bool channel_ended = false;
-    std::optional<Batch> batch;
+    os::SharedMapping memory;  ///< a Slot
+    RingWriter<decltype(Slot::requests)> requests;
+    RingReader<decltype(Slot::replies)> replies;
+    std::vector<std::byte> input;     ///< taken, not yet understood
+    Fifo<PendingRequest> output;      ///< what the ring had no room for
+    std::vector<std::byte> callable;  ///< what it was told to call
+    Fifo<Batch> batches;              ///< what it has: the first it runs, or is about to
+    std::size_t depth = least_depth;  ///< how many batches it is given at most
+    std::uint64_t tasks_given = 0;    ///< those that it has done among them
     std::uint64_t tasks_done = 0;
+    std::uint64_t tasks_done_before = 0;      ///< when another had nothing to do
+    std::uint64_t mark_at_rest = Mark::none;  ///< what its mark is when it has begun nothing that it has not told of
+    bool is_distrusted = false;               ///< what it shares with the program was written over, its mark perhaps
+    bool retires = false;                     ///< it is given no more, and leaves when it has done what it has
+    bool channel_ended = false;
     std::uint64_t ended_task = 0;                                           ///< the task for whose sake it is ended
     plait::detail::Deadline suspect_at = plait::detail::Deadline::never();  ///< of one whose channel ended
     plait::detail::Deadline kill_at = plait::detail::Deadline::never();
     plait::detail::Deadline retry_at = plait::detail::Deadline::never();  ///< of an absent one
     std::optional<Report> death;
+
+    /// One that it runs, and one that waits for it.
+    static constexpr std::size_t least_depth = 2;
+    static constexpr std::size_t most_depth = 128;
 };
 
 /// A pool's processes: the maker, and a member for each place. All of it belongs to one thread at a time.
 class Crew {
 public:
     /// Makes all of them. Throws: UsageError, std::system_error; nothing is left behind then.
-    explicit Crew(CrewOptions options)
-        : options_{std::move(options)}, slots_{os::SharedMapping::create(options_.processes * sizeof(Slot))} {
-        members_.reserve(options_.processes);
-        for (std::size_t i = 0; i < options_.processes; ++i)
-            members_.emplace_back(*reinterpret_cast<Slot*>(slots_.data() + i * sizeof(Slot)));
+    explicit Crew(CrewOptions options) : options_{std::move(options)}, members_(options_.processes) {
         start_maker();
         try {
             // Not all at once: what is on its way to the maker is bounded, its bytes and its descriptors.
@@ -125,6 +165,8 @@ public:
     [[nodiscard]] std::vector<CrewMember>& members() noexcept { return members_; }
     [[nodiscard]] const std::vector<CrewMember>& members() const noexcept { return members_; }
     [[nodiscard]] os::NativeHandle control() const noexcept { return control_.get(); }
+    /// What wakes the thread that waits for replies: the workers have its other end.
+    [[nodiscard]] os::Waker& bell() noexcept { return bell_; }
 
     /// Asks for a worker in an empty place. What fails is tried again later, see `retry_at`.
     void replace(CrewMember& member) {
@@ -135,13 +177,13 @@ public:
         }
     }
     void kill(const CrewMember& member, int number) {
-        send(Order{.kind = Order::Kind::kill, .worker = member.number, .signal = number}, {});
+        send(Order{.kind = Order::Kind::kill, .signal = number, .worker = member.number}, {});
     }
     /// Forbids it to begin more, asks it to end, and sets the time for what it cannot refuse.
-    void end_member(CrewMember& member, CrewMember::Ending why) {
-        member.slot->mark.stop();
+    void end_member(CrewMember& member, CrewMember::Ending why, int number = os::polite_end) {
+        member.slot().mark.stop();
         member.ending = why;
-        kill(member, os::polite_end);
+        kill(member, number);
         member.kill_at = plait::detail::Deadline{options_.termination_grace};
     }
 
@@ -171,7 +213,7 @@ private:
     }
 
     CrewOptions options_;
-    os::SharedMapping slots_;
+    os::Waker bell_;
     const os::SignalMask signal_mask_ = os::SignalMask::current();  // the program's, for makers to come
     std::vector<CrewMember> members_;
     os::Child maker_;
@@ -180,14 +222,27 @@ private:
     std::chrono::milliseconds backoff_{10};
 };
 
+inline std::uint64_t CrewMember::begun() const noexcept {
+    if (!is_busy()) return 0;
+    const std::uint64_t mark = slot().mark.begun.load(std::memory_order_acquire);
+    std::uint64_t count = 0;
+    for (const Batch& batch : batches) {
+        if (const std::uint64_t of_this = Mark::begun_of(mark, batch.task(), batch.left()); of_this != 0)
+            return count + of_this;
+        count += batch.left();
+    }
+    return 0;
+}
+
 inline plait::detail::Deadline CrewMember::time_limit() const {
     using plait::detail::Deadline;
-    const Timeout timeout = batch->call->timeout;
+    const Timeout timeout = batches.front().call->timeout;
+    if (timeout.is_never()) return Deadline::never();
     // The task that runs may be further on than the results that we have read.
-    if (timeout.is_never() || slot->mark.begun_of(batch->task(), batch->left()) == 0) return Deadline{timeout};
+    if (!runs_front()) return Deadline{timeout};
     // No later than now, and no earlier than the clock began: a task may have written over it.
     const auto now = Deadline::Clock::now().time_since_epoch();
-    const std::chrono::nanoseconds since{slot->mark.begun_at.load(std::memory_order_relaxed)};
+    const std::chrono::nanoseconds since{slot().mark.begun_at.load(std::memory_order_relaxed)};
     const auto at = Deadline::Clock::time_point{(std::clamp)(
         std::chrono::duration_cast<Deadline::Clock::duration>(since), Deadline::Clock::duration::zero(), now)};
     return timeout.duration() < (Deadline::Clock::time_point::max)() - at ? Deadline::at(at + timeout.duration())
@@ -198,11 +253,11 @@ inline WorkerInfo CrewMember::info() const {
     WorkerInfo info{.pid = pid, .tasks_done = tasks_done};
     if (ending != Ending::no)
         info.state = WorkerInfo::State::ending;
-    else if (state == State::busy)
+    else if (is_busy())
         info.state = WorkerInfo::State::busy;
-    else if (state == State::idle)
+    else if (state == State::ready)
         info.state = WorkerInfo::State::idle;
-    if (batch) info.task = batch->task();
+    if (is_busy()) info.task = batches.front().task();
     return info;
 }
 
@@ -220,14 +275,14 @@ inline void Crew::start_maker() {
         maker_ = os::fork_child([&] {
             channel.first.reset();
             plait::detail::wait_helper() = nullptr;
-            return Maker{std::move(channel.second), std::move(slots_), options_.initializer, spawn, program}.run();
+            return Maker{std::move(channel.second), options_.initializer, spawn, options_.name, program}.run();
         });
         control_ = std::move(channel.first);
         return;
     }
     Encoder payload;
-    payload.write(spawn, this_process().papers.name);
-    std::vector<os::NativeHandle> handles{slots_.handle().get()};
+    payload.write(spawn, this_process().papers.name, options_.name);
+    std::vector<os::NativeHandle> handles;
     write_initializer(payload, handles, options_.initializer.get());
     os::SpawnOptions how;
     how.signal_mask = &signal_mask_;
@@ -237,16 +292,20 @@ inline void Crew::start_maker() {
 }
 
 inline void Crew::order(CrewMember& member) {
-    Slot& its_slot = *member.slot;
-    member = CrewMember{its_slot};
-    its_slot.reset();
-    member.number = next_worker_++;
+    CrewMember fresh;
+    fresh.number = next_worker_++;
+    fresh.memory = os::SharedMapping::create(sizeof(Slot));
+    fresh.requests = RingWriter{fresh.slot().requests};
+    fresh.replies = RingReader{fresh.slot().replies};
+    fresh.slot().mark.begun.store(Mark::none, std::memory_order_relaxed);
+    fresh.slot().listener.store(Slot::background, std::memory_order_relaxed);
     os::ChannelEnds channel = os::make_channel();
-    const auto slot = static_cast<std::uint32_t>(&member - members_.data());
-    const os::NativeHandle handles[] = {channel.second.get()};
-    send(Order{.kind = Order::Kind::make, .slot = slot, .worker = member.number}, handles);
-    member.channel = std::move(channel.first);
-    member.state = CrewMember::State::starting;
+    const os::NativeHandle handles[] = {channel.second.get(), fresh.memory.handle().get(), bell_.writing_end().get()};
+    send(Order{.kind = Order::Kind::make, .worker = fresh.number}, handles);
+    fresh.memory.drop_handle();
+    fresh.channel = std::move(channel.first);
+    fresh.state = CrewMember::State::starting;
+    member = std::move(fresh);
 }
 
 inline void Crew::take(const Report& report) {
@@ -274,11 +333,12 @@ inline bool Crew::read_reports() {
             take(report);
             continue;
         }
+        const plait::detail::Deadline soon{std::chrono::seconds{2}};
         for (CrewMember& member : members_) {
             if (member.state == CrewMember::State::absent || member.death) continue;
-            if (!os::children_die_with_parent && member.pid != 0) os::signal_process_group(member.pid, os::certain_end);
+            // Those that its task started, and itself where it does not die with its parent.
+            if (member.pid != 0) os::signal_process_group(member.pid, os::certain_end);
             // Its channel's end is its own: wait for it, so that what it still did is known.
-            const plait::detail::Deadline soon{std::chrono::seconds{2}};
             os::PollItem end{member.channel.get(), 0};
             static_cast<void>(os::poll({&end, 1}, soon));
             member.death = Report{.kind = Report::Kind::died, .pid = member.pid, .code = -os::certain_end};
@@ -289,6 +349,8 @@ inline bool Crew::read_reports() {
 }
 
 inline void Crew::end() noexcept {
+    // Not only closed: a copy of the program may hold it open.
+    if (control_) os::end_channel(control_);
     control_.reset();
     try {
         // The maker ends its workers, which cannot take long: they are killed. It may be stopped itself.

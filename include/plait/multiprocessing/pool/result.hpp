@@ -3,11 +3,13 @@
 
 #include <plait/core/future_state.hpp>
 #include <plait/core/outcome.hpp>
+#include <plait/core/progress_teller.hpp>
 #include <plait/multiprocessing/codec.hpp>
 #include <plait/multiprocessing/pool/call.hpp>
 #include <plait/multiprocessing/pool/engine.hpp>
 #include <plait/multiprocessing/remote_call.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <iterator>
@@ -18,6 +20,12 @@
 #include <vector>
 
 // The states of a pool's futures: sinks of the items of one call.
+
+namespace plait::inline PLAIT_ABI::multiprocessing {
+
+struct CallOptions;
+
+}  // namespace plait::inline PLAIT_ABI::multiprocessing
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
 
@@ -33,6 +41,19 @@ public:
     void abandon() noexcept override { plait::detail::FutureState<Whole>::abandon(); }
 
 protected:
+    [[nodiscard]] bool is_in_copy() const noexcept {
+        const auto engine = engine_.lock();
+        return engine != nullptr && engine->is_copy();
+    }
+    void attend(plait::detail::Deadline deadline) override {
+        const auto engine = engine_.lock();
+        if (engine == nullptr) return;
+        engine->attend([this] { return this->ready(); }, [this] { return this->announce_waiter(); }, deadline);
+    }
+    void wake_attendant() noexcept override {
+        if (const auto engine = engine_.lock()) engine->wake_attendant();
+    }
+
     /// The result is a cancellation from here on; the worker is ended afterwards.
     bool cancel_running() override {
         if (!this->settle_cancelled()) return false;
@@ -77,18 +98,28 @@ public:
     }
 };
 
-/// Of many items: `map`. Touched by the engine's thread alone once it is submitted.
+/// Of many items: `map`. Each item's outcome has its place; who writes the last one makes the whole.
 template <class Result>
 class MapState final : public PoolState<std::conditional_t<std::is_void_v<Result>, void, std::vector<Result>>> {
 public:
     using Whole = std::conditional_t<std::is_void_v<Result>, void, std::vector<Result>>;
     using PoolState<Whole>::PoolState;
 
-    /// How many items there are; none is an empty result at once.
-    void expect(std::size_t count) {
+    /// How many items there are; none is an empty result at once. `teller` may be null.
+    void expect(std::size_t count, std::shared_ptr<plait::detail::ProgressTeller> teller = nullptr) {
         outcomes_.resize(count);
-        left_ = count;
-        if (count == 0) finish_all();
+        count_ = count;
+        left_.store(count, std::memory_order_relaxed);
+        teller_ = std::move(teller);
+        if (count == 0) tell_all_done();
+    }
+    /// The call is on its way.
+    void start_progress() noexcept {
+        if (teller_ != nullptr) teller_->start();
+    }
+    void abandon() noexcept override {
+        // When all were told, the result is on its way, behind the last progress perhaps. Acquire: see set.
+        if (left_.load(std::memory_order_acquire) != 0) PoolState<Whole>::abandon();
     }
     /// Instead of `expect`: no item will run.
     void fail_all(std::exception_ptr exception) noexcept {
@@ -106,7 +137,26 @@ public:
 private:
     void set(std::size_t item, Outcome<Result> outcome) noexcept {
         outcomes_[item] = std::move(outcome);
-        if (--left_ == 0) finish_all();
+        // acq_rel: who makes the whole sees every item.
+        const std::size_t left = left_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+        if (left == 0)
+            tell_all_done();
+        else if (teller_ != nullptr)
+            teller_->tell(count_ - left);
+    }
+    void tell_all_done() noexcept {
+        if (teller_ == nullptr) return finish_all();
+        teller_->finish([this, alive = SinkPointer{*this}] { finish_all(); });
+    }
+    void drop_call() noexcept override { stop_progress(); }
+    bool cancel_running() override {
+        if (!PoolState<Whole>::cancel_running()) return false;
+        stop_progress();
+        return true;
+    }
+    void stop_progress() noexcept {
+        // In a copy of the program there is nobody whom it could wait for.
+        if (teller_ != nullptr && !this->is_in_copy()) teller_->stop();
     }
     void finish_all() noexcept {
         this->settle(Outcome<Whole>::of([&]() -> Whole {
@@ -123,8 +173,27 @@ private:
     }
 
     std::vector<Outcome<Result>> outcomes_;
-    std::size_t left_ = 0;
+    std::size_t count_ = 0;
+    std::atomic<std::size_t> left_{0};
+    std::shared_ptr<plait::detail::ProgressTeller> teller_;  // or null
 };
+
+/// Who tells `progress` of a call's items; null where that is empty. Throws: UsageError in a progress callback of this pool:
+/// the result would wait for that.
+inline std::shared_ptr<plait::detail::ProgressTeller> make_teller(const std::shared_ptr<Engine>& engine,
+                                                                  Progress progress, std::size_t total) {
+    using plait::detail::ProgressTeller;
+    if (!progress) return nullptr;
+    if (engine->progress_calls().is_this_thread())
+        throw UsageError(
+            "a progress callback cannot start a map with a progress on the same pool: leave its progress out");
+    return std::make_shared<ProgressTeller>(
+        std::move(progress), total,
+        [weak = std::weak_ptr{engine}](plait::detail::Deadline at, ProgressTeller::Function& function) {
+            const auto alive = weak.lock();
+            return alive != nullptr && alive->progress_calls().add_at(at, function);
+        });
+}
 
 template <class State>
 plait::detail::StatePointer<State> make_state(const std::shared_ptr<Engine>& engine) {
@@ -137,12 +206,17 @@ concept Iterable = requires(Range& range) { std::ranges::begin(range) != std::ra
 template <Iterable Range>
 using ItemOf = decltype(*std::ranges::begin(std::declval<Range&>()));
 
+/// A callable, and no options for one.
+template <class F>
+concept NoOptions = !std::is_same_v<std::remove_cvref_t<F>, CallOptions>;
+
 /// The call that a tuple of arguments stands for.
 template <class F, class Tuple>
 struct StarTraits;
 template <class F, template <class...> class Tuple, class... Args>
 struct StarTraits<F, Tuple<Args...>> : CallTraits<F, const Args&...> {
     static constexpr void check() { check_task<F, const Args&...>(); }
+    static consteval bool fit() { return call_fits<F, const Args&...>(); }
 };
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail

@@ -4,6 +4,7 @@
 #include <plait/core/report.hpp>
 #include <plait/core/timeout.hpp>
 #include <plait/multiprocessing/codec.hpp>
+#include <plait/multiprocessing/process/answer.hpp>
 #include <plait/multiprocessing/process/this_process.hpp>
 #include <plait/multiprocessing/remote_exception.hpp>
 #include <plait/os/channel.hpp>
@@ -75,14 +76,17 @@ inline int refuse(const os::Handle& control) noexcept {
     return refused_status;
 }
 
-/// In the child: runs `call`, tells what came of it, and returns the exit code.
+/// In the child: runs `call`, which takes an Encoder for its result, tells what came of it, and returns the exit code.
 template <class Call>
 int run_target(const os::Handle& control, ChildPapers papers, Call&& call) {
+    const bool answers = papers.answers;
     this_process().become(std::move(papers), control.get());
+    if (answers) return answer_with(control, call);
     int code = 0;
     std::exception_ptr exception;
     try {
-        call();
+        Encoder result;
+        call(result);
     } catch (...) {
         exception = std::current_exception();
         code = 1;

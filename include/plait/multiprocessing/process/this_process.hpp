@@ -20,6 +20,7 @@ struct ChildPapers {
     std::string parent_name;
     std::int64_t parent = 0;  ///< the program that started it, whoever made it
     bool daemon = false;
+    bool answers = false;  ///< what comes of its target goes home: see answer.hpp
 };
 
 /// What this process knows of itself: of a program that nobody of ours started, next to nothing.
