@@ -103,6 +103,42 @@ std::string await() {
     return {};
 }
 
+int square(int x) { return x * x; }
+std::string repeat(std::string text, int times) {
+    std::string all;
+    for (int i = 0; i < times; ++i) all += text;
+    return all;
+}
+int die(int) {
+    ::raise(SIGKILL);
+    return 0;
+}
+
+/// Whether a task has that value. One that is not answered is a hang, whatever it would have been.
+template <class T>
+std::string expect(const plait::Future<T>& task, const T& value) {
+    if (!task.wait(20s)) return "a task is not answered";
+    return task.get() == value ? std::string{} : "a task has another value";
+}
+
+/// A pool's life: its making, tasks small and large, the replacement of a worker that dies, and its end.
+std::string pool(mp::StartMethod method) {
+    mp::Pool pool(mp::PoolOptions{.processes = 3, .start_method = method});
+    if (auto problem = expect(pool.apply_async(square, 7), 49); !problem.empty()) return problem;
+    if (auto problem = expect(pool.map_async(square, std::vector{1, 2, 3, 4, 5}, 2), {1, 4, 9, 16, 25});
+        !problem.empty())
+        return problem;
+    const std::string text(100'000, 'x');
+    if (auto problem = expect(pool.apply_async(repeat, text, 5), repeat(text, 5)); !problem.empty()) return problem;
+    const auto death = pool.apply_async(die, 0);
+    if (!death.wait(20s)) return "the death of a task is not told";
+    if (death.successful()) return "a task that dies has a value";
+    for (int i = 0; i < 6; ++i)
+        if (auto problem = expect(pool.apply_async(square, i), i * i); !problem.empty()) return problem;
+    pool.close();
+    return pool.join(20s) ? std::string{} : "the pool does not end";
+}
+
 std::string work(const std::string& name) {
     if (name == "forkserver") return start(mp::StartMethod::forkserver);
     if (name == "daemon") {
@@ -112,6 +148,9 @@ std::string work(const std::string& name) {
     }
     if (name == "spawn") return start(mp::StartMethod::spawn);
     if (name == "fork") return start(mp::StartMethod::fork);
+    if (name == "pool") return pool(mp::StartMethod::forkserver);
+    if (name == "pool_spawn") return pool(mp::StartMethod::spawn);
+    if (name == "pool_fork") return pool(mp::StartMethod::fork);
     if (name == "talk") return talk();
     if (name == "share") return share();
     if (name == "wait") return await();
@@ -142,6 +181,7 @@ std::string look_for_rests(std::size_t open) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    mark("/plait-main");
     mp::freeze_support(argc, argv);
     const bool children = argc == 3 && std::strcmp(argv[2], "--children") == 0;
     if (argc != 2 && !children) return wrong("usage: scenario NAME [--children]");

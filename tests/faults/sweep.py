@@ -6,7 +6,8 @@
 
 First the calls are counted, between two marks in strace's log; then the program runs once for each of them. Without
 --all each call fails with the first of its errors, and of many calls of one kind the first six and the last do. With
---children the calls of the program's children fail too. Exit status 77 where strace cannot be used.
+--children the calls of the program's other threads and of its children fail too: the n-th call of each of them. Exit
+status 77 where strace cannot be used.
 """
 
 import argparse
@@ -74,22 +75,23 @@ def strace(options, program, scenario, log):
 
 
 def count_calls(log):
-    """The numbers that the calls between the marks have among all of their name."""
+    """The numbers that the calls between the marks have among all of their name and thread."""
     seen = collections.Counter()
-    wanted = collections.defaultdict(list)
+    wanted = collections.defaultdict(set)
     inside = False
     for line in log.read_text(errors="replace").splitlines():
-        call = re.match(r"(?:\d+ +)?(\w+)\(", line)
+        call = re.match(r"(\d+ +)?(\w+)\(", line)
         if not call:
             continue
-        seen[call[1]] += 1
+        thread, name = call.groups()
+        seen[thread, name] += 1
         if '"/plait-begin"' in line:
             inside = True
         elif '"/plait-end"' in line:
             inside = False
-        elif inside and ERRORS.get(call[1]):
-            wanted[call[1]].append(seen[call[1]])
-    return wanted
+        elif inside and ERRORS.get(name):
+            wanted[name].add(seen[thread, name])
+    return {name: sorted(numbers) for name, numbers in wanted.items()}
 
 
 def main():
@@ -105,7 +107,8 @@ def main():
 
     with tempfile.TemporaryDirectory() as work:
         log = Path(work) / "log"
-        first = strace([], arguments.program, arguments.scenario, log)
+        follow = ["-f"] if arguments.children else []
+        first = strace(follow, arguments.program, arguments.scenario, log)
         if "ptrace" in first.stderr and first.returncode != 0:
             print(first.stderr)
             return 77
@@ -119,9 +122,7 @@ def main():
                 numbers = numbers[:6] + numbers[-1:]
             for error in errors:
                 for number in numbers:
-                    options = ["-e", f"inject={call}:error={error}:when={number}"]
-                    if arguments.children:
-                        options.append("-f")
+                    options = [*follow, "-e", f"inject={call}:error={error}:when={number}"]
                     runs += 1
                     try:
                         result = strace(options, arguments.program, arguments.scenario, log)
@@ -129,6 +130,8 @@ def main():
                         print(f"HANG   {call} number {number}: {error}")
                         failures += 1
                         continue
+                    if '"/plait-main"' not in log.read_text(errors="replace"):
+                        continue  # it hit the loader
                     told += bool(result.stdout)
                     if result.returncode != 0:
                         print(f"FAILED {call} number {number}: {error}: status {result.returncode}\n"

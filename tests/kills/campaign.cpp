@@ -24,6 +24,7 @@ constexpr auto patience = 20s;      // until somebody is said to hang
 constexpr auto longest_stall = 5s;  // generous: the machine has others to serve
 
 std::atomic<std::uint64_t> steps_left{0};  // until this process is killed; 0: it is not
+std::uint64_t* told_of_death = nullptr;    // set before `steps_left`
 
 // Where this process stops once, and whom it tells: set by the one thread that steps.
 const Try* stands_in = nullptr;
@@ -45,6 +46,7 @@ void step() noexcept {
     }
     if (steps_left.load(std::memory_order_relaxed) == 0) return;
     if (steps_left.fetch_sub(1, std::memory_order_relaxed) == 1) {
+        if (told_of_death != nullptr) std::atomic_ref<std::uint64_t>{*told_of_death}.store(1);
         ::kill(::getpid(), SIGKILL);
         for (;;) ::pause();
     }
@@ -52,7 +54,10 @@ void step() noexcept {
 
 }  // namespace
 
-void arm(std::uint64_t step) noexcept { steps_left.store(step, std::memory_order_relaxed); }
+void arm(std::uint64_t step, std::uint64_t* told) noexcept {
+    told_of_death = told;
+    steps_left.store(step, std::memory_order_relaxed);
+}
 
 void stand_at_next_step(const Try& run, std::atomic<bool>& stands) noexcept {
     told_of_it = &stands;

@@ -9,12 +9,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace kills {
 
-/// From now on this process is killed at its `step`-th sync point, counted from 1.
-void arm(std::uint64_t step) noexcept;
+/// From now on this process is killed at its `step`-th sync point, counted from 1. Just before, `told` becomes 1, if given.
+void arm(std::uint64_t step, std::uint64_t* told = nullptr) noexcept;
 
 class Try;
 
@@ -39,6 +40,16 @@ public:
     template <class Work>
     void survivor(Work work) {
         survivors_.emplace_back(work);
+    }
+
+    /// Where somebody else makes the victim, a pool's worker: at which of its steps it is to be killed, or, for 0, after
+    /// how long.
+    [[nodiscard]] std::uint64_t step() const noexcept { return step_; }
+    [[nodiscard]] std::chrono::nanoseconds time() const noexcept { return time_; }
+    /// And then, in place of `finish`: whether it was killed, and what went wrong, or nothing.
+    void finish(bool killed, std::string failure) {
+        killed_ = killed;
+        failure_ = std::move(failure);
     }
 
     /// For a survivor, and for who wrote the scenario: does something that nobody's death may hold up.
