@@ -105,17 +105,21 @@ public:
         });
         print();
     }
+    [[nodiscard]] std::size_t size() const { return contenders_.size(); }
     /// For work that gives several figures at once: a figure of a round, by the order in which contenders were added.
     void record(std::size_t contender, double value) { contenders_[contender].values.push_back(value); }
     void print() {
         std::printf("%s [%s]\n", title_.c_str(), unit_.name);
         std::printf("    target: %s\n", target_.c_str());
-        std::printf("    %-44s %9s %9s %9s %8s %8s\n", "", "median", "least", "most", "/bare", "/plait");
+        std::printf("    %-44s %9s %9s %9s %8s%s\n", "", "median", "least", "most", "/bare",
+                    plait_ != none ? "   /plait" : "");
         for (Contender& each : contenders_) {
             const auto [least, most] = std::minmax_element(each.values.begin(), each.values.end());
-            std::printf("    %-44s %9.2f %9.2f %9.2f %8.2f %8.2f\n", each.name.c_str(),
-                        each.median() / unit_.nanoseconds, *least / unit_.nanoseconds, *most / unit_.nanoseconds,
-                        each.median() / contenders_[bare_].median(), each.median() / contenders_[plait_].median());
+            std::printf("    %-44s %9.2f %9.2f %9.2f %8.2f", each.name.c_str(), each.median() / unit_.nanoseconds,
+                        *least / unit_.nanoseconds, *most / unit_.nanoseconds,
+                        each.median() / contenders_[bare_].median());
+            if (plait_ != none) std::printf(" %8.2f", each.median() / contenders_[plait_].median());
+            std::printf("\n");
         }
         std::printf("\n");
         std::fflush(stdout);
