@@ -2,4 +2,6 @@
 // SPDX-License-Identifier: MIT
 #include <plait/multiprocessing/isolated.hpp>
 
-auto call(int number) { return plait::multiprocessing::isolated([number] { return number; }); }
+auto call(int number) {
+    return plait::multiprocessing::isolated([number] { return number; });
+}
