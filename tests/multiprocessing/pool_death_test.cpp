@@ -280,6 +280,8 @@ TEST_CASE("a death is told at once, though a process that the task left holds ev
     CHECK(pool.apply(square, 3) == 9);
     pool.close();
     CHECK(pool.join(30s));
+    REQUIRE(gate.reached());
+    gate.open();
 }
 
 TEST_CASE("a worker that is killed while it starts is replaced") {

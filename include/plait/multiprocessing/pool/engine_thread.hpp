@@ -103,6 +103,7 @@ inline bool Engine::work(Harvest& harvest) {
     if (is_late)
         for (CrewMember& member : crew_.members()) member.depth = CrewMember::least_depth;
     collect_all(harvest);
+    if (!initializer_error_.empty()) return true;  // what its worker's death would only hint at
     for (CrewMember& member : crew_.members()) {
         if (member.is_busy()) write_output(member);  // wakes it, if that failed before
         look_after(member, harvest);
@@ -272,7 +273,7 @@ inline void Engine::settle_death(CrewMember& member, Harvest& harvest) {
     }
     bury(dead);
     if (dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no &&
-        ++deaths_at_start_ >= crew_.options().restart_limit)
+        initializer_error_.empty() && ++deaths_at_start_ >= crew_.options().restart_limit)
         throw BrokenPoolError("the pool's workers die again and again before they can work; the last one " +
                               describe_end(dead.death->code));
 }
