@@ -8,6 +8,9 @@
 
 #include <plait/multiprocessing/pool.hpp>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -40,7 +43,34 @@ std::vector<int> numbers_in(const std::string& file) {
     return numbers;
 }
 
+/// Takes its time to be decoded by the program: until that lets it go on.
+struct Slow {
+    int number = 0;
+};
+std::atomic<bool> is_decoding{false};
+std::atomic<bool> may_decode{true};
+Slow make_slow(int number) { return {number}; }
+
+void leave_little_memory(std::size_t left) {
+    std::ifstream in{"/proc/self/statm"};
+    std::size_t pages = 0;
+    in >> pages;
+    const rlim_t limit = pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + left;
+    const rlimit both{limit, limit};
+    ::setrlimit(RLIMIT_AS, &both);
+}
+
 }  // namespace
+
+template <>
+struct plait::multiprocessing::Codec<Slow> {
+    static void encode(Encoder& out, const Slow& slow) { out.write(slow.number); }
+    static Slow decode(Decoder& in) {
+        is_decoding = true;
+        static_cast<void>(within(60s, [] { return may_decode.load(); }));
+        return {in.read<int>()};
+    }
+};
 
 TEST_CASE("tasks begin in the order in which they were submitted") {
     TemporaryFolder folder;
@@ -138,4 +168,47 @@ TEST_CASE("of results nobody waits for the callbacks run all the same") {
     std::atomic<int> called{0};
     for (int i = 0; i < 50; ++i) pool.apply_async(square, i).add_done_callback([&](const auto&) { ++called; });
     CHECK(within(30s, [&] { return called == 50; }));
+}
+
+TEST_CASE("a thread whose result takes long to be decoded holds up nobody else") {
+    Pool pool(PoolOptions{.processes = 2, .start_method = any_start_method()});
+    CHECK(pool.apply(square, 2) == 4);
+    is_decoding = false;
+    may_decode = false;
+    std::thread slow{[&] { static_cast<void>(pool.apply(make_slow, 1)); }};
+    CHECK(within(30s, [&] { return is_decoding.load(); }));
+    const auto begin = std::chrono::steady_clock::now();
+    int right = 0;
+    for (int i = 0; i < 1'000; ++i) right += pool.apply(square, i) == i * i;
+    CHECK(right == 1'000);
+    CHECK(std::chrono::steady_clock::now() - begin < 30s);
+    may_decode = true;
+    slow.join();
+}
+
+TEST_CASE("a large call that is cancelled before it begins does not hold up the end") {
+    Pool pool(PoolOptions{.processes = 1, .start_method = any_start_method()});
+    Gate gate;
+    auto stands = pool.apply_async(pass_gate, gate.path());
+    REQUIRE(gate.reached());
+    auto large = pool.apply_async(echo, std::string(6'000'000, 'x'));
+    CHECK(large.cancel());
+    gate.open();
+    CHECK(stands.get(30s) == 1);
+    const auto begin = std::chrono::steady_clock::now();
+    pool.close();
+    CHECK(pool.join(30s));
+    CHECK(std::chrono::steady_clock::now() - begin < 4s);
+}
+
+TEST_CASE("a task that each worker dies of before it can begin fails, and is not given out for ever") {
+    if (plait::detail::address_sanitizer) return;  // which needs more memory than there would be
+    Pool pool(
+        PoolOptions{.processes = 2,
+                    .initializer = plait::multiprocessing::Initializer(leave_little_memory, std::size_t{20} << 20),
+                    .start_method = any_start_method()});
+    auto poison = pool.apply_async(echo, std::string(60'000'000, 'x'));
+    const std::string end = end_of(poison, 30s);  // the memory lacks before the task begins, or when it has
+    CHECK((end == "ProcessDied" || end == "std::bad_alloc"));
+    CHECK(pool.apply_async(square, 3).get(30s) == 9);
 }
