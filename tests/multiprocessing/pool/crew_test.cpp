@@ -186,11 +186,13 @@ TEST_CASE("a pool that cannot have its processes says so and leaves nothing behi
 }
 
 TEST_CASE("a pool may have many workers") {
-    Pool pool(PoolOptions{.processes = 256, .start_method = any_start_method()});
+    const int processes = plait::detail::address_sanitizer ? 64 : 256;
+    // Some may still be on their way when they are killed.
+    Pool pool(PoolOptions{.processes = processes, .restart_limit = 1000, .start_method = any_start_method()});
     const auto items = numbers_up_to(600);
     const auto squares = pool.map(square, items, 1);
     CHECK(squares.back() == 599 * 599);
-    CHECK(pool.workers().size() == 256);
+    CHECK(pool.workers().size() == static_cast<std::size_t>(processes));
     for (const int pid : pids_of(pool)) ::kill(pid, SIGKILL);
     CHECK(pool.map(square, items, 1) == squares);
 }
