@@ -18797,6 +18797,7 @@ struct CrewMember {
     std::uint64_t tasks_done_before = 0;      ///< when another had nothing to do
     std::uint64_t mark_at_rest = Mark::none;  ///< what its mark is when it has begun nothing that it has not told of
     bool is_distrusted = false;               ///< what it shares with the program was written over, its mark perhaps
+    unsigned deaths_at_start = 0;             ///< of those in this place before it, since any worker came up
     bool retires = false;                     ///< it is given no more, and leaves when it has done what it has
     bool channel_ended = false;
     std::uint64_t ended_task = 0;                                           ///< the task for whose sake it is ended
@@ -18975,6 +18976,7 @@ inline void Crew::start_maker() {
 inline void Crew::order(CrewMember& member) {
     CrewMember fresh;
     fresh.number = next_worker_++;
+    fresh.deaths_at_start = member.deaths_at_start;
     fresh.memory = os::SharedMapping::create(sizeof(Slot));
     fresh.requests = RingWriter{fresh.slot().requests};
     fresh.replies = RingReader{fresh.slot().replies};
@@ -19361,7 +19363,7 @@ private:
     std::vector<std::byte> initializer_error_;      // what an initializer threw, if it did
     Deadline awake_at_ = Deadline::never();         // when the background is at the latest
     unsigned deaths_at_start_ = 0;                  // one after the other, without a worker that came up between
-    unsigned makers_lost_ = 0;                      // likewise
+    unsigned makers_lost_ = 0;                      // one after the other, without a worker that came up between
 
     std::vector<Watched> watched_;  // the attendant's, and so is this:
     bool may_spin_ = false;
@@ -19711,6 +19713,7 @@ inline void Engine::understand(CrewMember& member, Harvest& harvest) {
             for (CrewMember& other : crew_.members())
                 if (other.batches.size() > 1) recall(other);  // first come, first served: by this one, too
             deaths_at_start_ = 0;
+            for (CrewMember& other : crew_.members()) other.deaths_at_start = 0;
             makers_lost_ = 0;
         } else if (reply.kind == Reply::Kind::initializer_failed) {
             const auto payload = std::span{member.input}.subspan(read + sizeof word, size);
@@ -20128,6 +20131,9 @@ inline void Engine::settle_death(CrewMember& member, Harvest& harvest) {
     collect(member, harvest);  // what it had still said
     // Replaced first: who is told of the death, and looks at the workers, sees living ones.
     CrewMember dead = std::exchange(member, CrewMember{});
+    const bool at_start = dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no;
+    member.deaths_at_start = dead.deaths_at_start + (at_start ? 1 : 0);
+    deaths_at_start_ += at_start ? 1 : 0;
     crew_.replace(member);
     while (!dead.output.empty()) done_with_.push_back(dead.output.pop_front().call);
 
@@ -20158,8 +20164,10 @@ inline void Engine::settle_death(CrewMember& member, Harvest& harvest) {
         }
     }
     bury(dead);
-    if (dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no &&
-        initializer_error_.empty() && ++deaths_at_start_ >= crew_.options().restart_limit)
+    // Not where all were killed at once, however many they are: one of them has died again, too.
+    const unsigned limit = crew_.options().restart_limit;
+    if (at_start && deaths_at_start_ >= limit && member.deaths_at_start >= (std::min)(limit, 2U) &&
+        initializer_error_.empty())
         throw BrokenPoolError("the pool's workers die again and again before they can work; the last one " +
                               describe_end(dead.death->code));
 }

@@ -116,6 +116,7 @@ struct CrewMember {
     std::uint64_t tasks_done_before = 0;      ///< when another had nothing to do
     std::uint64_t mark_at_rest = Mark::none;  ///< what its mark is when it has begun nothing that it has not told of
     bool is_distrusted = false;               ///< what it shares with the program was written over, its mark perhaps
+    unsigned deaths_at_start = 0;             ///< of those in this place before it, since any worker came up
     bool retires = false;                     ///< it is given no more, and leaves when it has done what it has
     bool channel_ended = false;
     std::uint64_t ended_task = 0;                                           ///< the task for whose sake it is ended
@@ -294,6 +295,7 @@ inline void Crew::start_maker() {
 inline void Crew::order(CrewMember& member) {
     CrewMember fresh;
     fresh.number = next_worker_++;
+    fresh.deaths_at_start = member.deaths_at_start;
     fresh.memory = os::SharedMapping::create(sizeof(Slot));
     fresh.requests = RingWriter{fresh.slot().requests};
     fresh.replies = RingReader{fresh.slot().replies};

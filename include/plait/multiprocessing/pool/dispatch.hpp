@@ -306,6 +306,7 @@ inline void Engine::understand(CrewMember& member, Harvest& harvest) {
             for (CrewMember& other : crew_.members())
                 if (other.batches.size() > 1) recall(other);  // first come, first served: by this one, too
             deaths_at_start_ = 0;
+            for (CrewMember& other : crew_.members()) other.deaths_at_start = 0;
             makers_lost_ = 0;
         } else if (reply.kind == Reply::Kind::initializer_failed) {
             const auto payload = std::span{member.input}.subspan(read + sizeof word, size);

@@ -213,7 +213,7 @@ private:
     std::vector<std::byte> initializer_error_;      // what an initializer threw, if it did
     Deadline awake_at_ = Deadline::never();         // when the background is at the latest
     unsigned deaths_at_start_ = 0;                  // one after the other, without a worker that came up between
-    unsigned makers_lost_ = 0;                      // likewise
+    unsigned makers_lost_ = 0;                      // one after the other, without a worker that came up between
 
     std::vector<Watched> watched_;  // the attendant's, and so is this:
     bool may_spin_ = false;

@@ -242,6 +242,9 @@ inline void Engine::settle_death(CrewMember& member, Harvest& harvest) {
     collect(member, harvest);  // what it had still said
     // Replaced first: who is told of the death, and looks at the workers, sees living ones.
     CrewMember dead = std::exchange(member, CrewMember{});
+    const bool at_start = dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no;
+    member.deaths_at_start = dead.deaths_at_start + (at_start ? 1 : 0);
+    deaths_at_start_ += at_start ? 1 : 0;
     crew_.replace(member);
     while (!dead.output.empty()) done_with_.push_back(dead.output.pop_front().call);
 
@@ -272,8 +275,10 @@ inline void Engine::settle_death(CrewMember& member, Harvest& harvest) {
         }
     }
     bury(dead);
-    if (dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no &&
-        initializer_error_.empty() && ++deaths_at_start_ >= crew_.options().restart_limit)
+    // Not where all were killed at once, however many they are: one of them has died again, too.
+    const unsigned limit = crew_.options().restart_limit;
+    if (at_start && deaths_at_start_ >= limit && member.deaths_at_start >= (std::min)(limit, 2U) &&
+        initializer_error_.empty())
         throw BrokenPoolError("the pool's workers die again and again before they can work; the last one " +
                               describe_end(dead.death->code));
 }
