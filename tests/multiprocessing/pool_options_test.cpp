@@ -245,7 +245,7 @@ TEST_CASE("of a chunk the item that needs too much memory fails, and it alone") 
 
 TEST_CASE("a worker that has kept too much memory after a task is replaced, and nothing has failed") {
     const auto before = own_memory();
-    if (!before) return;
+    if (!before || plait::detail::address_sanitizer) return;  // which keeps what is let go for a while
     const Shape shape = any_shape();
     CAPTURE(shape);
     Pool pool(shape.with({.max_memory_per_child = *before + 64 * mebibyte}));
