@@ -3381,7 +3381,25 @@ bool spin_until(Predicate done) {
     return spinning_helps() && look_until<most>(done, [] { relax_processor(); });
 }
 
-/// The same, but lets others have the processor between two looks: for what takes others that are ready to run.
+/// Looks again and again for that long whether `done()`; returns whether it was. For two that wait for each other in turn:
+/// were either to give up sooner for having failed, as above, the other would find it asleep and learn the same.
+template <class Predicate>
+bool spin_for(std::chrono::nanoseconds most, Predicate done) {
+    constexpr int looks = 32;  // between two looks at the clock
+    if (!spinning_helps()) return done();
+    std::chrono::steady_clock::time_point end{};
+    for (;;) {
+        for (int i = 0; i < looks; ++i) {
+            if (done()) return true;
+            relax_processor();
+        }
+        const auto now = std::chrono::steady_clock::now();
+        if (end == std::chrono::steady_clock::time_point{}) end = now + most;
+        if (now >= end) return false;
+    }
+}
+
+/// The same as `spin_until`, but lets others have the processor between two looks: for what takes others that are ready to run.
 template <class Predicate>
 bool yield_until(Predicate done) {
     return look_until<16>(done, [] { std::this_thread::yield(); });
@@ -18090,6 +18108,10 @@ struct Slot {
     Ring<128 * 1024> replies;
 };
 
+/// How long program and worker look out for each other, where a processor is free, before they sleep: about as long as it
+/// takes to wake one.
+inline constexpr std::chrono::microseconds spin_time{50};
+
 /// From the program to a worker; `size` bytes follow.
 struct Request {
     enum class Kind : std::uint32_t {
@@ -18436,7 +18458,8 @@ private:
         const auto is_there = [&] {
             return what == Slot::for_requests ? requests_.available() != 0 : replies_.room() != 0;
         };
-        if (slot_.may_spin.load(std::memory_order_relaxed) != 0 && plait::detail::spin_until(is_there)) return true;
+        if (slot_.may_spin.load(std::memory_order_relaxed) != 0 && plait::detail::spin_for(spin_time, is_there))
+            return true;
         slot_.worker_waits.store(what, std::memory_order_seq_cst);
         plait::detail::sync_point();
         bool goes_on = true;
@@ -19401,7 +19424,7 @@ void Engine::attend(const Ready& ready, const Announce& announce, Deadline deadl
     };
     while (!ready()) {
         if (take_replies()) continue;
-        if (may_spin_ && plait::detail::spin_until(has_news)) continue;
+        if (may_spin_ && plait::detail::spin_for(spin_time, has_news)) continue;
         if (deadline.has_passed()) return;
         if (!lie_down()) continue;
         // Ready before that: not announced. After: `wake_attendant` sees that this sleeps.

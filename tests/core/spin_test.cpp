@@ -3,6 +3,8 @@
 
 #include "support/catch.hpp"
 
+#include <chrono>
+
 using plait::detail::spin_until;
 using plait::detail::spinning_helps;
 using plait::detail::yield_until;
@@ -39,4 +41,14 @@ TEST_CASE("letting others run sees what comes while it lasts, and gives up soone
     looks = 0;
     CHECK_FALSE(yield_until(third_look));
     CHECK(looks < first);
+}
+
+TEST_CASE("a spin for a time sees what comes, and ends when the time is over, each time") {
+    int looks = 0;
+    CHECK(plait::detail::spin_for(std::chrono::hours{1}, [&] { return ++looks == 1; }));
+    for (int round = 0; round < 3; ++round) {
+        const auto begin = std::chrono::steady_clock::now();
+        CHECK_FALSE(plait::detail::spin_for(std::chrono::milliseconds{2}, [] { return false; }));
+        if (spinning_helps()) CHECK(std::chrono::steady_clock::now() - begin >= std::chrono::milliseconds{2});
+    }
 }

@@ -3,6 +3,7 @@
 
 #include <plait/core/config.hpp>
 
+#include <chrono>
 #include <thread>
 
 namespace plait::inline PLAIT_ABI::detail {
@@ -43,7 +44,25 @@ bool spin_until(Predicate done) {
     return spinning_helps() && look_until<most>(done, [] { relax_processor(); });
 }
 
-/// The same, but lets others have the processor between two looks: for what takes others that are ready to run.
+/// Looks again and again for that long whether `done()`; returns whether it was. For two that wait for each other in turn:
+/// were either to give up sooner for having failed, as above, the other would find it asleep and learn the same.
+template <class Predicate>
+bool spin_for(std::chrono::nanoseconds most, Predicate done) {
+    constexpr int looks = 32;  // between two looks at the clock
+    if (!spinning_helps()) return done();
+    std::chrono::steady_clock::time_point end{};
+    for (;;) {
+        for (int i = 0; i < looks; ++i) {
+            if (done()) return true;
+            relax_processor();
+        }
+        const auto now = std::chrono::steady_clock::now();
+        if (end == std::chrono::steady_clock::time_point{}) end = now + most;
+        if (now >= end) return false;
+    }
+}
+
+/// The same as `spin_until`, but lets others have the processor between two looks: for what takes others that are ready to run.
 template <class Predicate>
 bool yield_until(Predicate done) {
     return look_until<16>(done, [] { std::this_thread::yield(); });

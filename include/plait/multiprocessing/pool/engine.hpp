@@ -251,7 +251,7 @@ void Engine::attend(const Ready& ready, const Announce& announce, Deadline deadl
     };
     while (!ready()) {
         if (take_replies()) continue;
-        if (may_spin_ && plait::detail::spin_until(has_news)) continue;
+        if (may_spin_ && plait::detail::spin_for(spin_time, has_news)) continue;
         if (deadline.has_passed()) return;
         if (!lie_down()) continue;
         // Ready before that: not announced. After: `wake_attendant` sees that this sleeps.

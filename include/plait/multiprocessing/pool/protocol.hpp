@@ -111,6 +111,10 @@ struct Slot {
     Ring<128 * 1024> replies;
 };
 
+/// How long program and worker look out for each other, where a processor is free, before they sleep: about as long as it
+/// takes to wake one.
+inline constexpr std::chrono::microseconds spin_time{50};
+
 /// From the program to a worker; `size` bytes follow.
 struct Request {
     enum class Kind : std::uint32_t {

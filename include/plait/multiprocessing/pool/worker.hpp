@@ -206,7 +206,8 @@ private:
         const auto is_there = [&] {
             return what == Slot::for_requests ? requests_.available() != 0 : replies_.room() != 0;
         };
-        if (slot_.may_spin.load(std::memory_order_relaxed) != 0 && plait::detail::spin_until(is_there)) return true;
+        if (slot_.may_spin.load(std::memory_order_relaxed) != 0 && plait::detail::spin_for(spin_time, is_there))
+            return true;
         slot_.worker_waits.store(what, std::memory_order_seq_cst);
         plait::detail::sync_point();
         bool goes_on = true;
