@@ -268,6 +268,7 @@ TEST_CASE("a death is told at once, though a process that the task left holds ev
         const pid_t left = ::fork();
         if (left == 0) {
             ::setsid();
+            ::signal(SIGALRM, SIG_DFL);
             ::alarm(4);  // longer than anybody waits here
             pass_gate(gate);
             ::_exit(0);
