@@ -17948,11 +17948,6 @@ public:
         room_ = room();
         return count <= room_;
     }
-    /// False where somebody wrote over the reader's number.
-    [[nodiscard]] bool is_sound() const noexcept {
-        return written_ - ring_->read.load(std::memory_order_relaxed) <= Ring::capacity;
-    }
-
     /// Copies bytes for which there is room; nobody sees them before they are published.
     void put(std::span<const std::byte> bytes) noexcept {
         if (bytes.empty()) return;
@@ -20938,7 +20933,9 @@ struct PoolOptions {
     std::optional<std::size_t> max_memory_per_child = {};
     Timeout termination_grace =
         std::chrono::seconds{1};  ///< between asking a worker to end (SIGTERM) and ending it (SIGKILL)
-    int restart_limit = 5;        ///< so many workers in a row that die before they can work break the pool
+    /// So many workers in a row that die before they can work break the pool, once one of them has died again in the place of
+    /// another: many that are killed at once do not.
+    int restart_limit = 5;
     std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
     std::string name = "PoolWorker";               ///< its workers are called that, `-` and a number
 };

@@ -46,7 +46,9 @@ struct PoolOptions {
     std::optional<std::size_t> max_memory_per_child = {};
     Timeout termination_grace =
         std::chrono::seconds{1};  ///< between asking a worker to end (SIGTERM) and ending it (SIGKILL)
-    int restart_limit = 5;        ///< so many workers in a row that die before they can work break the pool
+    /// So many workers in a row that die before they can work break the pool, once one of them has died again in the place of
+    /// another: many that are killed at once do not.
+    int restart_limit = 5;
     std::optional<StartMethod> start_method = {};  ///< `get_start_method()` where it is empty
     std::string name = "PoolWorker";               ///< its workers are called that, `-` and a number
 };

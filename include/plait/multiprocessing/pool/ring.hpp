@@ -49,11 +49,6 @@ public:
         room_ = room();
         return count <= room_;
     }
-    /// False where somebody wrote over the reader's number.
-    [[nodiscard]] bool is_sound() const noexcept {
-        return written_ - ring_->read.load(std::memory_order_relaxed) <= Ring::capacity;
-    }
-
     /// Copies bytes for which there is room; nobody sees them before they are published.
     void put(std::span<const std::byte> bytes) noexcept {
         if (bytes.empty()) return;
