@@ -65,6 +65,12 @@ public:
     using Error::Error;
 };
 
+/// A generator was asked for more than it had to give: its body has ended.
+class PLAIT_VISIBLE StopIteration : public Error {
+public:
+    using Error::Error;
+};
+
 /// A barrier was broken while a thread waited at it, or before: by `abort`, `reset`, a timeout, or an action that threw.
 class PLAIT_VISIBLE BrokenBarrierError : public Error {
 public:
@@ -161,5 +167,13 @@ public:
 private:
     std::string message_;
 };
+
+/// What an AsyncGenerator's body is thrown at its `co_yield` when the generator is closed.
+///
+/// Python: GeneratorExit. Not a std::exception, for the reason why CancelledError is none; throw it on as that.
+class PLAIT_VISIBLE GeneratorExit{public : const char * what() const noexcept {return "the generator is being closed";
+}
+}
+;
 
 }  // namespace plait::inline PLAIT_ABI
