@@ -22,6 +22,7 @@ Coroutine<int> late(int x) {
     co_await aio::sleep(1s);
     co_return x;
 }
+Coroutine<int> seven() { co_return 7; }
 
 }  // namespace
 
@@ -64,4 +65,49 @@ TEST_CASE("a task is made of anything that can be awaited, once") {
         const int value = co_await task;
         CHECK(value == 2);
     });
+}
+
+TEST_CASE("a task begins with the name that its options give it") {
+    run_virtual([]() -> Coroutine<> {
+        CHECK(aio::create_task(seven(), {.name = "named"}).name() == "named");
+        auto task = aio::create_task({.name = "kept"}, [](int x) -> Coroutine<int> { co_return x; }, 3);
+        CHECK(task.name() == "kept");
+        CHECK(co_await task == 3);
+    });
+}
+
+TEST_CASE("an eager task takes its first step where it is made") {
+    run_virtual([]() -> Coroutine<> {
+        int steps = 0;
+        const auto step = [&]() -> Coroutine<int> {
+            ++steps;
+            CHECK(aio::current_task().name() == "eager");
+            co_await aio::sleep(0s);
+            co_return ++steps;
+        };
+        const auto self = aio::current_task();
+        auto task = aio::create_task(step(), {.name = "eager", .eager_start = true});
+        CHECK(steps == 1);
+        CHECK(aio::current_task() == self);
+        CHECK_FALSE(task.done());
+        CHECK(co_await task == 2);
+        auto at_once = aio::create_task(seven(), {.eager_start = true});
+        CHECK(at_once.done());
+        CHECK(co_await at_once == 7);
+        // One within another, and one that awaits a task.
+        auto outer = aio::create_task({.eager_start = true}, [&]() -> Coroutine<int> {
+            auto inner = aio::create_task(step(), {.name = "eager", .eager_start = true});
+            CHECK(steps == 3);
+            co_return co_await inner;
+        });
+        CHECK(steps == 3);
+        CHECK(co_await outer == 4);
+    });
+}
+
+TEST_CASE("an eager task of a loop that does not run begins with it") {
+    aio::EventLoop loop;
+    auto task = loop.create_task(seven(), {.eager_start = true});
+    CHECK_FALSE(task.done());
+    CHECK(loop.run_until_complete(task) == 7);
 }

@@ -283,7 +283,7 @@ TEST_CASE("closing drops callbacks that have not run") {
     CHECK(alive.expired());
 }
 
-TEST_CASE("closing destroys tasks wherever they are, runs their destructors, and reports each") {
+TEST_CASE("closing destroys tasks wherever they are, the youngest first, runs their destructors, and reports each") {
     std::vector<std::string> log;
     support::ErrorLog errors;
     {
@@ -305,8 +305,8 @@ TEST_CASE("closing destroys tasks wherever they are, runs their destructors, and
             for (;;) co_await aio::sleep(0s);
         });
     }
-    CHECK(log == std::vector<std::string>{"sleeping", "waiting"});
-    CHECK(errors.tasks == std::vector<std::string>{"Task-1", "Task-2", "Task-3", "Task-4"});
+    CHECK(log == std::vector<std::string>{"waiting", "sleeping"});
+    CHECK(errors.tasks == std::vector<std::string>{"Task-4", "Task-3", "Task-2", "Task-1"});
 }
 
 TEST_CASE("a destructor that cancels another task while its loop closes does no harm") {
@@ -444,6 +444,11 @@ TEST_CASE("a loop that dies is no thread's any more") {
         EventLoop loop;
         aio::set_event_loop(&loop);
     }
+    CHECK_THROWS_AS(aio::get_event_loop(), UsageError);
+    auto elsewhere = std::make_unique<EventLoop>();
+    aio::set_event_loop(elsewhere.get());
+    CHECK(&aio::get_event_loop() == elsewhere.get());
+    std::thread{[&] { elsewhere.reset(); }}.join();
     CHECK_THROWS_AS(aio::get_event_loop(), UsageError);
 }
 

@@ -7,10 +7,13 @@
 #include <plait/core/config.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/outcome.hpp>
+#include <plait/core/unstarted.hpp>
 
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <source_location>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -52,15 +55,22 @@ public:
         std::swap(handle_, taken.handle_);
         return *this;
     }
-    ~Coroutine();
+    ~Coroutine() {
+        if (handle_) [[unlikely]]
+            omit();
+    }
 
     /// Whether it is still to be awaited or started.
     bool valid() const noexcept { return static_cast<bool>(handle_); }
+    /// Gives it up, with its arguments: for one that is not to run after all.
+    ///
+    /// Python: coroutine.close(). The destructor does the same, but in debug mode it reports the omission.
+    void close() noexcept;
 
     /// Runs it in the task that awaits it, and gives its result or throws its exception.
     ///
     /// Cancel: reaches the innermost await, and comes back as its CancelledError if nobody stops it there.
-    detail::CoroutineAwaiter<T> operator co_await() && { return detail::CoroutineAwaiter<T>{release()}; }
+    detail::CoroutineAwaiter<T> operator co_await() && { return detail::CoroutineAwaiter<T>{(checked(), release())}; }
     detail::CoroutineAwaiter<T> operator co_await() & { return std::move(*this).operator co_await(); }
 
 private:
@@ -70,11 +80,13 @@ private:
 
     using Handle = std::coroutine_handle<promise_type>;
     explicit Coroutine(Handle handle) noexcept : handle_{handle} {}
-    Handle release() {
+    Handle checked() const {
         if (!handle_) [[unlikely]]
             throw UsageError("this Coroutine was awaited or started before: call the coroutine function again");
-        return std::exchange(handle_, nullptr);
+        return handle_;
     }
+    Handle release() noexcept { return std::exchange(handle_, nullptr); }
+    void omit() noexcept;
 
     Handle handle_;
 };
@@ -118,7 +130,8 @@ public:
 
     template <class A>
         requires Awaitable<A>
-    A&& await_transform(A&& awaitable) noexcept {
+    A&& await_transform(A&& awaitable, std::source_location here = std::source_location::current()) noexcept {
+        where = here;
         return static_cast<A&&>(awaitable);
     }
     template <class A>
@@ -133,12 +146,15 @@ public:
     /// Who waits for this coroutine, and where; null for the outermost of a task, and before it starts.
     std::coroutine_handle<> continuation;
     AwaitLink* link = nullptr;
+    /// Its present or last await; before the first, its function.
+    std::source_location where;
 };
 
 template <class T>
 class CoroutinePromise final : public PromiseBase {
 public:
-    Coroutine<T> get_return_object() noexcept {
+    Coroutine<T> get_return_object(std::source_location here = std::source_location::current()) noexcept {
+        where = here;
         return Coroutine<T>{std::coroutine_handle<CoroutinePromise>::from_promise(*this)};
     }
     template <class U = T>
@@ -154,7 +170,8 @@ public:
 template <>
 class CoroutinePromise<void> final : public PromiseBase {
 public:
-    Coroutine<void> get_return_object() noexcept {
+    Coroutine<void> get_return_object(std::source_location here = std::source_location::current()) noexcept {
+        where = here;
         return Coroutine<void>{std::coroutine_handle<CoroutinePromise>::from_promise(*this)};
     }
     void return_void() { outcome.set_value(); }
@@ -184,55 +201,37 @@ private:
     }
 };
 
-/// Destroys coroutines that never began, also where each is an argument of the next, a hundred thousand deep: those
-/// below a certain depth wait until the stack is flatter.
-class Unstarted {
-public:
-    static void destroy(std::coroutine_handle<> handle) noexcept {
-        Unstarted& self = state();
-        if (self.depth_ == deepest && self.defer(handle)) return;
-        ++self.depth_;
-        handle.destroy();
-        while (self.depth_ == deepest && self.first_ != nullptr) {
-            Deferred* const deferred = std::exchange(self.first_, self.first_->next);
-            const std::coroutine_handle<> next = deferred->handle;
-            delete deferred;
-            next.destroy();
-        }
-        --self.depth_;
-    }
+inline std::string describe(const std::source_location& where) {
+    std::string function = where.function_name();
+    // What g++ calls a coroutine's body: "void f(f(int)::_Z1fi.Frame*)".
+    const std::size_t begin = function.find('(');
+    const std::size_t end = function.rfind("::_Z");
+    if (begin < end && end != std::string::npos) function = function.substr(begin + 1, end - begin - 1);
+    return std::string{where.file_name()} + ":" + std::to_string(where.line()) + " (" + function + ")";
+}
 
-private:
-    struct Deferred : FrameAllocated {
-        Deferred(std::coroutine_handle<> frame, Deferred* following) noexcept : handle{frame}, next{following} {}
-        std::coroutine_handle<> handle;
-        Deferred* next;
-    };
-    static constexpr int deepest = 64;
-
-    static Unstarted& state() noexcept {
-        static constinit thread_local Unstarted unstarted{};
-        return unstarted;
+/// In debug mode tells the loop's exception handler.
+inline void report_never_awaited(const PromiseBase& promise) noexcept {
+    LoopCore* const loop = running_loop();
+    if (loop == nullptr || !loop->debug) return;
+    try {
+        loop->report(ErrorContext{"a coroutine was never awaited: " + detail::describe(promise.where)});
+    } catch (...) {
+        loop->report("a coroutine was never awaited");
     }
-    bool defer(std::coroutine_handle<> handle) noexcept {
-        try {
-            first_ = new Deferred{handle, first_};
-            return true;
-        } catch (...) {
-            return false;  // no memory: the stack will have to do
-        }
-    }
-
-    int depth_ = 0;
-    Deferred* first_ = nullptr;
-};
+}
 
 }  // namespace detail
 
 template <class T>
-Coroutine<T>::~Coroutine() {
-    if (handle_) [[unlikely]]
-        detail::Unstarted::destroy(handle_);
+void Coroutine<T>::omit() noexcept {
+    detail::report_never_awaited(handle_.promise());
+    close();
+}
+
+template <class T>
+void Coroutine<T>::close() noexcept {
+    if (handle_) plait::detail::UnstartedCoroutines::destroy(release());
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio

@@ -22,8 +22,8 @@ struct CreateTask {
     /// Python: asyncio.create_task. Throws: UsageError where no loop runs.
     template <class T>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
-        Coroutine<T>&& coroutine) const {
-        return get_running_loop().create_task(std::move(coroutine));
+        Coroutine<T>&& coroutine, TaskOptions options = {}) const {
+        return get_running_loop().create_task(std::move(coroutine), options);
     }
     template <class F, class... Args>
         requires CoroutineFunction<F, Args...>
@@ -31,11 +31,17 @@ struct CreateTask {
         F&& function, Args&&... args) const {
         return get_running_loop().create_task(std::forward<F>(function), std::forward<Args>(args)...);
     }
+    template <class F, class... Args>
+        requires CoroutineFunction<F, Args...>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
+        TaskOptions options, F&& function, Args&&... args) const {
+        return get_running_loop().create_task(options, std::forward<F>(function), std::forward<Args>(args)...);
+    }
     template <class A>
         requires PlainAwaitable<A>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
-        A&& awaitable) const {
-        return get_running_loop().create_task(std::forward<A>(awaitable));
+        A&& awaitable, TaskOptions options = {}) const {
+        return get_running_loop().create_task(std::forward<A>(awaitable), options);
     }
 };
 

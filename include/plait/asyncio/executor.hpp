@@ -38,7 +38,11 @@ public:
     bool await_ready() const { return future_.ready(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        future_.add_done_callback([tell = begin(handle)](const Future<T>&) mutable { tell(); });
+        begin([&](auto tell) {
+            future_.add_done_callback([tell = std::move(tell)](const Future<T>&) mutable { tell(); });
+        });
+        // Last: a cancellation that is due ends the wait within it.
+        task()->suspend(handle, this);
     }
     T await_resume() {
         if (task() != nullptr) task()->check_cancelled();

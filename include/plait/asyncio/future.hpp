@@ -16,10 +16,27 @@ namespace plait::inline PLAIT_ABI {
 
 namespace asyncio::detail {
 
+class OutsideWaiter;
+
 /// An await that another thread will end: the name under which its word finds its way back to the loop, or to nobody
-/// where the await has ended before. The pointer is the loop's thread's alone.
-struct OutsideCall {
-    class OutsideWaiter* waiter;
+/// where the await has ended before. It is the mail itself, so that nothing can fail when the word comes.
+class OutsideCall final : public Mail {
+public:
+    explicit OutsideCall(OutsideWaiter& waiting) noexcept : waiter{&waiting} {}
+
+    /// From any thread, once. Refused where the loop is closed: then nobody waits any more.
+    static void tell(std::shared_ptr<OutsideCall> call, Mailbox& mailbox) noexcept {
+        OutsideCall& mail = *call;
+        mail.self_ = std::move(call);
+        if (!mailbox.post(static_cast<Mail&>(mail))) mail.discard();
+    }
+    inline void deliver() override;
+    void discard() noexcept override { const std::shared_ptr<OutsideCall> self = std::move(self_); }
+
+    OutsideWaiter* waiter;  // the loop's thread's alone
+
+private:
+    std::shared_ptr<OutsideCall> self_;  // while it is in the mail
 };
 
 /// What a task waits for while another thread works for it. Its deriving class tells how the wait is given up.
@@ -28,21 +45,15 @@ protected:
     OutsideWaiter() = default;
     ~OutsideWaiter() { give_up(); }
 
-    /// The running task waits from now on; the call that this returns may be made on any thread, once.
-    template <class P>
-    auto begin(std::coroutine_handle<P> handle) {
+    /// Before the running task is suspended: `arrange(tell)` sees to it that `tell()` is called, once, on any thread. If
+    /// either throws, nothing has begun.
+    template <class Arrange>
+    void begin(Arrange arrange) {
         task_ = running().task;
-        call_ = std::make_shared<OutsideCall>(OutsideCall{this});
-        ++task_->loop()->awaited_outside;
-        // Made first: a cancellation that is due ends the wait within suspend.
-        auto tell = [call = call_, mailbox = task_->loop()->mailbox]() mutable {
-            // Refused where the loop is closed: then nobody waits any more.
-            static_cast<void>(mailbox->post([call = std::move(call)] {
-                if (call->waiter != nullptr) call->waiter->complete();
-            }));
-        };
-        task_->suspend(handle, this);
-        return tell;
+        LoopCore& loop = *task_->loop();
+        call_ = std::make_shared<OutsideCall>(*this);
+        ++loop.awaited_outside;
+        arrange([call = call_, mailbox = loop.mailbox]() mutable { OutsideCall::tell(std::move(call), *mailbox); });
     }
     /// What comes later finds nobody.
     void give_up() noexcept {
@@ -50,16 +61,23 @@ protected:
         std::exchange(call_, nullptr)->waiter = nullptr;
         --task_->loop()->awaited_outside;
     }
+    [[nodiscard]] TaskBase* task() const noexcept { return task_; }
+
+private:
+    friend class OutsideCall;
     void complete() noexcept {
         give_up();
         task_->wake();
     }
-    [[nodiscard]] TaskBase* task() const noexcept { return task_; }
 
-private:
     TaskBase* task_ = nullptr;
     std::shared_ptr<OutsideCall> call_;  // while it waits
 };
+
+inline void OutsideCall::deliver() {
+    const std::shared_ptr<OutsideCall> self = std::move(self_);
+    if (waiter != nullptr) waiter->complete();
+}
 
 /// Waits for a Future; with `moves`, its value is moved out where it is the only copy.
 template <class T, bool moves>
@@ -70,7 +88,11 @@ public:
     bool await_ready() const { return future_.ready(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        future_.add_done_callback([tell = begin(handle)](const Future<T>&) mutable { tell(); });
+        begin([&](auto tell) {
+            future_.add_done_callback([tell = std::move(tell)](const Future<T>&) mutable { tell(); });
+        });
+        // Last: a cancellation that is due ends the wait within it.
+        task()->suspend(handle, this);
     }
     decltype(auto) await_resume() {
         if (task() != nullptr) task()->check_cancelled();

@@ -34,7 +34,7 @@ inline constexpr ReturnExceptions return_exceptions{};
 namespace detail {
 
 /// The tasks that one gather waits for. It is filled, then awaited.
-class Gathering : private Waiter {
+class Gathering : private Waiter, private CancelRelay {
 public:
     /// With `fails_fast` the first failure cancels the tasks that were started here, and the wait ends when they have.
     Gathering(std::size_t count, bool fails_fast)
@@ -68,6 +68,7 @@ public:
 private:
     struct Link final : DoneLink {
         void on_done() noexcept override { gathering->on_end(*this); }
+        [[nodiscard]] const TaskBase* waiting_task() const noexcept override { return gathering->waiting_; }
 
         Gathering* gathering = nullptr;
         AnyTask task;
@@ -76,7 +77,8 @@ private:
 
     void add(const AnyTask& task, bool started_here);
     void on_end(Link& link) noexcept;
-    void cancel_started() noexcept;
+    void cancel_started() noexcept { relay_cancel(LoopAccess::core(loop_).cancel_course); }
+    void cancel_each() noexcept override;
     inline bool cancel_wait() noexcept override;
     [[nodiscard]] bool complete() const noexcept { return error_ && !asked_ ? started_left_ == 0 : left_ == 0; }
 
@@ -86,7 +88,8 @@ private:
     std::size_t left_ = 0;
     std::size_t started_left_ = 0;
     bool fails_fast_;
-    bool asked_ = false;  // somebody cancelled the gather itself: it waits for all of them
+    bool failed_ = false;  // error_ is no cancellation
+    bool asked_ = false;   // somebody cancelled the gather itself: it waits for all of them
     bool woken_ = false;
     std::exception_ptr error_;  // what it will throw
     TaskBase* waiting_ = nullptr;
@@ -118,28 +121,31 @@ inline void Gathering::on_end(Link& link) noexcept {
     const bool failed = state.status() == TaskBase::Status::error;
     if (fails_fast_ && !error_ && (failed || (state.status() == TaskBase::Status::cancelled && !asked_))) {
         error_ = state.exception();
+        failed_ = failed;
         if (!asked_) cancel_started();
     }
     // Once: after a failure, tasks that were handed in go on, and may end before the one that was woken has its turn.
     if (waiting_ != nullptr && complete() && !std::exchange(woken_, true)) waiting_->wake();
 }
 
-inline void Gathering::cancel_started() noexcept {
+inline void Gathering::cancel_each() noexcept {
+    const std::string message = asked_ ? waiting_->cancel_message() : std::string{};
     for (std::size_t i = 0; i < count_; ++i)
-        if (links_[i].started_here && links_[i].task.cancel()) stragglers_.add(links_[i].task);
+        if ((asked_ || links_[i].started_here) && links_[i].task.cancel(message)) stragglers_.add(links_[i].task);
 }
 
 inline bool Gathering::cancel_wait() noexcept {
     asked_ = true;
-    const std::string message = waiting_->cancel_message();
-    for (std::size_t i = 0; i < count_; ++i)
-        if (links_[i].task.cancel(message)) stragglers_.add(links_[i].task);
-    return true;
+    return relay_cancel(LoopAccess::core(loop_).cancel_course);
 }
 
 inline void Gathering::await_resume() {
     if (waiting_ != nullptr) waiting_->check_cancelled();
-    if (error_) std::rethrow_exception(error_);
+    if (error_) {
+        // Both are due: the error now, and the cancellation at the next await.
+        if (failed_ && asked_) waiting_->make_cancel_due();
+        std::rethrow_exception(error_);
+    }
     if (asked_) throw CancelledError(waiting_->cancel_message());
     // The caller's handles are now the only ones: values can be moved out.
     for (std::size_t i = 0; i < count_; ++i) links_[i].task = AnyTask{};

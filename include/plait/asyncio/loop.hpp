@@ -39,6 +39,10 @@ struct EventLoopOptions {
     /// Other than 0: tasks that are ready in one pass take turns in an order drawn from this number, the same for the
     /// same number.
     std::uint64_t seed = 0;
+    /// Looks closely, for a price: a turn that takes longer than `slow_callback_duration` and a coroutine that is never
+    /// awaited are told to the exception handler, and `print_task_tree` tells since when each task waits.
+    bool debug = false;
+    Timeout slow_callback_duration = std::chrono::milliseconds{100};
 };
 
 namespace detail {
@@ -65,6 +69,8 @@ public:
     explicit EventLoop(EventLoopOptions options = {}) : core_{*this} {
         core_.manual_clock = options.manual_clock;
         if (options.seed != 0) core_.ready.shuffle(options.seed);
+        core_.debug = options.debug;
+        core_.slow_callback_duration = options.slow_callback_duration.duration().count();
     }
     EventLoop(const EventLoop&) = delete;
     EventLoop& operator=(const EventLoop&) = delete;
@@ -87,24 +93,32 @@ public:
     bool is_running() const noexcept { return running_.load(std::memory_order_relaxed); }
     bool is_closed() const noexcept { return core_.closed; }
 
-    /// Makes a task, which begins in the next pass.
+    /// Makes a task, which begins in the next pass, unless the options say otherwise.
     ///
     /// From a function and its arguments: both are kept in the task, so that a lambda's captures live as long as it.
     template <class T>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> create_task(
-        Coroutine<T>&& coroutine);
+        Coroutine<T>&& coroutine, TaskOptions options = {});
     template <class F, class... Args>
         requires detail::CoroutineFunction<F, Args...>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(F&& function,
                                                                                                       Args&&... args) {
+        return create_task(TaskOptions{}, std::forward<F>(function), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+        requires detail::CoroutineFunction<F, Args...>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(
+        TaskOptions options, F&& function, Args&&... args) {
         return create_task(detail::stored_call(std::decay_t<F>(std::forward<F>(function)),
-                                               std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)));
+                                               std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)),
+                           options);
     }
     /// Of anything else that can be awaited: `create_task(sleep(1s))`.
     template <class A>
         requires detail::PlainAwaitable<A>
-    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(A&& awaitable) {
-        return create_task(detail::as_coroutine(std::remove_cvref_t<A>(std::forward<A>(awaitable))));
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(
+        A&& awaitable, TaskOptions options = {}) {
+        return create_task(detail::as_coroutine(std::remove_cvref_t<A>(std::forward<A>(awaitable))), options);
     }
     /// The tasks of this loop that have not ended.
     [[nodiscard]] std::vector<AnyTask> all_tasks();
@@ -169,31 +183,52 @@ private:
     void run_until_done(const AnyTask& task);
 
     detail::LoopCore core_;
+    const std::shared_ptr<EventLoop> self_{this, [](EventLoop*) {}};  // for who asks whether it still is
     std::atomic<bool> running_{false};  // written by the running thread; others only want to know that it is not they
 };
+
+namespace detail {
+
+/// For the rest of the wing.
+struct LoopAccess {
+    static LoopCore& core(EventLoop& loop) noexcept { return loop.core_; }
+    static std::weak_ptr<EventLoop> self(EventLoop& loop) noexcept { return loop.self_; }
+    static void run_until_done(EventLoop& loop, const AnyTask& task) { loop.run_until_done(task); }
+    static std::atomic<bool>& running_flag(EventLoop& loop) noexcept { return loop.running_; }
+};
+
+/// What `set_event_loop` gave this thread.
+inline std::weak_ptr<EventLoop>& assigned_loop() noexcept {
+    static thread_local std::weak_ptr<EventLoop> loop;
+    return loop;
+}
+
+}  // namespace detail
 
 /// The loop that runs on this thread. Throws: UsageError where none does.
 ///
 /// Python: asyncio.get_running_loop.
 [[nodiscard]] inline EventLoop& get_running_loop() {
-    EventLoop* const loop = detail::running().loop;
+    detail::LoopCore* const loop = detail::running_loop();
     if (loop == nullptr)
         throw UsageError("no event loop runs on this thread: call this from a coroutine or a callback");
-    return *loop;
+    return loop->owner();
 }
 
 /// The loop that runs on this thread, else the one that `set_event_loop` gave it. Throws: UsageError where neither is.
 ///
 /// Python: asyncio.get_event_loop, which makes none either any more.
 [[nodiscard]] inline EventLoop& get_event_loop() {
-    const detail::Running& context = detail::running();
-    if (context.loop != nullptr) return *context.loop;
-    if (context.assigned == nullptr)
+    if (detail::LoopCore* const loop = detail::running_loop()) return loop->owner();
+    const std::shared_ptr<EventLoop> assigned = detail::assigned_loop().lock();
+    if (!assigned)
         throw UsageError("this thread has no event loop: make one and give it to set_event_loop, or use run");
-    return *context.assigned;
+    return *assigned;
 }
 /// Makes `loop` this thread's, until it is destroyed; null for none.
-inline void set_event_loop(EventLoop* loop) noexcept { detail::running().assigned = loop; }
+inline void set_event_loop(EventLoop* loop) {
+    detail::assigned_loop() = loop != nullptr ? detail::LoopAccess::self(*loop) : std::weak_ptr<EventLoop>{};
+}
 
 /// The task that runs now; one that is not `valid` in a plain callback, and where no loop runs.
 [[nodiscard]] inline AnyTask current_task() noexcept {
@@ -205,29 +240,23 @@ inline void set_event_loop(EventLoop* loop) noexcept { detail::running().assigne
 
 namespace detail {
 
-/// For the rest of the wing.
-struct LoopAccess {
-    static LoopCore& core(EventLoop& loop) noexcept { return loop.core_; }
-    static void run_until_done(EventLoop& loop, const AnyTask& task) { loop.run_until_done(task); }
-    static std::atomic<bool>& running_flag(EventLoop& loop) noexcept { return loop.running_; }
-};
-
 /// Says that this thread runs `loop`, for a scope.
 class RunningScope {
 public:
-    RunningScope(EventLoop& loop, std::atomic<bool>& flag) noexcept : flag_{flag} {
-        running().loop = &loop;
+    RunningScope(EventLoop& loop, std::atomic<bool>& flag) noexcept : flag_{flag}, around_{running()} {
+        running() = Running{{}, nullptr, &LoopAccess::core(loop), around_.outside};
         flag_.store(true, std::memory_order_relaxed);
     }
     RunningScope(const RunningScope&) = delete;
     RunningScope& operator=(const RunningScope&) = delete;
     ~RunningScope() {
-        running().loop = nullptr;
+        running() = Running{around_.next, around_.task, around_.loop, running().outside};
         flag_.store(false, std::memory_order_relaxed);
     }
 
 private:
     std::atomic<bool>& flag_;
+    const Running around_;  // of the loop that a fork copied in the midst of its run, in the copy
 };
 
 /// The task of any awaitable: a task is its own, a coroutine becomes one.
@@ -246,22 +275,23 @@ auto task_of(EventLoop& loop, A&& awaitable) {
 }  // namespace detail
 
 inline EventLoop::~EventLoop() {
-    if (is_running()) {
+    if (is_running() && !core_.fork_mark.is_copy()) {
         plait::detail::print_error_line("plait: an EventLoop was destroyed from within: it must outlive its run");
         std::terminate();
     }
     close();
-    if (detail::running().assigned == this) set_event_loop(nullptr);
 }
 
 inline void EventLoop::check_usable() const {
-    if (detail::running().loop != this && is_running())
+    if (core_.fork_mark.is_copy())
+        throw UsageError("this event loop was copied by a fork, and runs in the parent alone: make another here");
+    if (detail::running().loop != &core_ && is_running())
         throw UsageError("this event loop runs on another thread: use call_soon_threadsafe from here");
     if (core_.closed) throw UsageError("this event loop is closed: make another");
 }
 
 inline void EventLoop::run_forever() {
-    if (detail::running().loop != nullptr)
+    if (detail::running_loop() != nullptr)
         throw UsageError("an event loop runs on this thread already: await, or create a task, instead of running");
     check_usable();
     const detail::RunningScope scope{*this, running_};
@@ -273,7 +303,7 @@ inline void EventLoop::run_forever() {
 template <class A>
     requires Awaitable<A>
 detail::Awaited<A> EventLoop::run_until_complete(A&& awaitable) {
-    if (detail::running().loop != nullptr)
+    if (detail::running_loop() != nullptr)
         throw UsageError("an event loop runs on this thread already: await, or create a task, instead of running");
     auto task = detail::task_of(*this, std::forward<A>(awaitable));
     run_until_done(task);
@@ -292,17 +322,19 @@ inline void EventLoop::run_until_done(const AnyTask& task) {
 }
 
 inline void EventLoop::close() {
+    if (core_.fork_mark.is_copy()) return core_.leave();
     if (is_running()) throw UsageError("EventLoop::close: the loop runs; stop it first");
     if (core_.closed) return;
     core_.closed = true;
     // First whoever waits for this loop hears that nothing comes: a thread that is to be joined may be among them.
-    core_.mailbox->close().clear();
+    static_cast<void>(core_.mailbox->close());
     core_.ready.clear();
     for (detail::TaskLink* link = core_.tasks.following; link != &core_.tasks; link = link->following)
         static_cast<detail::TaskBase*>(link)->abandon_links();
     // Then the threads: they may use what the tasks' frames hold.
     core_.executor = nullptr;
-    while (core_.tasks.following != &core_.tasks) static_cast<detail::TaskBase*>(core_.tasks.following)->abandon();
+    // The youngest first: frames refer to those that started them.
+    while (core_.tasks.preceding != &core_.tasks) static_cast<detail::TaskBase*>(core_.tasks.preceding)->abandon();
     core_.ready.clear();
     core_.timers.clear();
     while (core_.finished.following != &core_.finished) {
@@ -313,9 +345,15 @@ inline void EventLoop::close() {
 }
 
 template <class T>
-Task<T> EventLoop::create_task(Coroutine<T>&& coroutine) {
+Task<T> EventLoop::create_task(Coroutine<T>&& coroutine, TaskOptions options) {
     check_usable();
-    return detail::TaskAccess::task(*new detail::TaskState<T>{core_, coroutine});
+    auto& state = *new detail::TaskState<T>{core_, coroutine, options.name};
+    Task<T> task = detail::TaskAccess::task(state);
+    if (options.eager_start && detail::running().loop == &core_)
+        state.begin_at_once();
+    else
+        state.begin_in_next_pass();
+    return task;
 }
 
 inline std::vector<AnyTask> EventLoop::all_tasks() {

@@ -85,7 +85,7 @@ struct RunFunction {
 
 private:
     static void check_no_loop() {
-        if (running().loop != nullptr)
+        if (running_loop() != nullptr)
             throw UsageError("run: an event loop runs on this thread already; co_await the coroutine instead");
     }
 };

@@ -13,13 +13,26 @@
 #include <cstdint>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
 namespace plait::inline PLAIT_ABI::asyncio {
 
-template <class T>
+template <class T = void>
 class Task;
+
+/// How a task differs from the ordinary one.
+///
+///     Task<int> task = create_task(twice(2), {.name = "twice"});
+struct TaskOptions {
+    /// Other than "Task-1".
+    std::string_view name = {};
+    /// The first step is taken where the task is made, if its loop runs here, and not in the next pass.
+    ///
+    /// Python: asyncio.eager_task_factory.
+    bool eager_start = false;
+};
 
 namespace detail {
 
@@ -207,6 +220,7 @@ public:
 
 private:
     void on_done() noexcept override { waiting_->wake(); }
+    [[nodiscard]] const TaskBase* waiting_task() const noexcept override { return waiting_; }
     bool cancel_wait() noexcept override {
         unlink();
         return false;

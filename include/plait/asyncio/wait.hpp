@@ -4,6 +4,7 @@
 #include <plait/asyncio/awaitable.hpp>
 #include <plait/asyncio/coroutine.hpp>
 #include <plait/asyncio/detail/as_coroutine.hpp>
+#include <plait/asyncio/detail/each_once.hpp>
 #include <plait/asyncio/detail/task_state.hpp>
 #include <plait/asyncio/loop.hpp>
 #include <plait/asyncio/task.hpp>
@@ -13,7 +14,6 @@
 #include <plait/core/timer_wheel.hpp>
 #include <plait/core/wait.hpp>
 
-#include <algorithm>
 #include <coroutine>
 #include <cstddef>
 #include <memory>
@@ -79,6 +79,7 @@ private:
             ends->count(*task);
             if (ends->await_ready()) ends->wake();
         }
+        [[nodiscard]] const TaskBase* waiting_task() const noexcept override { return ends->waiting_; }
         void let_go() noexcept { unlink(); }
 
         Ends* ends = nullptr;
@@ -149,24 +150,21 @@ private:
         EventLoop& loop = get_running_loop();
         std::vector<Task<T>> tasks;
         tasks.reserve(children.size());
-        for (Child& child : children) append(tasks, task_of(loop, child));
+        for (Child& child : children) tasks.push_back(task_of(loop, child));
         co_return co_await sorted(std::move(tasks), options);
     }
     template <class T, class Children>
     static Coroutine<WaitResult<T>> pack(Children children, WaitOptions options) {
         EventLoop& loop = get_running_loop();
         std::vector<Task<T>> tasks;
-        std::apply([&](auto&... child) { (append(tasks, task_of(loop, child)), ...); }, children);
+        std::apply([&](auto&... child) { (tasks.push_back(task_of(loop, child)), ...); }, children);
         co_return co_await sorted(std::move(tasks), options);
-    }
-    template <class T>
-    static void append(std::vector<Task<T>>& tasks, Task<T> task) {
-        if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(std::move(task));
     }
 
     template <class T>
     static Coroutine<WaitResult<T>> sorted(std::vector<Task<T>> tasks, WaitOptions options) {
         if (tasks.empty()) throw std::invalid_argument("wait: there is nothing to wait for");
+        keep_each_once(tasks);
         {
             Ends ends{tasks.size(), options};
             for (const Task<T>& task : tasks) ends.add(TaskAccess::state(static_cast<const AnyTask&>(task)));

@@ -9,7 +9,9 @@
 //                             itself. Cheap enough to be asked each time; from any thread.
 // Neither copied nor moved.
 
-#if !defined(_WIN32)
+#if defined(_WIN32)
+#  include <plait/os/windows/fork_mark.hpp>
+#else
 #  include <plait/os/posix/fork_mark.hpp>
 #  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
 #    include <plait/os/linux/fork_mark.hpp>

@@ -42,19 +42,20 @@ public:
     /// False where there is no room for it.
     bool keep(void* frame, std::size_t list) noexcept {
         Block* const next = lists_[list];
-        const std::size_t length = next != nullptr ? next->length + 1 : 1;
-        if (length * (list + 1) * step > bytes_kept_) return false;
-        lists_[list] = ::new (frame) Block{next, length};
+        const std::size_t room = next != nullptr ? next->room : bytes_kept_;
+        const std::size_t size = (list + 1) * step;
+        if (room < size) return false;
+        lists_[list] = ::new (frame) Block{next, room - size};
         return true;
     }
     /// Makes room, the first time that a block comes; false from then on.
     bool open() noexcept;
 
 private:
-    // A block tells how long the list is that it begins: a counter beside the list would be written at each take, too.
+    // A block tells how many bytes its list has room for: a counter beside the list would be written at each take, too.
     struct Block {
         Block* next;
-        std::size_t length;
+        std::size_t room;
     };
     // Gives everything back at the thread's end. Apart from the pool, which thus needs no guard at each access.
     struct Closer {

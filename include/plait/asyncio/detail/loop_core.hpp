@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <plait/asyncio/detail/context_values.hpp>
 #include <plait/asyncio/detail/mailbox.hpp>
 #include <plait/asyncio/detail/ready_queue.hpp>
+#include <plait/asyncio/detail/waiter.hpp>
 #include <plait/core/config.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/function.hpp>
 #include <plait/core/report.hpp>
 #include <plait/core/timeout.hpp>
 #include <plait/core/timer_wheel.hpp>
+#include <plait/os/fork_mark.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -19,7 +22,6 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace plait::inline PLAIT_ABI::asyncio {
 
@@ -40,20 +42,24 @@ using plait::detail::TimerNode;
 using plait::detail::TimerWheel;
 
 class TaskBase;
+class LoopCore;
 
 /// What this thread's loop is doing. `next` is the trampoline: whoever awaits a coroutine or ends one leaves here what
 /// is to be resumed, and returns to the loop, so that no chain of coroutines ever grows the stack.
 struct Running {
     std::coroutine_handle<> next;
     TaskBase* task;
-    EventLoop* loop;
-    EventLoop* assigned;  // by set_event_loop
+    LoopCore* loop;
+    const Context* outside;  // the context of what is no task, once one was set
 };
 
 PLAIT_VISIBLE inline Running& running() noexcept {
     static constinit thread_local Running context{};
     return context;
 }
+
+/// The loop that runs on this thread, or null. A fork's copy of one runs nowhere.
+[[nodiscard]] inline LoopCore* running_loop() noexcept;
 
 /// A place in one of a loop's lists of tasks; the list itself is a ring through its head.
 struct TaskLink {
@@ -112,6 +118,9 @@ public:
     /// Sleeps if there is nothing to do, then does once all that there is to do.
     void run_once();
 
+    [[nodiscard]] EventLoop& owner() const noexcept { return owner_; }
+    /// Closes a fork's copy of a loop, of which nothing may be touched.
+    inline void leave() noexcept;
     /// Tells the handler, or by default standard error.
     void report(const ErrorContext& context) noexcept;
     void report(const char* message) noexcept { report(ErrorContext{message, std::current_exception()}); }
@@ -125,34 +134,52 @@ public:
     std::size_t awaited_outside = 0;  // what other threads are to complete: while there is any, a manual clock stands
     std::unique_ptr<LoopService> executor;
     std::shared_ptr<ExceptionHandler> exception_handler;
+    CancelRelay::Course cancel_course;
+    const os::ForkMark fork_mark;
+    Nanoseconds slow_callback_duration = 0;  // in debug mode
+    bool debug = false;
     bool manual_clock = false;
     bool stopping = false;
     bool closed = false;
 
 private:
     void sleep();
+    // For debug mode: a turn by the clock, which reports one that held up the loop.
+    inline void take_timed_turn(ReadyNode& node);
+    void report_if_slow(Clock::time_point begin, const TaskBase* task) noexcept;
+    void deliver(Mail& mail) noexcept;
 
     EventLoop& owner_;
     Nanoseconds manual_time_ = 0;
-    std::vector<Mailbox::Mail> mail_;
+    MailList mail_;  // taken and not yet delivered
 };
 
 inline void LoopCore::run_once() {
-    if (ready.empty() && !stopping && !mailbox->has_mail()) sleep();
+    if (ready.empty() && !stopping && mail_.empty() && !mailbox->has_mail()) sleep();
     if (!timers.empty()) timers.expire(now());
     // The mail's turn comes after what was ready before it: so calls keep the order in which the loop's own thread made
     // them, by whichever door.
-    if (mailbox->has_mail()) mailbox->take(mail_);
-    ready.run_pass();
-    for (Mailbox::Mail& call : mail_) {
-        try {
-            call();
-        } catch (...) {
-            report("an exception left a callback");
-        }
-        call = nullptr;
+    if (mail_.empty() && mailbox->has_mail()) mail_ = mailbox->take();
+    if (!debug)
+        ready.run_pass([](ReadyNode& node) { node.on_turn(); });
+    else
+        ready.run_pass([this](ReadyNode& node) { take_timed_turn(node); });
+    while (!mail_.empty()) deliver(mail_.pop());
+}
+
+inline void LoopCore::deliver(Mail& mail) noexcept {
+    const Clock::time_point begin = debug ? Clock::now() : Clock::time_point{};
+    try {
+        mail.deliver();
+    } catch (...) {
+        report("an exception left a callback");
     }
-    mail_.clear();
+    if (debug) report_if_slow(begin, nullptr);
+}
+
+inline LoopCore* running_loop() noexcept {
+    LoopCore* const loop = running().loop;
+    return loop != nullptr && !loop->fork_mark.is_copy() ? loop : nullptr;
 }
 
 inline void LoopCore::sleep() {

@@ -2,73 +2,182 @@
 #pragma once
 
 #include <plait/core/config.hpp>
-#include <plait/core/function.hpp>
+#include <plait/core/spin.hpp>
 #include <plait/core/timeout.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
+#include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Something that another thread wants a loop to do.
+class Mail {
+public:
+    Mail(const Mail&) = delete;
+    Mail& operator=(const Mail&) = delete;
+
+    /// Does it, on the loop's thread, and frees itself, whatever the call throws.
+    virtual void deliver() = 0;
+    /// Frees itself undone: the loop closes.
+    virtual void discard() noexcept = 0;
+
+protected:
+    constexpr Mail() = default;
+    ~Mail() = default;
+
+private:
+    friend class Mailbox;
+    friend class MailList;
+    Mail* next_ = nullptr;
+};
+
+/// A call by another thread.
+template <class F>
+class CallMail final : public Mail {
+public:
+    template <class Callable>
+    explicit CallMail(Callable&& callable) : callable_(std::forward<Callable>(callable)) {}
+
+    void deliver() override {
+        const std::unique_ptr<CallMail> self{this};
+        callable_();
+    }
+    void discard() noexcept override { delete this; }
+
+private:
+    friend std::default_delete<CallMail>;
+    ~CallMail() = default;
+
+    F callable_;
+};
+
+/// What was taken out of a mailbox, oldest first.
+class MailList {
+public:
+    MailList() noexcept = default;
+    /// From a list with the newest first.
+    explicit MailList(Mail* newest) noexcept {
+        while (newest != nullptr) {
+            Mail* const older = newest->next_;
+            newest->next_ = first_;
+            first_ = newest;
+            newest = older;
+        }
+    }
+    MailList(MailList&& other) noexcept : first_{std::exchange(other.first_, nullptr)} {}
+    MailList& operator=(MailList&& other) noexcept {
+        std::swap(first_, other.first_);
+        return *this;
+    }
+    ~MailList() {
+        while (!empty()) pop().discard();
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    /// The oldest, which the caller delivers or discards.
+    Mail& pop() noexcept { return *std::exchange(first_, first_->next_); }
+
+private:
+    Mail* first_ = nullptr;
+};
 
 /// Where other threads leave calls for a loop, and where the loop sleeps when it has nothing to do.
 ///
 /// Held by whoever may still send: it outlives its loop, and a closed one takes nothing more.
 /// Threads: `post` from any; everything else from the loop's.
+///
+/// Mail lies in a list that grows at its head by one compare-and-swap and is taken as a whole. A poster may lose sight of
+/// the box as soon as that has succeeded, for the loop may see the mail, end, and let go of the box; but for one case:
+/// who finds the loop asleep has to wake it, and the loop does not leave `wait` before that is done.
 class Mailbox {
 public:
-    using Mail = plait::detail::MoveOnlyFunction<void()>;
-
-    /// Leaves a call for the loop, and wakes it if it sleeps. False, with nothing done, once the loop is closed.
-    template <class F>
-    bool post(F&& call) {
-        const std::scoped_lock lock{mutex_};
-        if (closed_) return false;
-        mail_.emplace_back(std::forward<F>(call));
-        // Under the mutex, which carries the mail itself: the flag only spares the loop a look into an empty box.
-        full_.store(true, std::memory_order_relaxed);
-        // Also under the mutex: once it is free the loop may see the mail, end, and let go of the box.
-        if (sleeping_) awake_.notify_one();
+    /// Leaves it for the loop, and wakes that if it sleeps. False, with nothing done, once the loop is closed.
+    bool post(Mail& mail) noexcept {
+        Mail* newest = newest_.load(std::memory_order_relaxed);
+        do {
+            if (newest == closed()) return false;
+            mail.next_ = newest == asleep() ? nullptr : newest;
+            // Pairs with take(): what the poster wrote before is seen by the loop.
+        } while (!newest_.compare_exchange_weak(newest, &mail, std::memory_order_release, std::memory_order_relaxed));
+        if (newest == asleep()) wake();
         return true;
     }
-
-    [[nodiscard]] bool has_mail() const noexcept { return full_.load(std::memory_order_relaxed); }
-    /// Exchanges the mail, oldest first, with the empty `mail`.
-    void take(std::vector<Mail>& mail) noexcept {
-        const std::scoped_lock lock{mutex_};
-        mail_.swap(mail);
-        full_.store(false, std::memory_order_relaxed);
+    /// The same with a call, which is kept until it is made.
+    template <class F>
+        requires std::is_invocable_v<std::decay_t<F>&>
+    bool post(F&& call) {
+        auto* const mail = new CallMail<std::decay_t<F>>{std::forward<F>(call)};
+        if (post(static_cast<Mail&>(*mail))) return true;
+        mail->discard();
+        return false;
     }
+
+    [[nodiscard]] bool has_mail() const noexcept {
+        const Mail* const newest = newest_.load(std::memory_order_relaxed);  // take() looks again
+        return newest != nullptr && newest != closed();
+    }
+    MailList take() noexcept { return MailList{newest_.exchange(nullptr, std::memory_order_acquire)}; }
     /// Sleeps until there is mail or `deadline` has passed.
     void wait(plait::detail::Deadline deadline);
     /// Refuses what comes from now on, and gives back what nobody has read.
-    std::vector<Mail> close() noexcept {
-        const std::scoped_lock lock{mutex_};
-        closed_ = true;
-        full_.store(false, std::memory_order_relaxed);
-        return std::move(mail_);
+    MailList close() noexcept {
+        Mail* const newest = newest_.exchange(closed(), std::memory_order_acquire);
+        return MailList{newest != closed() ? newest : nullptr};
     }
 
 private:
-    std::atomic<bool> full_{false};  // whether mail_ has anything; written under the mutex
-    std::mutex mutex_;               // guards everything below
+    // What newest_ holds besides mail and null; nobody looks into them.
+    class Mark final : public Mail {
+        void deliver() override {}
+        void discard() noexcept override {}
+    };
+    static Mail* asleep() noexcept {
+        static constinit Mark mark;
+        return &mark;
+    }
+    static Mail* closed() noexcept {
+        static constinit Mark mark;
+        return &mark;
+    }
+
+    void wake() noexcept {
+        // Notified under the mutex: once it is free the loop may leave, and the box be gone.
+        const std::scoped_lock lock{mutex_};
+        woken_ = true;
+        awake_.notify_one();
+    }
+
+    // Null or mail: the loop is awake. asleep(): it is in wait(), written by it; the poster who replaces that wakes it.
+    // closed(): for ever, written by the loop.
+    std::atomic<Mail*> newest_{nullptr};
+    std::mutex mutex_;
     std::condition_variable awake_;
-    std::vector<Mail> mail_;
-    bool sleeping_ = false;
-    bool closed_ = false;
+    bool woken_ = false;  // under the mutex
 };
 
 inline void Mailbox::wait(plait::detail::Deadline deadline) {
     using Clock = plait::detail::Deadline::Clock;
+    // Who answers at once is met awake.
+    if (plait::detail::spin_until([this] { return has_mail(); }) || deadline.has_passed()) return;
+    Mail* found = nullptr;
+    if (!newest_.compare_exchange_strong(found, asleep(), std::memory_order_relaxed)) return;
     std::unique_lock lock{mutex_};
-    sleeping_ = true;
-    while (mail_.empty() && !deadline.has_passed()) {
+    while (!woken_) {
         if (deadline.is_never()) {
             awake_.wait(lock);
+            continue;
+        }
+        if (deadline.has_passed()) {
+            found = asleep();
+            // Where it has been replaced somebody is on the way to wake this, and needs the box.
+            if (newest_.compare_exchange_strong(found, nullptr, std::memory_order_relaxed)) return;
+            deadline = plait::detail::Deadline::never();
             continue;
         }
         auto until = deadline.time_point();
@@ -78,7 +187,7 @@ inline void Mailbox::wait(plait::detail::Deadline deadline) {
         }
         awake_.wait_until(lock, until);
     }
-    sleeping_ = false;
+    woken_ = false;
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail

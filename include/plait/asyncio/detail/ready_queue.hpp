@@ -44,13 +44,14 @@ public:
         seed_ = seed;
         shuffled_ = true;
     }
-    /// One pass: what was queued before has its turn; what is queued meanwhile waits for the next.
-    void run_pass() {
+    /// One pass: calls `take_turn(node)` for what was queued before; what is queued meanwhile waits for the next.
+    template <class TakeTurn>
+    void run_pass(TakeTurn take_turn) {
         if (shuffled_) mix();
         ReadyNode* node = std::exchange(first_, nullptr);
         while (node != nullptr) {
             ReadyNode* const next = node->next_;
-            node->on_turn();
+            take_turn(*node);
             node = next;
         }
     }

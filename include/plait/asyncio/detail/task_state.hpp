@@ -5,58 +5,21 @@
 #include <plait/asyncio/detail/frame.hpp>
 #include <plait/asyncio/detail/loop_core.hpp>
 #include <plait/asyncio/detail/ready_queue.hpp>
+#include <plait/asyncio/detail/waiter.hpp>
 #include <plait/core/config.hpp>
 #include <plait/core/error.hpp>
 #include <plait/core/outcome.hpp>
 
+#include <chrono>
 #include <coroutine>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-/// What a suspended task waits for.
-class Waiter {
-public:
-    Waiter(const Waiter&) = delete;
-    Waiter& operator=(const Waiter&) = delete;
-
-    /// The task is asked to end. True where the request was passed on, and will come back by the way of the result;
-    /// false where the wait has been given up: the task is to be woken, and throws CancelledError.
-    virtual bool cancel_wait() noexcept = 0;
-    /// Where the wait is for another task, the one to cancel in its stead.
-    [[nodiscard]] virtual TaskBase* awaited_task() const noexcept { return nullptr; }
-
-protected:
-    Waiter() = default;
-    ~Waiter() = default;
-};
-
-/// Who is told of a task's end: once, on its loop, in the order in which they came. Unlinks itself in its destructor.
-class DoneLink {
-public:
-    DoneLink(const DoneLink&) = delete;
-    DoneLink& operator=(const DoneLink&) = delete;
-
-    /// The task has ended, and this is no longer linked. May queue work, but runs none of the user's.
-    virtual void on_done() noexcept = 0;
-    /// Its loop closed before that; it is no longer linked.
-    virtual void on_abandoned() noexcept {}
-
-protected:
-    DoneLink() = default;
-    ~DoneLink() { unlink(); }
-    void unlink() noexcept;
-
-private:
-    friend class TaskBase;
-    TaskBase* task_ = nullptr;  // where it is linked
-    DoneLink* next_ = nullptr;
-    DoneLink* previous_ = nullptr;
-};
 
 /// All of a task but its result: the coroutine that it runs, what that waits for, who waits for it, its owners.
 ///
@@ -87,7 +50,6 @@ public:
 
     bool cancel(const std::string& message);
     [[nodiscard]] std::uint32_t cancel_requests() const noexcept { return cancel_requests_; }
-    void count_cancel_request() noexcept { ++cancel_requests_; }
     std::uint32_t uncancel() noexcept {
         if (cancel_requests_ != 0 && --cancel_requests_ == 0) must_cancel_ = false;
         return cancel_requests_;
@@ -95,6 +57,8 @@ public:
     /// Whether a request waits to be thrown where the task next resumes.
     [[nodiscard]] bool cancel_due() const noexcept { return must_cancel_; }
     void drop_due_cancel() noexcept { must_cancel_ = false; }
+    /// Its request, which was passed on, has come to something else: it is to be thrown at the next await.
+    void make_cancel_due() noexcept { must_cancel_ = true; }
     [[nodiscard]] const std::string& cancel_message() const noexcept;
 
     // For awaiters, from the running task's await_suspend and await_resume.
@@ -105,12 +69,16 @@ public:
         resume_ = handle;
         innermost_ = &handle.promise();
         waiter_ = waiter;
+        if (loop_->debug) [[unlikely]]
+            extra_->waiting_since = loop_->now();
         if (must_cancel_ && waiter != nullptr) deliver_cancel();
     }
     void wake() noexcept {
         waiter_ = nullptr;
-        // While the loop closes nothing has a turn any more: a destructor may let go a lock that a dying task waits for.
-        if (!loop_->closed) loop_->ready.push(*this);
+        // While the loop closes, or where a fork's copy was left, nothing has a turn any more: a destructor may let go a
+        // lock that a dying task waits for.
+        if (loop_ != nullptr && !loop_->closed) [[likely]]
+            loop_->ready.push(*this);
     }
     /// Throws CancelledError where one is to be delivered.
     void check_cancelled() {
@@ -118,6 +86,31 @@ public:
     }
 
     void add_done_link(DoneLink& link) noexcept;
+
+    /// The values of its context variables; null for none.
+    [[nodiscard]] const Context& context() const noexcept;
+    void set_context(Context context) { extra().context = std::move(context); }
+
+    // For who tells of the tasks.
+
+    /// Where it stands: null before its first suspension, and while it runs.
+    [[nodiscard]] const PromiseBase* innermost() const noexcept { return resume_ ? innermost_ : nullptr; }
+    [[nodiscard]] bool has_begun() const noexcept { return innermost_ != nullptr; }
+    [[nodiscard]] bool waits() const noexcept { return waiter_ != nullptr; }
+    /// In debug mode: the loop's time when it was last suspended; else negative.
+    [[nodiscard]] Nanoseconds waiting_since() const noexcept { return extra_ ? extra_->waiting_since : -1; }
+    /// Calls `visit(task)` for each task that waits for this one's end.
+    template <class Visit>
+    void each_waiting_task(Visit visit) const {
+        for (const DoneLink* link = first_link_; link != nullptr; link = link->next_)
+            if (const TaskBase* const task = link->waiting_task()) visit(*task);
+    }
+
+    // A new task begins by either.
+
+    void begin_in_next_pass() noexcept { loop_->ready.push(*this); }
+    /// In the midst of another's turn.
+    inline void begin_at_once() noexcept;
 
     /// The loop closes: destroys the coroutine where it stands, innermost first.
     void abandon() noexcept;
@@ -129,7 +122,7 @@ public:
     [[nodiscard]] bool is_task() const noexcept final { return true; }
 
 protected:
-    TaskBase(LoopCore& loop, std::coroutine_handle<> root);
+    TaskBase(LoopCore& loop, std::coroutine_handle<> root, std::string_view name);
     inline virtual ~TaskBase();
 
     /// Takes over what the coroutine came to, and tells which it was.
@@ -142,9 +135,12 @@ protected:
 
 private:
     friend class DoneLink;
+    // What few tasks have.
     struct Extra {
         std::string name;
         std::string cancel_message;
+        Context context;
+        Nanoseconds waiting_since = -1;  // in debug mode
     };
 
     Extra& extra() {
@@ -178,7 +174,11 @@ private:
 template <class T>
 class TaskState final : public TaskBase {
 public:
-    TaskState(LoopCore& loop, Coroutine<T>& coroutine) : TaskState{loop, coroutine.release()} {}
+    /// Takes the coroutine, unless it throws.
+    TaskState(LoopCore& loop, Coroutine<T>& coroutine, std::string_view name)
+        : TaskBase{loop, coroutine.checked(), name} {
+        coroutine.release();
+    }
 
     [[nodiscard]] std::exception_ptr exception() const noexcept override { return outcome_.exception(); }
     [[nodiscard]] Outcome<T>& outcome() noexcept { return outcome_; }
@@ -186,7 +186,6 @@ public:
 private:
     using Handle = std::coroutine_handle<CoroutinePromise<T>>;
 
-    TaskState(LoopCore& loop, Handle handle) : TaskBase{loop, handle} {}
     ~TaskState() override {
         if (outcome_.has_exception() && !retrieved() && status() == Status::error)
             report_unretrieved(outcome_.exception());
@@ -216,10 +215,13 @@ inline void DoneLink::unlink() noexcept {
     task_ = nullptr;
 }
 
-inline TaskBase::TaskBase(LoopCore& loop, std::coroutine_handle<> root)
-    : number_{++loop.tasks_made}, loop_{&loop}, root_{root}, resume_{root} {
+inline TaskBase::TaskBase(LoopCore& loop, std::coroutine_handle<> root, std::string_view name)
+    : number_{loop.tasks_made + 1}, loop_{&loop}, root_{root}, resume_{root} {
+    if (const Context& inherited = current_context()) extra().context = inherited;
+    if (loop.debug || !name.empty()) extra().name = name;
+    // From here on nothing throws.
+    ++loop.tasks_made;
     insert_before(loop.tasks);
-    loop.ready.push(*this);
 }
 
 inline TaskBase::~TaskBase() { TaskLink::unlink(); }
@@ -300,6 +302,36 @@ inline void TaskBase::throw_cancelled() {
     throw CancelledError(cancel_message());
 }
 
+inline const Context& TaskBase::context() const noexcept {
+    static const Context none;
+    return extra_ ? extra_->context : none;
+}
+
+inline const Context& current_context() noexcept {
+    static const Context none;
+    const Running& context = running();
+    if (context.task != nullptr) return context.task->context();
+    return context.outside != nullptr ? *context.outside : none;
+}
+
+inline void set_current_context(Context context) {
+    Running& now = running();
+    if (now.task != nullptr) return now.task->set_context(std::move(context));
+    struct Outside {
+        Context context;
+        ~Outside() { running().outside = nullptr; }
+    };
+    static thread_local Outside outside;
+    outside.context = std::move(context);
+    now.outside = &outside.context;
+}
+
+inline void TaskBase::begin_at_once() noexcept {
+    const Running around = running();
+    on_turn();
+    running() = around;
+}
+
 inline void TaskBase::on_turn() noexcept {
     Running& context = running();
     context.task = this;
@@ -358,11 +390,46 @@ inline void TaskBase::abandon() noexcept {
     drop_owner();
 }
 
+inline void LoopCore::leave() noexcept {
+    if (closed) return;
+    closed = true;
+    // What it holds stays as the fork found it: threads that are not here had their hands on it.
+    static_cast<void>(executor.release());
+    for (TaskLink* const list : {&tasks, &finished})
+        while (list->following != list) {
+            auto& task = static_cast<TaskBase&>(*list->following);
+            task.unlink();
+            task.forget_loop();
+        }
+}
+
 inline void TaskBase::abandon_links() noexcept {
     while (first_link_ != nullptr) {
         DoneLink& link = *first_link_;
         link.unlink();
         link.on_abandoned();
+    }
+}
+
+inline void LoopCore::take_timed_turn(ReadyNode& node) {
+    TaskBase* const task = node.is_task() ? static_cast<TaskBase*>(&node) : nullptr;
+    if (task != nullptr) task->add_owner();  // so that it still has a name afterwards
+    const Clock::time_point begin = Clock::now();
+    node.on_turn();
+    report_if_slow(begin, task);
+    if (task != nullptr) task->drop_owner();
+}
+
+inline void LoopCore::report_if_slow(Clock::time_point begin, const TaskBase* task) noexcept {
+    const Clock::duration length = Clock::now() - begin;
+    if (std::chrono::duration_cast<std::chrono::nanoseconds>(length).count() <= slow_callback_duration) return;
+    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
+    try {
+        report(ErrorContext{(task != nullptr ? "a task held its loop up for " : "a callback held its loop up for ") +
+                                std::to_string(milliseconds) + " ms: co_await to_thread for what blocks or computes",
+                            nullptr, task != nullptr ? task->name() : std::string{}});
+    } catch (...) {
+        report("a turn held its loop up, and there is no memory to say more");
     }
 }
 

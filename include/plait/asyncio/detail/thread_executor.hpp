@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/asyncio/detail/loop_core.hpp>
+#include <plait/asyncio/detail/task_state.hpp>
 #include <plait/core/config.hpp>
 #include <plait/core/future.hpp>
 #include <plait/core/future_state.hpp>
@@ -67,6 +68,7 @@ private:
         virtual void run() noexcept = 0;
 
         StopSource stop;
+        const Context context = current_context();  // of who asks for it
         std::unique_ptr<Job> next;
     };
     template <class F, class... Args>
@@ -168,7 +170,9 @@ inline void ThreadExecutor::work() noexcept {
         --queued_;
         running_.push_back(&job->stop);
         lock.unlock();
+        set_current_context(job->context);
         job->run();
+        set_current_context(nullptr);
         lock.lock();
         running_.erase(std::find(running_.begin(), running_.end(), &job->stop));
         lock.unlock();
