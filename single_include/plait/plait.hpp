@@ -138,6 +138,7 @@ inline void prefetch_for_write([[maybe_unused]] const void* address) noexcept {
 #include <optional>
 #include <ostream>
 #include <ratio>
+#include <source_location>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -147,6 +148,8 @@ inline void prefetch_for_write([[maybe_unused]] const void* address) noexcept {
 #include <tuple>
 #include <type_traits>
 #include <typeinfo>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -260,19 +263,20 @@ public:
     /// False where there is no room for it.
     bool keep(void* frame, std::size_t list) noexcept {
         Block* const next = lists_[list];
-        const std::size_t length = next != nullptr ? next->length + 1 : 1;
-        if (length * (list + 1) * step > bytes_kept_) return false;
-        lists_[list] = ::new (frame) Block{next, length};
+        const std::size_t room = next != nullptr ? next->room : bytes_kept_;
+        const std::size_t size = (list + 1) * step;
+        if (room < size) return false;
+        lists_[list] = ::new (frame) Block{next, room - size};
         return true;
     }
     /// Makes room, the first time that a block comes; false from then on.
     bool open() noexcept;
 
 private:
-    // A block tells how long the list is that it begins: a counter beside the list would be written at each take, too.
+    // A block tells how many bytes its list has room for: a counter beside the list would be written at each take, too.
     struct Block {
         Block* next;
-        std::size_t length;
+        std::size_t room;
     };
     // Gives everything back at the thread's end. Apart from the pool, which thus needs no guard at each access.
     struct Closer {
@@ -323,95 +327,106 @@ inline void free_frame(void* frame, std::size_t size) noexcept {
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
-// --- plait/core/function.hpp -----------------------------------------------------------------------------------------
+// --- plait/asyncio/detail/context_values.hpp -------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// The values of context variables, by the variables' numbers. Never changed, so that tasks and threads may share them.
+class ContextValues {
+public:
+    using Value = std::shared_ptr<const void>;
+
+    /// The variable's value, or null.
+    [[nodiscard]] Value find(std::uint64_t variable) const noexcept {
+        for (const auto& [number, value] : values_)
+            if (number == variable) return value;
+        return nullptr;
+    }
+    /// A copy of `values`, which may be null, with one value in place of another; a null value takes it out.
+    static std::shared_ptr<const ContextValues> with(const ContextValues* values, std::uint64_t variable, Value value) {
+        auto changed = std::make_shared<ContextValues>();
+        if (values != nullptr)
+            for (const auto& entry : values->values_)
+                if (entry.first != variable) changed->values_.push_back(entry);
+        if (value) changed->values_.emplace_back(variable, std::move(value));
+        return changed;
+    }
+
+private:
+    std::vector<std::pair<std::uint64_t, Value>> values_;
+};
+
+using Context = std::shared_ptr<const ContextValues>;
+
+/// The context of what runs now: the task's, or outside of tasks the thread's. Null while nothing was set.
+[[nodiscard]] inline const Context& current_context() noexcept;
+inline void set_current_context(Context context);
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/core/spin.hpp ---------------------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::detail {
 
-template <class Signature>
-class MoveOnlyFunction;
+/// Whether another thread can make progress while this one spins.
+inline bool spinning_helps() noexcept {
+    static const bool several_processors = std::thread::hardware_concurrency() > 1;
+    return several_processors;
+}
 
-/// Owns one callable, move-only ones too, and calls it; small ones are kept inside, without an allocation.
-///
-/// Source: std::move_only_function of C++23, which the compilers of C++20 do not have yet.
-template <class R, class... Args>
-class MoveOnlyFunction<R(Args...)> {
-public:
-    MoveOnlyFunction() noexcept = default;
-    MoveOnlyFunction(std::nullptr_t) noexcept {}
-    template <class F>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, MoveOnlyFunction> &&
-                 std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
-    MoveOnlyFunction(F&& callable) {
-        using Callable = std::decay_t<F>;
-        if constexpr (fits<Callable>) {
-            ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
-            table_ = &inside<Callable>;
-        } else {
-            ::new (static_cast<void*>(storage_)) Callable*(new Callable(std::forward<F>(callable)));
-            table_ = &outside<Callable>;
+/// Looks `most` times whether `done()`, with a `pause()` after each look; returns whether it was. Where that has led to
+/// nothing lately it gives up sooner.
+template <unsigned most, class Predicate, class Pause>
+bool look_until(Predicate done, Pause pause) {
+    constexpr unsigned try_again = 32;  // of so many searches one looks as often as it may, though the last ones failed
+    // One for each thread and each kind of wait: what one of them learns says little about another.
+    static constinit thread_local unsigned budget = most;
+    static constinit thread_local unsigned failures = 0;
+
+    if (failures != 0 && failures % try_again == 0) budget = most;
+    for (unsigned i = 0; i < budget; ++i) {
+        if (done()) {
+            failures = 0;
+            budget = most;
+            return true;
         }
+        pause();
     }
-    MoveOnlyFunction(MoveOnlyFunction&& other) noexcept { take(other); }
-    MoveOnlyFunction& operator=(MoveOnlyFunction&& other) noexcept {
-        if (this != &other) {
-            reset();
-            take(other);
+    ++failures;
+    budget = budget / 2 + 1;
+    return false;
+}
+
+/// Looks again and again for a short while, about as long as waking a thread takes, whether `done()`; returns whether
+/// it was. Where that has led to nothing lately it gives up sooner.
+template <unsigned most = 512, class Predicate>
+bool spin_until(Predicate done) {
+    return spinning_helps() && look_until<most>(done, [] { relax_processor(); });
+}
+
+/// Looks again and again for that long whether `done()`; returns whether it was. For two that wait for each other in turn:
+/// were either to give up sooner for having failed, as above, the other would find it asleep and learn the same.
+template <class Predicate>
+bool spin_for(std::chrono::nanoseconds most, Predicate done) {
+    constexpr int looks = 32;  // between two looks at the clock
+    if (!spinning_helps()) return done();
+    std::chrono::steady_clock::time_point end{};
+    for (;;) {
+        for (int i = 0; i < looks; ++i) {
+            if (done()) return true;
+            relax_processor();
         }
-        return *this;
+        const auto now = std::chrono::steady_clock::now();
+        if (end == std::chrono::steady_clock::time_point{}) end = now + most;
+        if (now >= end) return false;
     }
-    ~MoveOnlyFunction() { reset(); }
+}
 
-    explicit operator bool() const noexcept { return table_ != nullptr; }
-    R operator()(Args... args) { return table_->call(storage_, std::forward<Args>(args)...); }
-
-private:
-    struct Table {
-        R (*call)(void* storage, Args&&... args);
-        void (*move)(void* from, void* to) noexcept;
-        void (*destroy)(void* storage) noexcept;
-    };
-    static constexpr std::size_t size = 4 * sizeof(void*);
-
-    template <class F>
-    static constexpr bool fits =
-        sizeof(F) <= size && alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
-
-    template <class F>
-    static R call(F& callable, Args&&... args) {
-        if constexpr (std::is_void_v<R>)
-            callable(std::forward<Args>(args)...);
-        else
-            return callable(std::forward<Args>(args)...);
-    }
-
-    template <class F>
-    static constexpr Table inside{
-        [](void* storage, Args&&... args) -> R { return call(*static_cast<F*>(storage), std::forward<Args>(args)...); },
-        [](void* from, void* to) noexcept {
-            ::new (to) F(std::move(*static_cast<F*>(from)));
-            static_cast<F*>(from)->~F();
-        },
-        [](void* storage) noexcept { static_cast<F*>(storage)->~F(); }};
-
-    template <class F>
-    static constexpr Table outside{[](void* storage, Args&&... args) -> R {
-                                       return call(**static_cast<F**>(storage), std::forward<Args>(args)...);
-                                   },
-                                   [](void* from, void* to) noexcept { ::new (to) F*(*static_cast<F**>(from)); },
-                                   [](void* storage) noexcept { delete *static_cast<F**>(storage); }};
-
-    void take(MoveOnlyFunction& other) noexcept {
-        if (other.table_ == nullptr) return;
-        other.table_->move(other.storage_, storage_);
-        table_ = std::exchange(other.table_, nullptr);
-    }
-    void reset() noexcept {
-        if (table_ != nullptr) std::exchange(table_, nullptr)->destroy(storage_);
-    }
-
-    alignas(std::max_align_t) std::byte storage_[size];
-    const Table* table_ = nullptr;
-};
+/// The same as `spin_until`, but lets others have the processor between two looks: for what takes others that are ready to run.
+template <class Predicate>
+bool yield_until(Predicate done) {
+    return look_until<16>(done, [] { std::this_thread::yield(); });
+}
 
 }  // namespace plait::inline PLAIT_ABI::detail
 
@@ -530,60 +545,168 @@ bool attempt_until(const std::chrono::time_point<Clock, Duration>& at, Attempt a
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
 
+/// Something that another thread wants a loop to do.
+class Mail {
+public:
+    Mail(const Mail&) = delete;
+    Mail& operator=(const Mail&) = delete;
+
+    /// Does it, on the loop's thread, and frees itself, whatever the call throws.
+    virtual void deliver() = 0;
+    /// Frees itself undone: the loop closes.
+    virtual void discard() noexcept = 0;
+
+protected:
+    constexpr Mail() = default;
+    ~Mail() = default;
+
+private:
+    friend class Mailbox;
+    friend class MailList;
+    Mail* next_ = nullptr;
+};
+
+/// A call by another thread.
+template <class F>
+class CallMail final : public Mail {
+public:
+    template <class Callable>
+    explicit CallMail(Callable&& callable) : callable_(std::forward<Callable>(callable)) {}
+
+    void deliver() override {
+        const std::unique_ptr<CallMail> self{this};
+        callable_();
+    }
+    void discard() noexcept override { delete this; }
+
+private:
+    friend std::default_delete<CallMail>;
+    ~CallMail() = default;
+
+    F callable_;
+};
+
+/// What was taken out of a mailbox, oldest first.
+class MailList {
+public:
+    MailList() noexcept = default;
+    /// From a list with the newest first.
+    explicit MailList(Mail* newest) noexcept {
+        while (newest != nullptr) {
+            Mail* const older = newest->next_;
+            newest->next_ = first_;
+            first_ = newest;
+            newest = older;
+        }
+    }
+    MailList(MailList&& other) noexcept : first_{std::exchange(other.first_, nullptr)} {}
+    MailList& operator=(MailList&& other) noexcept {
+        std::swap(first_, other.first_);
+        return *this;
+    }
+    ~MailList() {
+        while (!empty()) pop().discard();
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    /// The oldest, which the caller delivers or discards.
+    Mail& pop() noexcept { return *std::exchange(first_, first_->next_); }
+
+private:
+    Mail* first_ = nullptr;
+};
+
 /// Where other threads leave calls for a loop, and where the loop sleeps when it has nothing to do.
 ///
 /// Held by whoever may still send: it outlives its loop, and a closed one takes nothing more.
 /// Threads: `post` from any; everything else from the loop's.
+///
+/// Mail lies in a list that grows at its head by one compare-and-swap and is taken as a whole. A poster may lose sight of
+/// the box as soon as that has succeeded, for the loop may see the mail, end, and let go of the box; but for one case:
+/// who finds the loop asleep has to wake it, and the loop does not leave `wait` before that is done.
 class Mailbox {
 public:
-    using Mail = plait::detail::MoveOnlyFunction<void()>;
-
-    /// Leaves a call for the loop, and wakes it if it sleeps. False, with nothing done, once the loop is closed.
-    template <class F>
-    bool post(F&& call) {
-        const std::scoped_lock lock{mutex_};
-        if (closed_) return false;
-        mail_.emplace_back(std::forward<F>(call));
-        // Under the mutex, which carries the mail itself: the flag only spares the loop a look into an empty box.
-        full_.store(true, std::memory_order_relaxed);
-        // Also under the mutex: once it is free the loop may see the mail, end, and let go of the box.
-        if (sleeping_) awake_.notify_one();
+    /// Leaves it for the loop, and wakes that if it sleeps. False, with nothing done, once the loop is closed.
+    bool post(Mail& mail) noexcept {
+        Mail* newest = newest_.load(std::memory_order_relaxed);
+        do {
+            if (newest == closed()) return false;
+            mail.next_ = newest == asleep() ? nullptr : newest;
+            // Pairs with take(): what the poster wrote before is seen by the loop.
+        } while (!newest_.compare_exchange_weak(newest, &mail, std::memory_order_release, std::memory_order_relaxed));
+        if (newest == asleep()) wake();
         return true;
     }
-
-    [[nodiscard]] bool has_mail() const noexcept { return full_.load(std::memory_order_relaxed); }
-    /// Exchanges the mail, oldest first, with the empty `mail`.
-    void take(std::vector<Mail>& mail) noexcept {
-        const std::scoped_lock lock{mutex_};
-        mail_.swap(mail);
-        full_.store(false, std::memory_order_relaxed);
+    /// The same with a call, which is kept until it is made.
+    template <class F>
+        requires std::is_invocable_v<std::decay_t<F>&>
+    bool post(F&& call) {
+        auto* const mail = new CallMail<std::decay_t<F>>{std::forward<F>(call)};
+        if (post(static_cast<Mail&>(*mail))) return true;
+        mail->discard();
+        return false;
     }
+
+    [[nodiscard]] bool has_mail() const noexcept {
+        const Mail* const newest = newest_.load(std::memory_order_relaxed);  // take() looks again
+        return newest != nullptr && newest != closed();
+    }
+    MailList take() noexcept { return MailList{newest_.exchange(nullptr, std::memory_order_acquire)}; }
     /// Sleeps until there is mail or `deadline` has passed.
     void wait(plait::detail::Deadline deadline);
     /// Refuses what comes from now on, and gives back what nobody has read.
-    std::vector<Mail> close() noexcept {
-        const std::scoped_lock lock{mutex_};
-        closed_ = true;
-        full_.store(false, std::memory_order_relaxed);
-        return std::move(mail_);
+    MailList close() noexcept {
+        Mail* const newest = newest_.exchange(closed(), std::memory_order_acquire);
+        return MailList{newest != closed() ? newest : nullptr};
     }
 
 private:
-    std::atomic<bool> full_{false};  // whether mail_ has anything; written under the mutex
-    std::mutex mutex_;               // guards everything below
+    // What newest_ holds besides mail and null; nobody looks into them.
+    class Mark final : public Mail {
+        void deliver() override {}
+        void discard() noexcept override {}
+    };
+    static Mail* asleep() noexcept {
+        static constinit Mark mark;
+        return &mark;
+    }
+    static Mail* closed() noexcept {
+        static constinit Mark mark;
+        return &mark;
+    }
+
+    void wake() noexcept {
+        // Notified under the mutex: once it is free the loop may leave, and the box be gone.
+        const std::scoped_lock lock{mutex_};
+        woken_ = true;
+        awake_.notify_one();
+    }
+
+    // Null or mail: the loop is awake. asleep(): it is in wait(), written by it; the poster who replaces that wakes it.
+    // closed(): for ever, written by the loop.
+    std::atomic<Mail*> newest_{nullptr};
+    std::mutex mutex_;
     std::condition_variable awake_;
-    std::vector<Mail> mail_;
-    bool sleeping_ = false;
-    bool closed_ = false;
+    bool woken_ = false;  // under the mutex
 };
 
 inline void Mailbox::wait(plait::detail::Deadline deadline) {
     using Clock = plait::detail::Deadline::Clock;
+    // Who answers at once is met awake.
+    if (plait::detail::spin_until([this] { return has_mail(); }) || deadline.has_passed()) return;
+    Mail* found = nullptr;
+    if (!newest_.compare_exchange_strong(found, asleep(), std::memory_order_relaxed)) return;
     std::unique_lock lock{mutex_};
-    sleeping_ = true;
-    while (mail_.empty() && !deadline.has_passed()) {
+    while (!woken_) {
         if (deadline.is_never()) {
             awake_.wait(lock);
+            continue;
+        }
+        if (deadline.has_passed()) {
+            found = asleep();
+            // Where it has been replaced somebody is on the way to wake this, and needs the box.
+            if (newest_.compare_exchange_strong(found, nullptr, std::memory_order_relaxed)) return;
+            deadline = plait::detail::Deadline::never();
             continue;
         }
         auto until = deadline.time_point();
@@ -593,7 +716,7 @@ inline void Mailbox::wait(plait::detail::Deadline deadline) {
         }
         awake_.wait_until(lock, until);
     }
-    sleeping_ = false;
+    woken_ = false;
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
@@ -636,13 +759,14 @@ public:
         seed_ = seed;
         shuffled_ = true;
     }
-    /// One pass: what was queued before has its turn; what is queued meanwhile waits for the next.
-    void run_pass() {
+    /// One pass: calls `take_turn(node)` for what was queued before; what is queued meanwhile waits for the next.
+    template <class TakeTurn>
+    void run_pass(TakeTurn take_turn) {
         if (shuffled_) mix();
         ReadyNode* node = std::exchange(first_, nullptr);
         while (node != nullptr) {
             ReadyNode* const next = node->next_;
-            node->on_turn();
+            take_turn(*node);
             node = next;
         }
     }
@@ -685,6 +809,116 @@ private:
     std::uint64_t seed_ = 0;
     bool shuffled_ = false;
 };
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/waiter.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+class TaskBase;
+
+/// What a suspended task waits for.
+class Waiter {
+public:
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+
+    /// The task is asked to end. True where the request was passed on, and will come back by the way of the result;
+    /// false where the wait has been given up: the task is to be woken, and throws CancelledError.
+    virtual bool cancel_wait() noexcept = 0;
+    /// Where the wait is for another task, the one to cancel in its stead.
+    [[nodiscard]] virtual TaskBase* awaited_task() const noexcept { return nullptr; }
+
+protected:
+    Waiter() = default;
+    ~Waiter() = default;
+};
+
+/// Who is told of a task's end: once, on its loop, in the order in which they came. Unlinks itself in its destructor.
+class DoneLink {
+public:
+    DoneLink(const DoneLink&) = delete;
+    DoneLink& operator=(const DoneLink&) = delete;
+
+    /// The task has ended, and this is no longer linked. May queue work, but runs none of the user's.
+    virtual void on_done() noexcept = 0;
+    /// Its loop closed before that; it is no longer linked.
+    virtual void on_abandoned() noexcept {}
+    /// The task that waits for the end by this link; null where it is no task.
+    [[nodiscard]] virtual const TaskBase* waiting_task() const noexcept { return nullptr; }
+
+protected:
+    DoneLink() = default;
+    ~DoneLink() { unlink(); }
+    inline void unlink() noexcept;
+
+private:
+    friend class TaskBase;
+    TaskBase* task_ = nullptr;  // where it is linked
+    DoneLink* next_ = nullptr;
+    DoneLink* previous_ = nullptr;
+};
+
+/// A wait for several tasks that passes a cancellation on to them.
+///
+/// Any of them may wait for others in the same way, a hundred thousand deep: so a relay that is asked while another is
+/// at work is only noted, and has its turn from there, not from the stack.
+class CancelRelay {
+public:
+    CancelRelay(const CancelRelay&) = delete;
+    CancelRelay& operator=(const CancelRelay&) = delete;
+
+protected:
+    /// The relays of one loop that have been asked in the course of one request, in the order of their turns.
+    ///
+    /// None of them dies meanwhile: they lie in frames of coroutines, and passing a request on resumes none.
+    class Course {
+        friend class CancelRelay;
+        CancelRelay* first_ = nullptr;
+        CancelRelay* last_ = nullptr;
+        CancelRelay* at_work_ = nullptr;
+    };
+    friend class LoopCore;
+
+    CancelRelay() = default;
+    ~CancelRelay() = default;
+
+    /// Cancels the tasks, now or after those that were asked before. False where this very request came from here, round
+    /// a ring of waits: who waits is then to give up, or nobody could ever be cancelled.
+    bool relay_cancel(Course& course) noexcept;
+    virtual void cancel_each() noexcept = 0;
+
+private:
+    bool noted_ = false;  // in the present course
+    CancelRelay* cause_ = nullptr;
+    CancelRelay* following_ = nullptr;
+};
+
+inline bool CancelRelay::relay_cancel(Course& course) noexcept {
+    if (noted_) {
+        // Asked again in one course: by another that waits for the same task, which changes nothing, or by itself.
+        for (const CancelRelay* relay = course.at_work_; relay != nullptr; relay = relay->cause_)
+            if (relay == this) return false;
+        return true;
+    }
+    noted_ = true;
+    cause_ = course.at_work_;
+    following_ = nullptr;
+    (course.first_ != nullptr ? course.last_->following_ : course.first_) = this;
+    course.last_ = this;
+    if (course.at_work_ != nullptr) return true;
+    for (CancelRelay* relay = this; relay != nullptr; relay = relay->following_) {
+        course.at_work_ = relay;
+        relay->cancel_each();
+    }
+    course.at_work_ = nullptr;
+    while (course.first_ != nullptr) {
+        course.first_->noted_ = false;
+        course.first_ = course.first_->following_;
+    }
+    return true;
+}
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
@@ -743,6 +977,12 @@ public:
 
 /// A queue takes no more items, or has given its last: somebody called `shutdown`.
 class PLAIT_VISIBLE QueueShutDown : public Error {
+public:
+    using Error::Error;
+};
+
+/// A generator was asked for more than it had to give: its body has ended.
+class PLAIT_VISIBLE StopIteration : public Error {
 public:
     using Error::Error;
 };
@@ -844,7 +1084,107 @@ private:
     std::string message_;
 };
 
+/// What an AsyncGenerator's body is thrown at its `co_yield` when the generator is closed.
+///
+/// Python: GeneratorExit. Not a std::exception, for the reason why CancelledError is none; throw it on as that.
+class PLAIT_VISIBLE GeneratorExit{public : const char * what() const noexcept {return "the generator is being closed";
+}
+}
+;
+
 }  // namespace plait::inline PLAIT_ABI
+
+// --- plait/core/function.hpp -----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::detail {
+
+template <class Signature>
+class MoveOnlyFunction;
+
+/// Owns one callable, move-only ones too, and calls it; small ones are kept inside, without an allocation.
+///
+/// Source: std::move_only_function of C++23, which the compilers of C++20 do not have yet.
+template <class R, class... Args>
+class MoveOnlyFunction<R(Args...)> {
+public:
+    MoveOnlyFunction() noexcept = default;
+    MoveOnlyFunction(std::nullptr_t) noexcept {}
+    template <class F>
+        requires(!std::is_same_v<std::remove_cvref_t<F>, MoveOnlyFunction> &&
+                 std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
+    MoveOnlyFunction(F&& callable) {
+        using Callable = std::decay_t<F>;
+        if constexpr (fits<Callable>) {
+            ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
+            table_ = &inside<Callable>;
+        } else {
+            ::new (static_cast<void*>(storage_)) Callable*(new Callable(std::forward<F>(callable)));
+            table_ = &outside<Callable>;
+        }
+    }
+    MoveOnlyFunction(MoveOnlyFunction&& other) noexcept { take(other); }
+    MoveOnlyFunction& operator=(MoveOnlyFunction&& other) noexcept {
+        if (this != &other) {
+            reset();
+            take(other);
+        }
+        return *this;
+    }
+    ~MoveOnlyFunction() { reset(); }
+
+    explicit operator bool() const noexcept { return table_ != nullptr; }
+    R operator()(Args... args) { return table_->call(storage_, std::forward<Args>(args)...); }
+
+private:
+    struct Table {
+        R (*call)(void* storage, Args&&... args);
+        void (*move)(void* from, void* to) noexcept;
+        void (*destroy)(void* storage) noexcept;
+    };
+    static constexpr std::size_t size = 4 * sizeof(void*);
+
+    template <class F>
+    static constexpr bool fits =
+        sizeof(F) <= size && alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
+
+    template <class F>
+    static R call(F& callable, Args&&... args) {
+        if constexpr (std::is_void_v<R>)
+            callable(std::forward<Args>(args)...);
+        else
+            return callable(std::forward<Args>(args)...);
+    }
+
+    template <class F>
+    static constexpr Table inside{
+        [](void* storage, Args&&... args) -> R { return call(*static_cast<F*>(storage), std::forward<Args>(args)...); },
+        [](void* from, void* to) noexcept {
+            ::new (to) F(std::move(*static_cast<F*>(from)));
+            static_cast<F*>(from)->~F();
+        },
+        [](void* storage) noexcept { static_cast<F*>(storage)->~F(); }};
+
+    template <class F>
+    static constexpr Table outside{[](void* storage, Args&&... args) -> R {
+                                       return call(**static_cast<F**>(storage), std::forward<Args>(args)...);
+                                   },
+                                   [](void* from, void* to) noexcept { ::new (to) F*(*static_cast<F**>(from)); },
+                                   [](void* storage) noexcept { delete *static_cast<F**>(storage); }};
+
+    void take(MoveOnlyFunction& other) noexcept {
+        if (other.table_ == nullptr) return;
+        other.table_->move(other.storage_, storage_);
+        table_ = std::exchange(other.table_, nullptr);
+    }
+    void reset() noexcept {
+        if (table_ != nullptr) std::exchange(table_, nullptr)->destroy(storage_);
+    }
+
+    alignas(std::max_align_t) std::byte storage_[size];
+    const Table* table_ = nullptr;
+};
+
+}  // namespace plait::inline PLAIT_ABI::detail
 
 // --- plait/core/report.hpp -------------------------------------------------------------------------------------------
 
@@ -1193,6 +1533,106 @@ inline void TimerWheel::adopt_sorted(TimerNode* first) noexcept {
 
 }  // namespace plait::inline PLAIT_ABI::detail
 
+// --- plait/os/fork_mark.hpp ------------------------------------------------------------------------------------------
+
+// Contract: `ForkMark` tells a process from its copies.
+//   ForkMark()                made in a process; does not throw
+//   is_copy()                 true in every fork of that process, and in theirs, by whatever call they were made; false in
+//                             itself. Cheap enough to be asked each time; from any thread.
+// Neither copied nor moved.
+
+#if defined(_WIN32)
+
+// --- plait/os/windows/fork_mark.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// There are no forks here.
+class ForkMark {
+public:
+    ForkMark() noexcept = default;
+    ForkMark(const ForkMark&) = delete;
+    ForkMark& operator=(const ForkMark&) = delete;
+
+    [[nodiscard]] static bool is_copy() noexcept { return false; }
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#else
+
+// --- plait/os/posix/fork_mark.hpp ------------------------------------------------------------------------------------
+
+#include <unistd.h>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// By the process's number: a system call for each question.
+class ForkMarkByNumber {
+public:
+    ForkMarkByNumber() noexcept = default;
+    ForkMarkByNumber(const ForkMarkByNumber&) = delete;
+    ForkMarkByNumber& operator=(const ForkMarkByNumber&) = delete;
+
+    [[nodiscard]] bool is_copy() const noexcept { return ::getpid() != maker_; }
+
+private:
+    const pid_t maker_ = ::getpid();
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/fork_mark.hpp ------------------------------------------------------------------------------------
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstddef>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// By a page of memory that the kernel empties in a copy (Linux 4.14): one load for each question.
+class ForkMark {
+public:
+    ForkMark() noexcept {
+        void* const page = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED) return;
+        // Who takes advice that does not exist, as an emulator may, takes none.
+        if (::madvise(page, size_, MADV_WIPEONFORK) != 0 || ::madvise(page, size_, no_advice) == 0) {
+            ::munmap(page, size_);
+            return;
+        }
+        word_ = static_cast<volatile unsigned*>(page);
+        *word_ = original;
+    }
+    ForkMark(const ForkMark&) = delete;
+    ForkMark& operator=(const ForkMark&) = delete;
+    ~ForkMark() {
+        if (word_ != nullptr) ::munmap(const_cast<unsigned*>(word_), size_);
+    }
+
+    [[nodiscard]] bool is_copy() const noexcept { return word_ != nullptr ? *word_ != original : by_number_.is_copy(); }
+
+private:
+    static constexpr unsigned original = 1;  // 0 in a copy; written before anybody can ask, and never again
+    static constexpr int no_advice = -1;
+
+    const std::size_t size_ = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const ForkMarkByNumber by_number_;
+    volatile unsigned* word_ = nullptr;  // volatile: a fork changes it behind the compiler's back
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+namespace plait::inline PLAIT_ABI::os {
+using ForkMark = ForkMarkByNumber;
+}  // namespace plait::inline PLAIT_ABI::os
+#  endif
+#endif
+
 // --- plait/asyncio/detail/loop_core.hpp ------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio {
@@ -1214,20 +1654,24 @@ using plait::detail::TimerNode;
 using plait::detail::TimerWheel;
 
 class TaskBase;
+class LoopCore;
 
 /// What this thread's loop is doing. `next` is the trampoline: whoever awaits a coroutine or ends one leaves here what
 /// is to be resumed, and returns to the loop, so that no chain of coroutines ever grows the stack.
 struct Running {
     std::coroutine_handle<> next;
     TaskBase* task;
-    EventLoop* loop;
-    EventLoop* assigned;  // by set_event_loop
+    LoopCore* loop;
+    const Context* outside;  // the context of what is no task, once one was set
 };
 
 PLAIT_VISIBLE inline Running& running() noexcept {
     static constinit thread_local Running context{};
     return context;
 }
+
+/// The loop that runs on this thread, or null. A fork's copy of one runs nowhere.
+[[nodiscard]] inline LoopCore* running_loop() noexcept;
 
 /// A place in one of a loop's lists of tasks; the list itself is a ring through its head.
 struct TaskLink {
@@ -1286,6 +1730,9 @@ public:
     /// Sleeps if there is nothing to do, then does once all that there is to do.
     void run_once();
 
+    [[nodiscard]] EventLoop& owner() const noexcept { return owner_; }
+    /// Closes a fork's copy of a loop, of which nothing may be touched.
+    inline void leave() noexcept;
     /// Tells the handler, or by default standard error.
     void report(const ErrorContext& context) noexcept;
     void report(const char* message) noexcept { report(ErrorContext{message, std::current_exception()}); }
@@ -1299,34 +1746,52 @@ public:
     std::size_t awaited_outside = 0;  // what other threads are to complete: while there is any, a manual clock stands
     std::unique_ptr<LoopService> executor;
     std::shared_ptr<ExceptionHandler> exception_handler;
+    CancelRelay::Course cancel_course;
+    const os::ForkMark fork_mark;
+    Nanoseconds slow_callback_duration = 0;  // in debug mode
+    bool debug = false;
     bool manual_clock = false;
     bool stopping = false;
     bool closed = false;
 
 private:
     void sleep();
+    // For debug mode: a turn by the clock, which reports one that held up the loop.
+    inline void take_timed_turn(ReadyNode& node);
+    void report_if_slow(Clock::time_point begin, const TaskBase* task) noexcept;
+    void deliver(Mail& mail) noexcept;
 
     EventLoop& owner_;
     Nanoseconds manual_time_ = 0;
-    std::vector<Mailbox::Mail> mail_;
+    MailList mail_;  // taken and not yet delivered
 };
 
 inline void LoopCore::run_once() {
-    if (ready.empty() && !stopping && !mailbox->has_mail()) sleep();
+    if (ready.empty() && !stopping && mail_.empty() && !mailbox->has_mail()) sleep();
     if (!timers.empty()) timers.expire(now());
     // The mail's turn comes after what was ready before it: so calls keep the order in which the loop's own thread made
     // them, by whichever door.
-    if (mailbox->has_mail()) mailbox->take(mail_);
-    ready.run_pass();
-    for (Mailbox::Mail& call : mail_) {
-        try {
-            call();
-        } catch (...) {
-            report("an exception left a callback");
-        }
-        call = nullptr;
+    if (mail_.empty() && mailbox->has_mail()) mail_ = mailbox->take();
+    if (!debug)
+        ready.run_pass([](ReadyNode& node) { node.on_turn(); });
+    else
+        ready.run_pass([this](ReadyNode& node) { take_timed_turn(node); });
+    while (!mail_.empty()) deliver(mail_.pop());
+}
+
+inline void LoopCore::deliver(Mail& mail) noexcept {
+    const Clock::time_point begin = debug ? Clock::now() : Clock::time_point{};
+    try {
+        mail.deliver();
+    } catch (...) {
+        report("an exception left a callback");
     }
-    mail_.clear();
+    if (debug) report_if_slow(begin, nullptr);
+}
+
+inline LoopCore* running_loop() noexcept {
+    LoopCore* const loop = running().loop;
+    return loop != nullptr && !loop->fork_mark.is_copy() ? loop : nullptr;
 }
 
 inline void LoopCore::sleep() {
@@ -1508,6 +1973,52 @@ private:
 
 }  // namespace plait::inline PLAIT_ABI
 
+// --- plait/core/unstarted.hpp ----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::detail {
+
+/// Destroys coroutines that never began, also where each is an argument of the next, a hundred thousand deep: those
+/// below a certain depth wait until the stack is flatter.
+class UnstartedCoroutines {
+public:
+    static void destroy(std::coroutine_handle<> handle) noexcept {
+        UnstartedCoroutines& self = state();
+        if (self.depth_ == deepest && self.defer(handle)) return;
+        ++self.depth_;
+        handle.destroy();
+        while (self.depth_ == deepest && self.first_ != nullptr) {
+            Deferred* const deferred = std::exchange(self.first_, self.first_->next);
+            const std::coroutine_handle<> next = deferred->handle;
+            delete deferred;
+            next.destroy();
+        }
+        --self.depth_;
+    }
+
+private:
+    struct Deferred {
+        std::coroutine_handle<> handle;
+        Deferred* next;
+    };
+    static constexpr int deepest = 64;
+
+    static UnstartedCoroutines& state() noexcept {
+        static constinit thread_local UnstartedCoroutines unstarted{};
+        return unstarted;
+    }
+    bool defer(std::coroutine_handle<> handle) noexcept {
+        Deferred* const deferred = new (std::nothrow) Deferred{handle, first_};
+        if (deferred == nullptr) return false;  // the stack will have to do
+        first_ = deferred;
+        return true;
+    }
+
+    int depth_ = 0;
+    Deferred* first_ = nullptr;
+};
+
+}  // namespace plait::inline PLAIT_ABI::detail
+
 // --- plait/asyncio/coroutine.hpp -------------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio {
@@ -1548,15 +2059,22 @@ public:
         std::swap(handle_, taken.handle_);
         return *this;
     }
-    ~Coroutine();
+    ~Coroutine() {
+        if (handle_) [[unlikely]]
+            omit();
+    }
 
     /// Whether it is still to be awaited or started.
     bool valid() const noexcept { return static_cast<bool>(handle_); }
+    /// Gives it up, with its arguments: for one that is not to run after all.
+    ///
+    /// Python: coroutine.close(). The destructor does the same, but in debug mode it reports the omission.
+    void close() noexcept;
 
     /// Runs it in the task that awaits it, and gives its result or throws its exception.
     ///
     /// Cancel: reaches the innermost await, and comes back as its CancelledError if nobody stops it there.
-    detail::CoroutineAwaiter<T> operator co_await() && { return detail::CoroutineAwaiter<T>{release()}; }
+    detail::CoroutineAwaiter<T> operator co_await() && { return detail::CoroutineAwaiter<T>{(checked(), release())}; }
     detail::CoroutineAwaiter<T> operator co_await() & { return std::move(*this).operator co_await(); }
 
 private:
@@ -1566,11 +2084,13 @@ private:
 
     using Handle = std::coroutine_handle<promise_type>;
     explicit Coroutine(Handle handle) noexcept : handle_{handle} {}
-    Handle release() {
+    Handle checked() const {
         if (!handle_) [[unlikely]]
             throw UsageError("this Coroutine was awaited or started before: call the coroutine function again");
-        return std::exchange(handle_, nullptr);
+        return handle_;
     }
+    Handle release() noexcept { return std::exchange(handle_, nullptr); }
+    void omit() noexcept;
 
     Handle handle_;
 };
@@ -1614,7 +2134,8 @@ public:
 
     template <class A>
         requires Awaitable<A>
-    A&& await_transform(A&& awaitable) noexcept {
+    A&& await_transform(A&& awaitable, std::source_location here = std::source_location::current()) noexcept {
+        where = here;
         return static_cast<A&&>(awaitable);
     }
     template <class A>
@@ -1629,12 +2150,15 @@ public:
     /// Who waits for this coroutine, and where; null for the outermost of a task, and before it starts.
     std::coroutine_handle<> continuation;
     AwaitLink* link = nullptr;
+    /// Its present or last await; before the first, its function.
+    std::source_location where;
 };
 
 template <class T>
 class CoroutinePromise final : public PromiseBase {
 public:
-    Coroutine<T> get_return_object() noexcept {
+    Coroutine<T> get_return_object(std::source_location here = std::source_location::current()) noexcept {
+        where = here;
         return Coroutine<T>{std::coroutine_handle<CoroutinePromise>::from_promise(*this)};
     }
     template <class U = T>
@@ -1650,7 +2174,8 @@ public:
 template <>
 class CoroutinePromise<void> final : public PromiseBase {
 public:
-    Coroutine<void> get_return_object() noexcept {
+    Coroutine<void> get_return_object(std::source_location here = std::source_location::current()) noexcept {
+        where = here;
         return Coroutine<void>{std::coroutine_handle<CoroutinePromise>::from_promise(*this)};
     }
     void return_void() { outcome.set_value(); }
@@ -1680,55 +2205,37 @@ private:
     }
 };
 
-/// Destroys coroutines that never began, also where each is an argument of the next, a hundred thousand deep: those
-/// below a certain depth wait until the stack is flatter.
-class Unstarted {
-public:
-    static void destroy(std::coroutine_handle<> handle) noexcept {
-        Unstarted& self = state();
-        if (self.depth_ == deepest && self.defer(handle)) return;
-        ++self.depth_;
-        handle.destroy();
-        while (self.depth_ == deepest && self.first_ != nullptr) {
-            Deferred* const deferred = std::exchange(self.first_, self.first_->next);
-            const std::coroutine_handle<> next = deferred->handle;
-            delete deferred;
-            next.destroy();
-        }
-        --self.depth_;
-    }
+inline std::string describe(const std::source_location& where) {
+    std::string function = where.function_name();
+    // What g++ calls a coroutine's body: "void f(f(int)::_Z1fi.Frame*)".
+    const std::size_t begin = function.find('(');
+    const std::size_t end = function.rfind("::_Z");
+    if (begin < end && end != std::string::npos) function = function.substr(begin + 1, end - begin - 1);
+    return std::string{where.file_name()} + ":" + std::to_string(where.line()) + " (" + function + ")";
+}
 
-private:
-    struct Deferred : FrameAllocated {
-        Deferred(std::coroutine_handle<> frame, Deferred* following) noexcept : handle{frame}, next{following} {}
-        std::coroutine_handle<> handle;
-        Deferred* next;
-    };
-    static constexpr int deepest = 64;
-
-    static Unstarted& state() noexcept {
-        static constinit thread_local Unstarted unstarted{};
-        return unstarted;
+/// In debug mode tells the loop's exception handler.
+inline void report_never_awaited(const PromiseBase& promise) noexcept {
+    LoopCore* const loop = running_loop();
+    if (loop == nullptr || !loop->debug) return;
+    try {
+        loop->report(ErrorContext{"a coroutine was never awaited: " + detail::describe(promise.where)});
+    } catch (...) {
+        loop->report("a coroutine was never awaited");
     }
-    bool defer(std::coroutine_handle<> handle) noexcept {
-        try {
-            first_ = new Deferred{handle, first_};
-            return true;
-        } catch (...) {
-            return false;  // no memory: the stack will have to do
-        }
-    }
-
-    int depth_ = 0;
-    Deferred* first_ = nullptr;
-};
+}
 
 }  // namespace detail
 
 template <class T>
-Coroutine<T>::~Coroutine() {
-    if (handle_) [[unlikely]]
-        detail::Unstarted::destroy(handle_);
+void Coroutine<T>::omit() noexcept {
+    detail::report_never_awaited(handle_.promise());
+    close();
+}
+
+template <class T>
+void Coroutine<T>::close() noexcept {
+    if (handle_) plait::detail::UnstartedCoroutines::destroy(release());
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
@@ -1742,46 +2249,6 @@ namespace aio = asyncio;
 // --- plait/asyncio/detail/task_state.hpp -----------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-/// What a suspended task waits for.
-class Waiter {
-public:
-    Waiter(const Waiter&) = delete;
-    Waiter& operator=(const Waiter&) = delete;
-
-    /// The task is asked to end. True where the request was passed on, and will come back by the way of the result;
-    /// false where the wait has been given up: the task is to be woken, and throws CancelledError.
-    virtual bool cancel_wait() noexcept = 0;
-    /// Where the wait is for another task, the one to cancel in its stead.
-    [[nodiscard]] virtual TaskBase* awaited_task() const noexcept { return nullptr; }
-
-protected:
-    Waiter() = default;
-    ~Waiter() = default;
-};
-
-/// Who is told of a task's end: once, on its loop, in the order in which they came. Unlinks itself in its destructor.
-class DoneLink {
-public:
-    DoneLink(const DoneLink&) = delete;
-    DoneLink& operator=(const DoneLink&) = delete;
-
-    /// The task has ended, and this is no longer linked. May queue work, but runs none of the user's.
-    virtual void on_done() noexcept = 0;
-    /// Its loop closed before that; it is no longer linked.
-    virtual void on_abandoned() noexcept {}
-
-protected:
-    DoneLink() = default;
-    ~DoneLink() { unlink(); }
-    void unlink() noexcept;
-
-private:
-    friend class TaskBase;
-    TaskBase* task_ = nullptr;  // where it is linked
-    DoneLink* next_ = nullptr;
-    DoneLink* previous_ = nullptr;
-};
 
 /// All of a task but its result: the coroutine that it runs, what that waits for, who waits for it, its owners.
 ///
@@ -1812,7 +2279,6 @@ public:
 
     bool cancel(const std::string& message);
     [[nodiscard]] std::uint32_t cancel_requests() const noexcept { return cancel_requests_; }
-    void count_cancel_request() noexcept { ++cancel_requests_; }
     std::uint32_t uncancel() noexcept {
         if (cancel_requests_ != 0 && --cancel_requests_ == 0) must_cancel_ = false;
         return cancel_requests_;
@@ -1820,6 +2286,8 @@ public:
     /// Whether a request waits to be thrown where the task next resumes.
     [[nodiscard]] bool cancel_due() const noexcept { return must_cancel_; }
     void drop_due_cancel() noexcept { must_cancel_ = false; }
+    /// Its request, which was passed on, has come to something else: it is to be thrown at the next await.
+    void make_cancel_due() noexcept { must_cancel_ = true; }
     [[nodiscard]] const std::string& cancel_message() const noexcept;
 
     // For awaiters, from the running task's await_suspend and await_resume.
@@ -1830,12 +2298,16 @@ public:
         resume_ = handle;
         innermost_ = &handle.promise();
         waiter_ = waiter;
+        if (loop_->debug) [[unlikely]]
+            extra_->waiting_since = loop_->now();
         if (must_cancel_ && waiter != nullptr) deliver_cancel();
     }
     void wake() noexcept {
         waiter_ = nullptr;
-        // While the loop closes nothing has a turn any more: a destructor may let go a lock that a dying task waits for.
-        if (!loop_->closed) loop_->ready.push(*this);
+        // While the loop closes, or where a fork's copy was left, nothing has a turn any more: a destructor may let go a
+        // lock that a dying task waits for.
+        if (loop_ != nullptr && !loop_->closed) [[likely]]
+            loop_->ready.push(*this);
     }
     /// Throws CancelledError where one is to be delivered.
     void check_cancelled() {
@@ -1843,6 +2315,31 @@ public:
     }
 
     void add_done_link(DoneLink& link) noexcept;
+
+    /// The values of its context variables; null for none.
+    [[nodiscard]] const Context& context() const noexcept;
+    void set_context(Context context) { extra().context = std::move(context); }
+
+    // For who tells of the tasks.
+
+    /// Where it stands: null before its first suspension, and while it runs.
+    [[nodiscard]] const PromiseBase* innermost() const noexcept { return resume_ ? innermost_ : nullptr; }
+    [[nodiscard]] bool has_begun() const noexcept { return innermost_ != nullptr; }
+    [[nodiscard]] bool waits() const noexcept { return waiter_ != nullptr; }
+    /// In debug mode: the loop's time when it was last suspended; else negative.
+    [[nodiscard]] Nanoseconds waiting_since() const noexcept { return extra_ ? extra_->waiting_since : -1; }
+    /// Calls `visit(task)` for each task that waits for this one's end.
+    template <class Visit>
+    void each_waiting_task(Visit visit) const {
+        for (const DoneLink* link = first_link_; link != nullptr; link = link->next_)
+            if (const TaskBase* const task = link->waiting_task()) visit(*task);
+    }
+
+    // A new task begins by either.
+
+    void begin_in_next_pass() noexcept { loop_->ready.push(*this); }
+    /// In the midst of another's turn.
+    inline void begin_at_once() noexcept;
 
     /// The loop closes: destroys the coroutine where it stands, innermost first.
     void abandon() noexcept;
@@ -1854,7 +2351,7 @@ public:
     [[nodiscard]] bool is_task() const noexcept final { return true; }
 
 protected:
-    TaskBase(LoopCore& loop, std::coroutine_handle<> root);
+    TaskBase(LoopCore& loop, std::coroutine_handle<> root, std::string_view name);
     inline virtual ~TaskBase();
 
     /// Takes over what the coroutine came to, and tells which it was.
@@ -1867,9 +2364,12 @@ protected:
 
 private:
     friend class DoneLink;
+    // What few tasks have.
     struct Extra {
         std::string name;
         std::string cancel_message;
+        Context context;
+        Nanoseconds waiting_since = -1;  // in debug mode
     };
 
     Extra& extra() {
@@ -1903,7 +2403,11 @@ private:
 template <class T>
 class TaskState final : public TaskBase {
 public:
-    TaskState(LoopCore& loop, Coroutine<T>& coroutine) : TaskState{loop, coroutine.release()} {}
+    /// Takes the coroutine, unless it throws.
+    TaskState(LoopCore& loop, Coroutine<T>& coroutine, std::string_view name)
+        : TaskBase{loop, coroutine.checked(), name} {
+        coroutine.release();
+    }
 
     [[nodiscard]] std::exception_ptr exception() const noexcept override { return outcome_.exception(); }
     [[nodiscard]] Outcome<T>& outcome() noexcept { return outcome_; }
@@ -1911,7 +2415,6 @@ public:
 private:
     using Handle = std::coroutine_handle<CoroutinePromise<T>>;
 
-    TaskState(LoopCore& loop, Handle handle) : TaskBase{loop, handle} {}
     ~TaskState() override {
         if (outcome_.has_exception() && !retrieved() && status() == Status::error)
             report_unretrieved(outcome_.exception());
@@ -1941,10 +2444,13 @@ inline void DoneLink::unlink() noexcept {
     task_ = nullptr;
 }
 
-inline TaskBase::TaskBase(LoopCore& loop, std::coroutine_handle<> root)
-    : number_{++loop.tasks_made}, loop_{&loop}, root_{root}, resume_{root} {
+inline TaskBase::TaskBase(LoopCore& loop, std::coroutine_handle<> root, std::string_view name)
+    : number_{loop.tasks_made + 1}, loop_{&loop}, root_{root}, resume_{root} {
+    if (const Context& inherited = current_context()) extra().context = inherited;
+    if (loop.debug || !name.empty()) extra().name = name;
+    // From here on nothing throws.
+    ++loop.tasks_made;
     insert_before(loop.tasks);
-    loop.ready.push(*this);
 }
 
 inline TaskBase::~TaskBase() { TaskLink::unlink(); }
@@ -2025,6 +2531,36 @@ inline void TaskBase::throw_cancelled() {
     throw CancelledError(cancel_message());
 }
 
+inline const Context& TaskBase::context() const noexcept {
+    static const Context none;
+    return extra_ ? extra_->context : none;
+}
+
+inline const Context& current_context() noexcept {
+    static const Context none;
+    const Running& context = running();
+    if (context.task != nullptr) return context.task->context();
+    return context.outside != nullptr ? *context.outside : none;
+}
+
+inline void set_current_context(Context context) {
+    Running& now = running();
+    if (now.task != nullptr) return now.task->set_context(std::move(context));
+    struct Outside {
+        Context context;
+        ~Outside() { running().outside = nullptr; }
+    };
+    static thread_local Outside outside;
+    outside.context = std::move(context);
+    now.outside = &outside.context;
+}
+
+inline void TaskBase::begin_at_once() noexcept {
+    const Running around = running();
+    on_turn();
+    running() = around;
+}
+
 inline void TaskBase::on_turn() noexcept {
     Running& context = running();
     context.task = this;
@@ -2083,11 +2619,46 @@ inline void TaskBase::abandon() noexcept {
     drop_owner();
 }
 
+inline void LoopCore::leave() noexcept {
+    if (closed) return;
+    closed = true;
+    // What it holds stays as the fork found it: threads that are not here had their hands on it.
+    static_cast<void>(executor.release());
+    for (TaskLink* const list : {&tasks, &finished})
+        while (list->following != list) {
+            auto& task = static_cast<TaskBase&>(*list->following);
+            task.unlink();
+            task.forget_loop();
+        }
+}
+
 inline void TaskBase::abandon_links() noexcept {
     while (first_link_ != nullptr) {
         DoneLink& link = *first_link_;
         link.unlink();
         link.on_abandoned();
+    }
+}
+
+inline void LoopCore::take_timed_turn(ReadyNode& node) {
+    TaskBase* const task = node.is_task() ? static_cast<TaskBase*>(&node) : nullptr;
+    if (task != nullptr) task->add_owner();  // so that it still has a name afterwards
+    const Clock::time_point begin = Clock::now();
+    node.on_turn();
+    report_if_slow(begin, task);
+    if (task != nullptr) task->drop_owner();
+}
+
+inline void LoopCore::report_if_slow(Clock::time_point begin, const TaskBase* task) noexcept {
+    const Clock::duration length = Clock::now() - begin;
+    if (std::chrono::duration_cast<std::chrono::nanoseconds>(length).count() <= slow_callback_duration) return;
+    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(length).count();
+    try {
+        report(ErrorContext{(task != nullptr ? "a task held its loop up for " : "a callback held its loop up for ") +
+                                std::to_string(milliseconds) + " ms: co_await to_thread for what blocks or computes",
+                            nullptr, task != nullptr ? task->name() : std::string{}});
+    } catch (...) {
+        report("a turn held its loop up, and there is no memory to say more");
     }
 }
 
@@ -2105,8 +2676,20 @@ inline void TaskBase::report_unretrieved(const std::exception_ptr& exception) no
 
 namespace plait::inline PLAIT_ABI::asyncio {
 
-template <class T>
+template <class T = void>
 class Task;
+
+/// How a task differs from the ordinary one.
+///
+///     Task<int> task = create_task(twice(2), {.name = "twice"});
+struct TaskOptions {
+    /// Other than "Task-1".
+    std::string_view name = {};
+    /// The first step is taken where the task is made, if its loop runs here, and not in the next pass.
+    ///
+    /// Python: asyncio.eager_task_factory.
+    bool eager_start = false;
+};
 
 namespace detail {
 
@@ -2294,6 +2877,7 @@ public:
 
 private:
     void on_done() noexcept override { waiting_->wake(); }
+    [[nodiscard]] const TaskBase* waiting_task() const noexcept override { return waiting_; }
     bool cancel_wait() noexcept override {
         unlink();
         return false;
@@ -2433,6 +3017,34 @@ auto children_of(Range& range) {
     std::vector<decltype(child_of(*std::begin(range)))> children;
     for (auto&& awaitable : range) children.push_back(child_of(awaitable));
     return children;
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/each_once.hpp ------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Takes out those that were there before; the others keep their order. AnyTasks or Tasks.
+template <class Handle>
+void keep_each_once(std::vector<Handle>& tasks) {
+    const auto state_of = [](const AnyTask& task) {
+        return reinterpret_cast<std::uintptr_t>(&TaskAccess::state(task));
+    };
+    std::vector<std::uintptr_t> states;
+    states.reserve(tasks.size());
+    for (const Handle& task : tasks) states.push_back(state_of(task));
+    std::sort(states.begin(), states.end());
+    if (std::adjacent_find(states.begin(), states.end()) == states.end()) return;
+    states.erase(std::unique(states.begin(), states.end()), states.end());
+    std::vector<bool> seen(states.size());
+    std::erase_if(tasks, [&](const Handle& task) {
+        const auto place = std::lower_bound(states.begin(), states.end(), state_of(task));
+        const auto index = static_cast<std::size_t>(place - states.begin());
+        const bool again = seen[index];
+        seen[index] = true;
+        return again;
+    });
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
@@ -2579,6 +3191,10 @@ struct EventLoopOptions {
     /// Other than 0: tasks that are ready in one pass take turns in an order drawn from this number, the same for the
     /// same number.
     std::uint64_t seed = 0;
+    /// Looks closely, for a price: a turn that takes longer than `slow_callback_duration` and a coroutine that is never
+    /// awaited are told to the exception handler, and `print_task_tree` tells since when each task waits.
+    bool debug = false;
+    Timeout slow_callback_duration = std::chrono::milliseconds{100};
 };
 
 namespace detail {
@@ -2605,6 +3221,8 @@ public:
     explicit EventLoop(EventLoopOptions options = {}) : core_{*this} {
         core_.manual_clock = options.manual_clock;
         if (options.seed != 0) core_.ready.shuffle(options.seed);
+        core_.debug = options.debug;
+        core_.slow_callback_duration = options.slow_callback_duration.duration().count();
     }
     EventLoop(const EventLoop&) = delete;
     EventLoop& operator=(const EventLoop&) = delete;
@@ -2627,24 +3245,32 @@ public:
     bool is_running() const noexcept { return running_.load(std::memory_order_relaxed); }
     bool is_closed() const noexcept { return core_.closed; }
 
-    /// Makes a task, which begins in the next pass.
+    /// Makes a task, which begins in the next pass, unless the options say otherwise.
     ///
     /// From a function and its arguments: both are kept in the task, so that a lambda's captures live as long as it.
     template <class T>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> create_task(
-        Coroutine<T>&& coroutine);
+        Coroutine<T>&& coroutine, TaskOptions options = {});
     template <class F, class... Args>
         requires detail::CoroutineFunction<F, Args...>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(F&& function,
                                                                                                       Args&&... args) {
+        return create_task(TaskOptions{}, std::forward<F>(function), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+        requires detail::CoroutineFunction<F, Args...>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(
+        TaskOptions options, F&& function, Args&&... args) {
         return create_task(detail::stored_call(std::decay_t<F>(std::forward<F>(function)),
-                                               std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)));
+                                               std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)),
+                           options);
     }
     /// Of anything else that can be awaited: `create_task(sleep(1s))`.
     template <class A>
         requires detail::PlainAwaitable<A>
-    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(A&& awaitable) {
-        return create_task(detail::as_coroutine(std::remove_cvref_t<A>(std::forward<A>(awaitable))));
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(
+        A&& awaitable, TaskOptions options = {}) {
+        return create_task(detail::as_coroutine(std::remove_cvref_t<A>(std::forward<A>(awaitable))), options);
     }
     /// The tasks of this loop that have not ended.
     [[nodiscard]] std::vector<AnyTask> all_tasks();
@@ -2709,31 +3335,52 @@ private:
     void run_until_done(const AnyTask& task);
 
     detail::LoopCore core_;
+    const std::shared_ptr<EventLoop> self_{this, [](EventLoop*) {}};  // for who asks whether it still is
     std::atomic<bool> running_{false};  // written by the running thread; others only want to know that it is not they
 };
+
+namespace detail {
+
+/// For the rest of the wing.
+struct LoopAccess {
+    static LoopCore& core(EventLoop& loop) noexcept { return loop.core_; }
+    static std::weak_ptr<EventLoop> self(EventLoop& loop) noexcept { return loop.self_; }
+    static void run_until_done(EventLoop& loop, const AnyTask& task) { loop.run_until_done(task); }
+    static std::atomic<bool>& running_flag(EventLoop& loop) noexcept { return loop.running_; }
+};
+
+/// What `set_event_loop` gave this thread.
+inline std::weak_ptr<EventLoop>& assigned_loop() noexcept {
+    static thread_local std::weak_ptr<EventLoop> loop;
+    return loop;
+}
+
+}  // namespace detail
 
 /// The loop that runs on this thread. Throws: UsageError where none does.
 ///
 /// Python: asyncio.get_running_loop.
 [[nodiscard]] inline EventLoop& get_running_loop() {
-    EventLoop* const loop = detail::running().loop;
+    detail::LoopCore* const loop = detail::running_loop();
     if (loop == nullptr)
         throw UsageError("no event loop runs on this thread: call this from a coroutine or a callback");
-    return *loop;
+    return loop->owner();
 }
 
 /// The loop that runs on this thread, else the one that `set_event_loop` gave it. Throws: UsageError where neither is.
 ///
 /// Python: asyncio.get_event_loop, which makes none either any more.
 [[nodiscard]] inline EventLoop& get_event_loop() {
-    const detail::Running& context = detail::running();
-    if (context.loop != nullptr) return *context.loop;
-    if (context.assigned == nullptr)
+    if (detail::LoopCore* const loop = detail::running_loop()) return loop->owner();
+    const std::shared_ptr<EventLoop> assigned = detail::assigned_loop().lock();
+    if (!assigned)
         throw UsageError("this thread has no event loop: make one and give it to set_event_loop, or use run");
-    return *context.assigned;
+    return *assigned;
 }
 /// Makes `loop` this thread's, until it is destroyed; null for none.
-inline void set_event_loop(EventLoop* loop) noexcept { detail::running().assigned = loop; }
+inline void set_event_loop(EventLoop* loop) {
+    detail::assigned_loop() = loop != nullptr ? detail::LoopAccess::self(*loop) : std::weak_ptr<EventLoop>{};
+}
 
 /// The task that runs now; one that is not `valid` in a plain callback, and where no loop runs.
 [[nodiscard]] inline AnyTask current_task() noexcept {
@@ -2745,29 +3392,23 @@ inline void set_event_loop(EventLoop* loop) noexcept { detail::running().assigne
 
 namespace detail {
 
-/// For the rest of the wing.
-struct LoopAccess {
-    static LoopCore& core(EventLoop& loop) noexcept { return loop.core_; }
-    static void run_until_done(EventLoop& loop, const AnyTask& task) { loop.run_until_done(task); }
-    static std::atomic<bool>& running_flag(EventLoop& loop) noexcept { return loop.running_; }
-};
-
 /// Says that this thread runs `loop`, for a scope.
 class RunningScope {
 public:
-    RunningScope(EventLoop& loop, std::atomic<bool>& flag) noexcept : flag_{flag} {
-        running().loop = &loop;
+    RunningScope(EventLoop& loop, std::atomic<bool>& flag) noexcept : flag_{flag}, around_{running()} {
+        running() = Running{{}, nullptr, &LoopAccess::core(loop), around_.outside};
         flag_.store(true, std::memory_order_relaxed);
     }
     RunningScope(const RunningScope&) = delete;
     RunningScope& operator=(const RunningScope&) = delete;
     ~RunningScope() {
-        running().loop = nullptr;
+        running() = Running{around_.next, around_.task, around_.loop, running().outside};
         flag_.store(false, std::memory_order_relaxed);
     }
 
 private:
     std::atomic<bool>& flag_;
+    const Running around_;  // of the loop that a fork copied in the midst of its run, in the copy
 };
 
 /// The task of any awaitable: a task is its own, a coroutine becomes one.
@@ -2786,22 +3427,23 @@ auto task_of(EventLoop& loop, A&& awaitable) {
 }  // namespace detail
 
 inline EventLoop::~EventLoop() {
-    if (is_running()) {
+    if (is_running() && !core_.fork_mark.is_copy()) {
         plait::detail::print_error_line("plait: an EventLoop was destroyed from within: it must outlive its run");
         std::terminate();
     }
     close();
-    if (detail::running().assigned == this) set_event_loop(nullptr);
 }
 
 inline void EventLoop::check_usable() const {
-    if (detail::running().loop != this && is_running())
+    if (core_.fork_mark.is_copy())
+        throw UsageError("this event loop was copied by a fork, and runs in the parent alone: make another here");
+    if (detail::running().loop != &core_ && is_running())
         throw UsageError("this event loop runs on another thread: use call_soon_threadsafe from here");
     if (core_.closed) throw UsageError("this event loop is closed: make another");
 }
 
 inline void EventLoop::run_forever() {
-    if (detail::running().loop != nullptr)
+    if (detail::running_loop() != nullptr)
         throw UsageError("an event loop runs on this thread already: await, or create a task, instead of running");
     check_usable();
     const detail::RunningScope scope{*this, running_};
@@ -2813,7 +3455,7 @@ inline void EventLoop::run_forever() {
 template <class A>
     requires Awaitable<A>
 detail::Awaited<A> EventLoop::run_until_complete(A&& awaitable) {
-    if (detail::running().loop != nullptr)
+    if (detail::running_loop() != nullptr)
         throw UsageError("an event loop runs on this thread already: await, or create a task, instead of running");
     auto task = detail::task_of(*this, std::forward<A>(awaitable));
     run_until_done(task);
@@ -2832,17 +3474,19 @@ inline void EventLoop::run_until_done(const AnyTask& task) {
 }
 
 inline void EventLoop::close() {
+    if (core_.fork_mark.is_copy()) return core_.leave();
     if (is_running()) throw UsageError("EventLoop::close: the loop runs; stop it first");
     if (core_.closed) return;
     core_.closed = true;
     // First whoever waits for this loop hears that nothing comes: a thread that is to be joined may be among them.
-    core_.mailbox->close().clear();
+    static_cast<void>(core_.mailbox->close());
     core_.ready.clear();
     for (detail::TaskLink* link = core_.tasks.following; link != &core_.tasks; link = link->following)
         static_cast<detail::TaskBase*>(link)->abandon_links();
     // Then the threads: they may use what the tasks' frames hold.
     core_.executor = nullptr;
-    while (core_.tasks.following != &core_.tasks) static_cast<detail::TaskBase*>(core_.tasks.following)->abandon();
+    // The youngest first: frames refer to those that started them.
+    while (core_.tasks.preceding != &core_.tasks) static_cast<detail::TaskBase*>(core_.tasks.preceding)->abandon();
     core_.ready.clear();
     core_.timers.clear();
     while (core_.finished.following != &core_.finished) {
@@ -2853,9 +3497,15 @@ inline void EventLoop::close() {
 }
 
 template <class T>
-Task<T> EventLoop::create_task(Coroutine<T>&& coroutine) {
+Task<T> EventLoop::create_task(Coroutine<T>&& coroutine, TaskOptions options) {
     check_usable();
-    return detail::TaskAccess::task(*new detail::TaskState<T>{core_, coroutine});
+    auto& state = *new detail::TaskState<T>{core_, coroutine, options.name};
+    Task<T> task = detail::TaskAccess::task(state);
+    if (options.eager_start && detail::running().loop == &core_)
+        state.begin_at_once();
+    else
+        state.begin_in_next_pass();
+    return task;
 }
 
 inline std::vector<AnyTask> EventLoop::all_tasks() {
@@ -2902,6 +3552,1342 @@ void EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
 }  // namespace asyncio
 }  // namespace plait::inline PLAIT_ABI
 
+// --- plait/asyncio/as_completed.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+/// Tasks in the order in which they end. Shared by who waits for the next one, so that it lives as long as any of them.
+class Completions final : private TimerNode {
+public:
+    Completions(std::vector<AnyTask> tasks, Timeout limit);
+    ~Completions() {
+        if (is_timed()) loop_.timers.remove(*this);
+    }
+
+    /// Whether the next one is there, or never will be. Throws: UsageError for a second one that waits.
+    [[nodiscard]] bool ready() const;
+    /// The running task waits from now on, until it is woken when `ready`, and then until `forget`.
+    TaskBase* begin_wait() noexcept {
+        woken_ = false;
+        return waiting_ = running().task;
+    }
+    void forget() noexcept { waiting_ = nullptr; }
+    /// Takes the next one out. Throws: TimeoutError, and UsageError where all have been taken.
+    AnyTask take();
+
+private:
+    struct Link final : DoneLink {
+        void on_done() noexcept override { completions->on_end(*this); }
+        [[nodiscard]] const TaskBase* waiting_task() const noexcept override { return completions->waiting_; }
+
+        Completions* completions = nullptr;
+        AnyTask task;
+        Link* following = nullptr;
+    };
+
+    void on_end(Link& link) noexcept {
+        link.following = nullptr;
+        (first_ != nullptr ? last_->following : first_) = &link;
+        last_ = &link;
+        --left_;
+        wake();
+    }
+    void on_time() noexcept override {
+        timed_out_ = true;
+        wake();
+    }
+    void wake() noexcept {
+        if (waiting_ != nullptr && !std::exchange(woken_, true)) waiting_->wake();
+    }
+
+    LoopCore& loop_;
+    std::unique_ptr<Link[]> links_;
+    Link* first_ = nullptr;  // ended, and not yet taken
+    Link* last_ = nullptr;
+    std::size_t left_;  // not yet ended
+    bool timed_out_ = false;
+    bool woken_ = false;
+    TaskBase* waiting_ = nullptr;
+};
+
+template <class T>
+class NextAwaiter;
+
+}  // namespace detail
+
+/// One that is still to come of those given to `as_completed`: awaited, the next that ends.
+///
+/// Throws: what the task threw; TimeoutError when the time is up.
+/// Cancel: the tasks go on, and none of them is taken.
+template <class T>
+class [[nodiscard("it waits only when it is awaited")]] NextCompleted {
+public:
+    using value_type = T;
+
+    explicit NextCompleted(std::shared_ptr<detail::Completions> completions) noexcept
+        : completions_{std::move(completions)} {}
+    detail::NextAwaiter<T> operator co_await() const { return detail::NextAwaiter<T>{completions_}; }
+
+private:
+    std::shared_ptr<detail::Completions> completions_;
+};
+
+/// What `as_completed` gives: as many awaitables as there are tasks, for a range-based `for`.
+template <class T>
+class [[nodiscard("the tasks run on, but nobody sees what they come to")]] AsCompleted {
+public:
+    class Iterator {
+    public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = NextCompleted<T>;
+        using difference_type = std::ptrdiff_t;
+        using pointer = const value_type*;
+        using reference = const value_type&;
+
+        Iterator(const value_type* next, std::size_t left) noexcept : next_{next}, left_{left} {}
+        reference operator*() const noexcept { return *next_; }
+        pointer operator->() const noexcept { return next_; }
+        Iterator& operator++() noexcept {
+            --left_;
+            return *this;
+        }
+        Iterator operator++(int) noexcept {
+            Iterator before = *this;
+            ++*this;
+            return before;
+        }
+        friend bool operator==(const Iterator& a, const Iterator& b) noexcept { return a.left_ == b.left_; }
+
+    private:
+        const value_type* next_;
+        std::size_t left_;
+    };
+
+    AsCompleted(std::vector<AnyTask> tasks, Timeout limit)
+        : count_{tasks.size()}, next_{std::make_shared<detail::Completions>(std::move(tasks), limit)} {}
+
+    Iterator begin() const noexcept { return Iterator{&next_, count_}; }
+    Iterator end() const noexcept { return Iterator{&next_, 0}; }
+
+private:
+    std::size_t count_;
+    NextCompleted<T> next_;
+};
+
+namespace detail {
+
+inline Completions::Completions(std::vector<AnyTask> tasks, Timeout limit)
+    : loop_{LoopAccess::core(get_running_loop())},
+      links_{std::make_unique<Link[]>(tasks.size())},
+      left_{tasks.size()},
+      timed_out_{limit.is_zero()} {
+    for (const AnyTask& task : tasks)
+        if (!task.done() && TaskAccess::state(task).loop() != &loop_)
+            throw UsageError(
+                "as_completed: a Task belongs to another event loop; use run_coroutine_threadsafe across loops");
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+        Link& link = links_[i];
+        link.completions = this;
+        link.task = std::move(tasks[i]);
+        TaskBase& state = TaskAccess::state(link.task);
+        if (state.done())
+            on_end(link);
+        else
+            state.add_done_link(link);
+    }
+    if (left_ != 0 && !timed_out_) loop_.start_timer(*this, limit);
+}
+
+inline bool Completions::ready() const {
+    if (waiting_ != nullptr)
+        throw UsageError("as_completed: somebody waits for the next one already; await them one after the other");
+    if (running().task->loop() != &loop_)
+        throw UsageError("as_completed: the tasks belong to another event loop; await them there");
+    return first_ != nullptr || timed_out_ || left_ == 0;
+}
+
+inline AnyTask Completions::take() {
+    if (first_ == nullptr) {
+        if (left_ == 0) throw UsageError("as_completed: each of them has been awaited already");
+        throw TimeoutError("as_completed: the next one had not ended in time");
+    }
+    AnyTask task = std::move(first_->task);
+    first_ = first_->following;
+    return task;
+}
+
+template <class T>
+class NextAwaiter : public AwaiterBase, private Waiter {
+public:
+    explicit NextAwaiter(std::shared_ptr<Completions> completions) noexcept : completions_{std::move(completions)} {}
+    ~NextAwaiter() { forget(); }
+
+    bool await_ready() const { return completions_->ready(); }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        task_ = completions_->begin_wait();
+        waiting_ = true;
+        task_->suspend(handle, this);
+    }
+    T await_resume() {
+        forget();
+        if (task_ != nullptr) task_->check_cancelled();
+        const AnyTask task = completions_->take();
+        // This handle may now be the only one, and take the value out.
+        return take_result(static_cast<TaskState<T>&>(TaskAccess::state(task)));
+    }
+
+private:
+    bool cancel_wait() noexcept override {
+        forget();
+        return false;
+    }
+    void forget() noexcept {
+        if (std::exchange(waiting_, false)) completions_->forget();
+    }
+
+    std::shared_ptr<Completions> completions_;
+    bool waiting_ = false;
+    TaskBase* task_ = nullptr;
+};
+
+struct AsCompletedFunction {
+    /// Gives the results of several as they come: each `co_await` in turn gives the next that ends.
+    ///
+    ///     for (auto& next : as_completed(tasks, 2s)) {
+    ///         int x = co_await next;
+    ///     }
+    ///
+    /// Python: asyncio.as_completed. Coroutines become tasks at once; a task that is given twice comes once. The time
+    /// counts from the call; when it is up, those that have ended still come, and then TimeoutError is thrown.
+    /// Cancel: the tasks go on. They do so too where the loop is left half way.
+    template <AwaitableRange Range>
+    auto operator()(Range&& awaitables, Timeout limit = Timeout::never()) const {
+        EventLoop& loop = get_running_loop();
+        using T = Awaited<decltype(*std::begin(awaitables))>;
+        std::vector<AnyTask> tasks;
+        for (auto&& awaitable : awaitables) tasks.push_back(task_of(loop, awaitable));
+        keep_each_once(tasks);
+        return AsCompleted<T>{std::move(tasks), limit};
+    }
+    template <class A, class... As>
+        requires(Awaitable<A> && (Awaitable<As> && ...))
+    auto operator()(A&& first, As&&... others) const {
+        return (*this)(Timeout::never(), std::forward<A>(first), std::forward<As>(others)...);
+    }
+    template <class A, class... As>
+        requires(Awaitable<A> && (Awaitable<As> && ...))
+    auto operator()(Timeout limit, A&& first, As&&... others) const {
+        static_assert((std::is_same_v<Awaited<A>, Awaited<As>> && ...),
+                      "plait: as_completed gives its results one after the other, so all must be of one type");
+        EventLoop& loop = get_running_loop();
+        std::vector<AnyTask> tasks;
+        tasks.reserve(1 + sizeof...(As));
+        tasks.push_back(task_of(loop, std::forward<A>(first)));
+        (tasks.push_back(task_of(loop, std::forward<As>(others))), ...);
+        keep_each_once(tasks);
+        return AsCompleted<Awaited<A>>{std::move(tasks), limit};
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::AsCompletedFunction as_completed{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/async_generator.hpp -------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+template <class T>
+class AsyncGeneratorPromise;
+template <class T>
+class GeneratorStep;
+template <class T>
+class NextItem;
+template <class T>
+class CloseGenerator;
+
+}  // namespace detail
+
+/// A coroutine that awaits like any other, and gives its results one by one.
+///
+///     AsyncGenerator<int> ticks(int n) {
+///         for (int i = 0; i < n; ++i) {
+///             co_await sleep(1s);
+///             co_yield i;
+///         }
+///     }
+///     auto generator = ticks(3);
+///     while (auto tick = co_await generator.next()) use(*tick);
+///
+/// Python: an async generator. It runs in the task that awaits `next`, and only then. What awaits nothing is a
+/// plait::Generator.
+/// Lifetime: arguments that were taken by reference, and a lambda's captures, outlive it. Its destructor ends it where it
+/// stands: destructors of its locals run, code does not; `aclose` lets it clean up. Where a task is in `next` meanwhile,
+/// that still gets its item.
+/// Threads: from its loop's only.
+template <class T>
+class [[nodiscard("a generator whose next is not awaited never runs")]] AsyncGenerator {
+    static_assert(!std::is_void_v<T> && !std::is_rvalue_reference_v<T>, "plait: an AsyncGenerator gives values or T&");
+
+public:
+    using promise_type = detail::AsyncGeneratorPromise<T>;
+
+    AsyncGenerator(AsyncGenerator&& other) noexcept { take(other); }
+    AsyncGenerator& operator=(AsyncGenerator&& other) noexcept {
+        if (this != &other) {
+            destroy();
+            take(other);
+        }
+        return *this;
+    }
+    ~AsyncGenerator() { destroy(); }
+
+    /// Awaited, runs the body to its next `co_yield`, and gives the item as a std::optional<T>, of a T& as a pointer:
+    /// nothing once the body has ended. An exception of the body comes out once, and ends it.
+    ///
+    /// Cancel: reaches the innermost await of the body.
+    /// Lifetime: the generator is not moved before this is awaited.
+    /// Throws: UsageError where another `next` or `aclose` is under way.
+    detail::NextItem<T> next() noexcept { return detail::NextItem<T>{*this}; }
+    /// Awaited, throws GeneratorExit at the `co_yield` where the body stands, and waits for its end; it may await to
+    /// clean up. One that has not begun never will; one that has ended stays so.
+    ///
+    /// Python: aclose. Throws: what the body throws instead; UsageError where it yields, which ends it all the same.
+    detail::CloseGenerator<T> aclose() noexcept { return detail::CloseGenerator<T>{*this}; }
+
+private:
+    friend promise_type;
+    friend class detail::GeneratorStep<T>;
+    using Handle = std::coroutine_handle<promise_type>;
+
+    explicit AsyncGenerator(Handle handle) noexcept : handle_{handle} { handle.promise().holder = this; }
+    void take(AsyncGenerator& other) noexcept {
+        handle_ = std::exchange(other.handle_, nullptr);
+        if (handle_) handle_.promise().holder = this;
+    }
+    void destroy() noexcept;
+
+    Handle handle_;
+};
+
+namespace detail {
+
+/// What lies in a generator's frame, which its AsyncGenerator destroys; or, while one is awaited, the step that runs it.
+template <class T>
+class AsyncGeneratorPromise final : public PromiseBase {
+    using Handle = std::coroutine_handle<AsyncGeneratorPromise>;
+
+    class Yield {
+    public:
+        explicit Yield(AsyncGeneratorPromise& promise) noexcept : promise_{promise} {}
+        static bool await_ready() noexcept { return false; }
+        void await_suspend(std::coroutine_handle<>) const noexcept { running().next = promise_.continuation; }
+        void await_resume() const {
+            if (promise_.closing) throw GeneratorExit();
+        }
+
+    private:
+        AsyncGeneratorPromise& promise_;
+    };
+
+public:
+    AsyncGeneratorPromise() noexcept = default;
+    ~AsyncGeneratorPromise() {
+        if (holder != nullptr) holder->handle_ = nullptr;
+    }
+
+    AsyncGenerator<T> get_return_object(std::source_location here = std::source_location::current()) noexcept {
+        where = here;
+        return AsyncGenerator<T>{Handle::from_promise(*this)};
+    }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { error = std::current_exception(); }
+
+    template <class U = T>
+        requires(!std::is_reference_v<T> && std::is_convertible_v<U, T>)
+    Yield yield_value(U&& value) {
+        item.emplace(std::forward<U>(value));
+        return Yield{*this};
+    }
+    Yield yield_value(T value) noexcept
+        requires std::is_reference_v<T>
+    {
+        item.emplace(std::addressof(value));
+        return Yield{*this};
+    }
+
+    std::optional<typename plait::detail::Stored<T>::Type> item;  // on its way to who awaits it
+    std::exception_ptr error;                                     // that ended the body
+    AsyncGenerator<T>* holder = nullptr;
+    bool started = false;
+    bool closing = false;
+};
+
+/// One step of a generator: from `next` or `aclose` to the following co_yield, or the end.
+template <class T>
+class GeneratorStep : public AwaiterBase, private AwaitLink {
+public:
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> waiting) noexcept {
+        parent = &waiting.promise();
+        promise().continuation = waiting;
+        promise().link = this;
+        promise().started = true;
+        // A task that dies in this step destroys the body before the frames around it: by this link, not by the holder.
+        child = body_;
+        running().next = body_;
+    }
+
+protected:
+    explicit GeneratorStep(AsyncGenerator<T>& generator) noexcept : AwaitLink{nullptr}, generator_{generator} {}
+    ~GeneratorStep() = default;
+
+    [[nodiscard]] AsyncGeneratorPromise<T>& promise() const noexcept { return body_.promise(); }
+    /// Whether there is a body to run. Throws: UsageError where that runs already.
+    [[nodiscard]] bool has_body() {
+        if (!generator_.handle_) return false;
+        if (generator_.handle_.promise().link != nullptr)
+            throw UsageError("another next or aclose of this AsyncGenerator is under way: await its end first");
+        body_ = generator_.handle_;
+        return true;
+    }
+    /// The step is over. True where the body stands at a co_yield; else it is no more, and its exception is thrown.
+    bool finish() {
+        if (!body_) return false;
+        promise().link = nullptr;
+        if (body_.done()) {
+            const std::exception_ptr error = std::move(promise().error);
+            destroy_body();
+            if (error) std::rethrow_exception(error);
+            return false;
+        }
+        // Given back to who holds it; if that is gone, the body goes with this step.
+        if (promise().holder != nullptr) child = nullptr;
+        return true;
+    }
+    void destroy_body() noexcept {
+        child = nullptr;
+        if (promise().started)
+            body_.destroy();
+        else
+            plait::detail::UnstartedCoroutines::destroy(body_);
+    }
+
+private:
+    AsyncGenerator<T>& generator_;  // only until the step begins
+    std::coroutine_handle<AsyncGeneratorPromise<T>> body_;
+};
+
+template <class T>
+class NextItemAwaiter : public GeneratorStep<T> {
+    using Item = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, std::optional<T>>;
+
+public:
+    explicit NextItemAwaiter(AsyncGenerator<T>& generator) noexcept : GeneratorStep<T>{generator} {}
+
+    [[nodiscard]] bool await_ready() { return !this->has_body(); }
+    Item await_resume() {
+        if (!this->finish()) return Item{};
+        if constexpr (std::is_reference_v<T>) {
+            return *this->promise().item;
+        } else {
+            Item item{std::move(this->promise().item)};
+            this->promise().item.reset();
+            return item;
+        }
+    }
+};
+
+template <class T>
+class CloseGeneratorAwaiter : public GeneratorStep<T> {
+public:
+    explicit CloseGeneratorAwaiter(AsyncGenerator<T>& generator) noexcept : GeneratorStep<T>{generator} {}
+
+    [[nodiscard]] bool await_ready() {
+        if (!this->has_body()) return true;
+        began_ = this->promise().started;
+        this->promise().closing = true;
+        if (!began_) this->destroy_body();
+        return !began_;
+    }
+    void await_resume() {
+        if (!began_) return;
+        try {
+            if (!this->finish()) return;
+        } catch (const GeneratorExit&) {
+            return;
+        }
+        this->destroy_body();
+        throw UsageError("an AsyncGenerator yielded while it was being closed: let GeneratorExit pass");
+    }
+
+private:
+    bool began_ = false;
+};
+
+/// What `next` and `aclose` give: nothing happens before it is awaited.
+template <class T>
+class [[nodiscard("it runs only when it is awaited")]] NextItem {
+public:
+    explicit NextItem(AsyncGenerator<T>& generator) noexcept : generator_{&generator} {}
+    NextItemAwaiter<T> operator co_await() const noexcept { return NextItemAwaiter<T>{*generator_}; }
+
+private:
+    AsyncGenerator<T>* generator_;
+};
+template <class T>
+class [[nodiscard("it is closed only when this is awaited")]] CloseGenerator {
+public:
+    explicit CloseGenerator(AsyncGenerator<T>& generator) noexcept : generator_{&generator} {}
+    CloseGeneratorAwaiter<T> operator co_await() const noexcept { return CloseGeneratorAwaiter<T>{*generator_}; }
+
+private:
+    AsyncGenerator<T>* generator_;
+};
+
+}  // namespace detail
+
+template <class T>
+void AsyncGenerator<T>::destroy() noexcept {
+    if (!handle_) return;
+    const Handle handle = std::exchange(handle_, nullptr);
+    handle.promise().holder = nullptr;
+    if (handle.promise().link != nullptr) return;  // the task that runs it destroys it
+    if (handle.promise().started)
+        handle.destroy();
+    else
+        plait::detail::UnstartedCoroutines::destroy(handle);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/wait_list.hpp ------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+class WaitList;
+
+/// A task's place in a WaitList; lies in the awaiter, and leaves the list in its destructor.
+class WaitPlace : private TaskLink {
+public:
+    WaitPlace() noexcept {}
+    WaitPlace(const WaitPlace&) = delete;
+    WaitPlace& operator=(const WaitPlace&) = delete;
+    ~WaitPlace() { leave(); }
+
+    [[nodiscard]] bool waiting() const noexcept { return state_ == State::waiting; }
+    /// Whether it has been given what it waited for, and has not taken it yet.
+    [[nodiscard]] bool given() const noexcept { return state_ == State::given; }
+    /// Whether it was let go by `wake_first`.
+    [[nodiscard]] bool let_go() const noexcept { return state_ == State::let_go; }
+    [[nodiscard]] TaskBase& task() const noexcept { return *task_; }
+
+    inline void leave() noexcept;
+
+    /// For who finds itself neither given anything nor let go: cancelled, or its list is no more.
+    [[noreturn]] void throw_cause() const {
+        task_->check_cancelled();
+        throw UsageError("what this task waited for was destroyed: it must outlive those who wait for it");
+    }
+
+private:
+    friend class WaitList;
+    enum class State : std::uint8_t { outside, waiting, given, let_go };
+
+    State state_ = State::outside;
+    WaitList* list_ = nullptr;  // meaningful while waiting or given
+    TaskBase* task_ = nullptr;
+};
+
+/// The tasks that wait for something, first come, first served, and those that were given it and have not had their turn.
+///
+/// Why nothing is lost: what becomes free while somebody waits is never free for anybody to see, but given to the first
+/// in the same step, and counts as taken from then on. So nobody can come between, nobody waits for what is free, and
+/// a wake is owed to nobody else. From there it goes one of three ways, and the awaiter sees to each: the task has its
+/// turn and takes it; or finds itself cancelled, and hands it on before it throws; or its frame is destroyed, and the
+/// awaiter's destructor hands it on. Who is cancelled while still waiting leaves the list and had nothing. The object
+/// that owns the list may go first, as where a loop closes and frames die in whatever order: its places forget it, and
+/// hand on nothing.
+class WaitList {
+public:
+    WaitList() noexcept = default;
+    WaitList(const WaitList&) = delete;
+    WaitList& operator=(const WaitList&) = delete;
+    ~WaitList();
+
+    [[nodiscard]] std::size_t waiting() const noexcept { return count_; }
+    /// Whether a task was given what it waited for, and has not had its turn.
+    [[nodiscard]] bool has_given() const noexcept { return given_.following != &given_; }
+
+    /// Throws: UsageError where others wait here on another loop than the running task's.
+    void check_loop() const {
+        const TaskLink* const link = count_ != 0 ? waiting_.following : given_.following;
+        if (link == &given_ || place(link)->task().loop() == running().task->loop()) return;
+        throw UsageError("tasks of another event loop wait for this already: use one for each loop");
+    }
+
+    void append(WaitPlace& place, TaskBase& task) noexcept {
+        place.task_ = &task;
+        place.list_ = this;
+        place.state_ = WaitPlace::State::waiting;
+        place.insert_before(waiting_);
+        ++count_;
+    }
+    /// Gives `place`, which waits here, what it waits for; its task has yet to be woken.
+    void give(WaitPlace& place) noexcept {
+        place.unlink();
+        place.state_ = WaitPlace::State::given;
+        place.insert_before(given_);
+        --count_;
+    }
+    /// Gives the first one what it waits for, without waking it; null where nobody waits.
+    WaitPlace* give_first() noexcept {
+        if (count_ == 0) return nullptr;
+        WaitPlace* const first = place(waiting_.following);
+        give(*first);
+        return first;
+    }
+    /// Lets the first one go: it has nothing that it could hand on, and this object may be gone at its turn. Null where
+    /// nobody waits.
+    WaitPlace* wake_first() noexcept {
+        if (count_ == 0) return nullptr;
+        WaitPlace* const first = place(waiting_.following);
+        first->leave();
+        first->state_ = WaitPlace::State::let_go;
+        first->task_->wake();
+        return first;
+    }
+
+private:
+    friend class WaitPlace;
+    static WaitPlace* place(TaskLink* link) noexcept { return static_cast<WaitPlace*>(link); }
+    static const WaitPlace* place(const TaskLink* link) noexcept { return static_cast<const WaitPlace*>(link); }
+    static WaitPlace* forget_first(TaskLink& ring) noexcept {
+        WaitPlace* const first = place(ring.following);
+        first->unlink();
+        first->state_ = WaitPlace::State::outside;
+        return first;
+    }
+
+    TaskLink waiting_;
+    TaskLink given_;
+    std::size_t count_ = 0;  // of those waiting
+};
+
+inline void WaitPlace::leave() noexcept {
+    if (state_ == State::waiting) --list_->count_;
+    if (state_ == State::waiting || state_ == State::given) unlink();
+    state_ = State::outside;
+}
+
+inline WaitList::~WaitList() {
+    // Those who were given something are awake, or wait elsewhere by now.
+    while (has_given()) forget_first(given_);
+    while (waiting_.following != &waiting_) forget_first(waiting_)->task_->wake();
+}
+
+/// A place whose task waits for nothing else: it leaves when the task is cancelled.
+class ListedWaiter : public WaitPlace, private Waiter {
+public:
+    template <class P>
+    void wait_in(WaitList& list, std::coroutine_handle<P> handle) noexcept {
+        TaskBase& waiting = *running().task;
+        list.append(*this, waiting);
+        waiting.suspend(handle, this);
+    }
+    /// At the turn of one that had nothing to be given.
+    void check_let_go() const {
+        task().check_cancelled();
+        if (!let_go()) throw_cause();
+    }
+
+protected:
+    ListedWaiter() noexcept {}
+    ~ListedWaiter() = default;
+
+private:
+    bool cancel_wait() noexcept override {
+        leave();
+        return false;
+    }
+};
+
+class PlainPlace final : public ListedWaiter {
+public:
+    PlainPlace() noexcept {}
+};
+
+/// Waits for what `Owner` hands over: `take_at_once` where it is free, throwing where it must not be waited for;
+/// `hand_out` once one has begun to wait; and `hand_on` for what was given and is not wanted.
+template <class Owner>
+class TurnAwaiter : public AwaiterBase {
+public:
+    explicit TurnAwaiter(Owner& owner) noexcept : owner_{owner} {}
+    TurnAwaiter(const TurnAwaiter&) = delete;
+    TurnAwaiter& operator=(const TurnAwaiter&) = delete;
+    ~TurnAwaiter() {
+        if (waited_) forget();
+    }
+
+    [[nodiscard]] bool await_ready() const { return owner_.take_at_once(); }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        waited_ = true;
+        ::new (static_cast<void*>(&place_)) PlainPlace;
+        place_.wait_in(owner_.waiters_, handle);
+        owner_.hand_out();
+    }
+    void await_resume() {
+        if (waited_) take();
+    }
+
+protected:
+    [[nodiscard]] Owner& owner() const noexcept { return owner_; }
+
+private:
+    void take() {
+        if (place_.given() && !place_.task().cancel_due()) return place_.leave();
+        hand_on();
+        place_.throw_cause();
+    }
+    void hand_on() noexcept {
+        if (!place_.given()) return;
+        place_.leave();
+        owner_.hand_on();
+    }
+    void forget() noexcept {
+        hand_on();
+        place_.~PlainPlace();
+    }
+
+    Owner& owner_;
+    bool waited_ = false;
+    union {
+        PlainPlace place_;  // if it had to wait: so what is free costs little more than a flag
+    };
+};
+
+/// The same, and gives a guard that hands it back.
+template <class Owner>
+class ScopedAwaiter : public TurnAwaiter<Owner> {
+public:
+    explicit ScopedAwaiter(Owner& owner) noexcept : TurnAwaiter<Owner>{owner} {}
+
+    auto await_resume() {
+        TurnAwaiter<Owner>::await_resume();
+        return typename Owner::Guard{this->owner()};
+    }
+};
+
+/// What `acquire`, `scoped` or `wait` gives: nothing happens before it is awaited.
+template <class Awaiter, class Owner>
+class [[nodiscard("it waits only when it is awaited")]] Wait {
+public:
+    explicit Wait(Owner& owner) noexcept : owner_{&owner} {}
+    Awaiter operator co_await() const noexcept { return Awaiter{*owner_}; }
+
+private:
+    Owner* owner_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/barrier.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+class BarrierAwaiter;
+
+}  // namespace detail
+
+/// Where a number of tasks wait for each other: the last to arrive lets all of them go, and the next round begins.
+///
+///     Barrier step(3);
+///     Coroutine<void> work(Part part) {
+///         for (int i = 0; i < steps; ++i) {
+///             co_await compute(part);
+///             const std::size_t index = co_await step.wait();
+///             if (index == 0) publish();    // one of them does this
+///         }
+///     }
+///
+/// Python: asyncio.Barrier. A round passes for all of its tasks when the last arrives, and nothing that comes before
+/// their turns changes that; or it breaks for all, by `abort` or `reset`. Who comes later waits for the next one. To wait
+/// for something that happens once use Event; for the end of tasks, `gather` or a task group.
+/// Threads: from its loop's only; across threads use threading::Barrier.
+/// Lifetime: may be destroyed when its last round has passed or broken; whoever still waits gets UsageError. May be made
+/// before there is a loop, and used on another once nobody waits.
+class Barrier {
+public:
+    /// Throws: std::invalid_argument for fewer than one task.
+    explicit Barrier(std::ptrdiff_t parties) : parties_{checked(parties)} {}
+    Barrier(const Barrier&) = delete;
+    Barrier& operator=(const Barrier&) = delete;
+
+    /// Waits until all have arrived. Returns how many of the round arrived before: each of them a number of its own. The
+    /// last does not wait.
+    ///
+    /// Cancel: has not arrived; one more is needed. Once the round is full, the others pass all the same.
+    /// Throws: BrokenBarrierError where the round breaks, or is broken already; UsageError where tasks of another loop
+    /// wait.
+    detail::Wait<detail::BarrierAwaiter, Barrier> wait() noexcept {
+        return detail::Wait<detail::BarrierAwaiter, Barrier>{*this};
+    }
+
+    /// Breaks the barrier, until `reset`: who waits and who comes gets BrokenBarrierError.
+    void abort() noexcept {
+        broken_ = true;
+        break_round();
+    }
+    /// Makes it whole again; who waits gets BrokenBarrierError.
+    void reset() noexcept {
+        broken_ = false;
+        break_round();
+    }
+
+    std::size_t parties() const noexcept { return parties_; }
+    /// How many tasks wait in this round.
+    std::size_t n_waiting() const noexcept { return waiters_.waiting(); }
+    std::size_t waiting() const noexcept { return waiters_.waiting(); }
+    /// Whether it lets nobody wait.
+    bool broken() const noexcept { return broken_; }
+
+private:
+    friend class detail::BarrierAwaiter;
+    static std::size_t checked(std::ptrdiff_t parties) {
+        if (parties < 1) throw std::invalid_argument("plait::asyncio::Barrier: the number of parties is 1 or more");
+        return static_cast<std::size_t>(parties);
+    }
+    inline bool arrive();
+    inline void pass_round() noexcept;
+    inline void break_round() noexcept;
+    [[noreturn]] static void throw_broken() {
+        throw BrokenBarrierError("the barrier is broken: somebody called abort or reset");
+    }
+
+    std::size_t parties_;
+    bool broken_ = false;
+    detail::WaitList waiters_;
+};
+
+namespace detail {
+
+class BarrierPlace final : public ListedWaiter {
+public:
+    BarrierPlace() noexcept {}
+
+    std::size_t index = 0;
+    bool broke = false;
+};
+
+class BarrierAwaiter : public AwaiterBase {
+public:
+    explicit BarrierAwaiter(Barrier& barrier) noexcept : barrier_{barrier} {}
+
+    [[nodiscard]] bool await_ready() const { return barrier_.arrive(); }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        place_.emplace().wait_in(barrier_.waiters_, handle);
+    }
+    std::size_t await_resume() const {
+        if (!place_) return barrier_.parties() - 1;  // the last, which did not wait
+        place_->check_let_go();
+        if (place_->broke) Barrier::throw_broken();
+        return place_->index;
+    }
+
+private:
+    Barrier& barrier_;
+    std::optional<BarrierPlace> place_;
+};
+
+}  // namespace detail
+
+/// True for the last, which does not wait.
+inline bool Barrier::arrive() {
+    if (broken_) throw_broken();
+    waiters_.check_loop();
+    if (n_waiting() + 1 < parties_) return false;
+    pass_round();
+    return true;
+}
+
+inline void Barrier::pass_round() noexcept {
+    std::size_t index = 0;
+    while (auto* const place = static_cast<detail::BarrierPlace*>(waiters_.wake_first())) place->index = index++;
+}
+
+inline void Barrier::break_round() noexcept {
+    while (auto* const place = static_cast<detail::BarrierPlace*>(waiters_.wake_first())) place->broke = true;
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/lock.hpp ------------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+class ConditionAwaiter;
+
+/// Who holds a lock: a task, known by its number from a later one in the same place; or no task, but a callback.
+struct LockHolder {
+    const TaskBase* task = nullptr;
+    std::uint32_t number = 0;
+
+    static LockHolder of(const TaskBase* task) noexcept {
+        return task != nullptr ? LockHolder{task, task->number()} : LockHolder{};
+    }
+    friend bool operator==(const LockHolder&, const LockHolder&) noexcept = default;
+};
+
+}  // namespace detail
+
+/// Lets one task at a time pass, also where it awaits in between: who has acquired it holds it until it is released.
+///
+///     Lock lock;
+///     Coroutine<void> append(Journal& journal, Entry entry) {
+///         auto guard = co_await lock.scoped();
+///         co_await journal.write(std::move(entry));    // nobody else writes meanwhile
+///     }
+///
+/// Python: asyncio.Lock; as there, any task may release it. A second acquire by the task that holds it throws instead of
+/// waiting for ever. Between two awaits no other task runs: what doesn't await needs no lock. To let n tasks pass, use
+/// Semaphore; to wait for a condition, Event or Condition.
+/// Order: first come, first served. A release hands it to who has waited longest: nobody comes in between.
+/// Threads: from its loop's only. Across threads use threading::Lock, and never hold that over an await.
+/// Lifetime: it outlives guards, and those who wait; whoever still waits gets UsageError. May be made before there is a
+/// loop, and used on another once nobody waits.
+class Lock {
+public:
+    class Guard;
+
+    Lock() noexcept = default;
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+    /// Waits until it is this task's. At once where it is free: then no other task runs in between.
+    ///
+    /// Cancel: it is not this task's; where it was to be, the next one gets it.
+    /// Throws: UsageError where it is this task's already, or tasks of another loop wait for it.
+    detail::Wait<detail::TurnAwaiter<Lock>, Lock> acquire() noexcept {
+        return detail::Wait<detail::TurnAwaiter<Lock>, Lock>{*this};
+    }
+    /// The same, and gives a guard that releases it.
+    detail::Wait<detail::ScopedAwaiter<Lock>, Lock> scoped() noexcept {
+        return detail::Wait<detail::ScopedAwaiter<Lock>, Lock>{*this};
+    }
+    /// Takes it if it is free.
+    [[nodiscard]] bool try_acquire() noexcept;
+    /// Throws: UsageError, changing nothing, where nobody holds it, or who was handed it has not had its turn yet.
+    void release();
+
+    /// Whether anybody holds it, or is about to.
+    bool locked() const noexcept { return locked_; }
+    /// Whether the running task holds it.
+    [[nodiscard]] bool owned() const noexcept { return held_by(detail::LockHolder::of(detail::running().task)); }
+    /// How many tasks wait for it; for tests and diagnosis.
+    std::size_t waiting() const noexcept { return waiters_.waiting(); }
+
+private:
+    friend class detail::ConditionAwaiter;
+    template <class Owner>
+    friend class detail::TurnAwaiter;
+
+    [[nodiscard]] bool held_by(const detail::LockHolder& holder) const noexcept {
+        return locked_ && holder_ == holder && !waiters_.has_given();
+    }
+
+    bool take_at_once() {
+        if (try_acquire()) [[likely]]
+            return true;
+        check_may_wait();
+        return false;
+    }
+    void check_may_wait() const;
+    void hand_on() noexcept;
+    void hand_out() noexcept {}
+    bool take_or_queue(detail::WaitPlace& place, detail::TaskBase& task) noexcept;
+
+    bool locked_ = false;  // also while it is on its way to the one that was handed it
+    detail::LockHolder holder_;
+    detail::WaitList waiters_;
+};
+
+/// Holds a Lock, and releases it in its destructor if it is still held by the task that acquired it: where the task's
+/// frame dies within a Condition's wait, it is not.
+class [[nodiscard("the lock is released where the guard is dropped")]] Lock::Guard {
+public:
+    Guard(Guard&& other) noexcept : lock_{std::exchange(other.lock_, nullptr)}, holder_{other.holder_} {}
+    Guard& operator=(Guard&& other) noexcept {
+        Guard taken{std::move(other)};
+        std::swap(lock_, taken.lock_);
+        std::swap(holder_, taken.holder_);
+        return *this;
+    }
+    ~Guard() {
+        if (holds()) lock_->hand_on();
+    }
+
+    /// Releases it early. Throws: UsageError where it was released before.
+    void release() {
+        if (!holds()) throw UsageError("this guard holds no lock any more: it was released or moved from");
+        std::exchange(lock_, nullptr)->hand_on();
+    }
+
+private:
+    template <class Owner>
+    friend class detail::ScopedAwaiter;
+    explicit Guard(Lock& lock) noexcept : lock_{&lock}, holder_{detail::LockHolder::of(detail::running().task)} {}
+    [[nodiscard]] bool holds() const noexcept { return lock_ != nullptr && lock_->held_by(holder_); }
+
+    Lock* lock_;
+    detail::LockHolder holder_;
+};
+
+inline bool Lock::try_acquire() noexcept {
+    if (locked_) return false;
+    locked_ = true;
+    holder_ = detail::LockHolder::of(detail::running().task);
+    return true;
+}
+
+inline void Lock::release() {
+    if (!locked_) throw UsageError("release of a lock that nobody holds: acquire it first");
+    if (waiters_.has_given())
+        throw UsageError("release of a lock that was released already, and is on its way to the task that waited");
+    hand_on();
+}
+
+inline void Lock::check_may_wait() const {
+    if (owned())
+        throw UsageError("a second acquire by the task that holds the lock would wait for itself: release it first");
+    waiters_.check_loop();
+}
+
+inline void Lock::hand_on() noexcept {
+    detail::WaitPlace* const next = waiters_.give_first();
+    locked_ = next != nullptr;
+    if (!locked_) return;
+    holder_ = detail::LockHolder::of(&next->task());
+    next->task().wake();
+}
+
+/// For a task that is about to be woken anyway: true where it holds the lock then, false where it waits first.
+inline bool Lock::take_or_queue(detail::WaitPlace& place, detail::TaskBase& task) noexcept {
+    waiters_.append(place, task);
+    if (locked_) return false;
+    locked_ = true;
+    holder_ = detail::LockHolder::of(&task);
+    waiters_.give(place);
+    return true;
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/condition.hpp -------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+/// What can be called without arguments and says, as a bool or as a value that is true or not, whether to wait no longer.
+template <class F>
+concept WaitPredicate = requires(F& predicate) {
+    static_cast<bool>(predicate());
+    requires !std::is_void_v<decltype(predicate())>;
+};
+
+}  // namespace detail
+
+/// A lock with a place to wait at: `wait` gives the lock up, waits until another task notifies, and takes it again.
+///
+///     Condition changed;
+///     std::vector<Job> jobs;
+///     Coroutine<void> produce(Job job) {
+///         auto guard = co_await changed.scoped();
+///         jobs.push_back(std::move(job));
+///         changed.notify();
+///     }
+///     Coroutine<Job> consume() {
+///         auto guard = co_await changed.scoped();
+///         co_await changed.wait_for([] { return !jobs.empty(); });
+///         Job job = std::move(jobs.back());
+///         jobs.pop_back();
+///         co_return job;
+///     }
+///
+/// Python: asyncio.Condition. Its lock is one of its own, or one that it is given, and that several conditions may
+/// share. For a flag use Event; to hand over values, Queue.
+/// Order: a notification goes to who has waited longest, and only to who waits; one whose task is cancelled before it
+/// goes on goes to the next. What was waited for may be gone by the time the lock is taken: so look again, as
+/// `wait_for` does.
+/// Throws: UsageError, changing nothing, from every wait and notify where the running task does not hold the lock.
+/// Threads: from its loop's only; across threads use threading::Condition.
+/// Lifetime: it outlives those who wait; whoever still waits gets UsageError. A lock that it was given outlives it.
+class Condition {
+public:
+    using Guard = Lock::Guard;
+
+    Condition() noexcept : lock_{own_} {}
+    explicit Condition(Lock& lock) noexcept : lock_{lock} {}
+    Condition(const Condition&) = delete;
+    Condition& operator=(const Condition&) = delete;
+
+    /// As of its lock.
+    auto acquire() noexcept { return lock_.acquire(); }
+    auto scoped() noexcept { return lock_.scoped(); }
+    [[nodiscard]] bool try_acquire() noexcept { return lock_.try_acquire(); }
+    void release() { lock_.release(); }
+    bool locked() const noexcept { return lock_.locked(); }
+    [[nodiscard]] bool owned() const noexcept { return lock_.owned(); }
+
+    /// Waits for a notification, and then for the lock.
+    ///
+    /// Cancel: first takes the lock again, which takes as long as others hold it, then throws CancelledError.
+    /// Throws: UsageError also where tasks of another loop wait.
+    detail::Wait<detail::ConditionAwaiter, Condition> wait() noexcept;
+    /// Waits until `predicate()`, called while the lock is held, gives something true; gives what it gave last.
+    template <detail::WaitPredicate Predicate>
+    Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> wait_for(Predicate predicate);
+
+    /// Wakes the `count` tasks that have waited longest, or as many as wait. They go on once they get the lock. Throws:
+    /// std::invalid_argument for less than zero.
+    void notify(std::ptrdiff_t count = 1);
+    void notify_all();
+
+    /// How many tasks wait for a notification; for tests and diagnosis.
+    std::size_t waiting() const noexcept { return waiters_.waiting(); }
+
+private:
+    friend class detail::ConditionAwaiter;
+
+    void check_owned() const {
+        if (!owned())
+            throw UsageError("wait and notify need the condition's lock: acquire it first, by scoped() or so");
+    }
+    bool notify_first() noexcept;
+
+    Lock own_;
+    Lock& lock_;
+    detail::WaitList waiters_;  // given, for those who were notified: until they go on, holding the lock
+};
+
+namespace detail {
+
+/// Waits in the condition's list for a notification, then in the lock's; in the second from the first on where the task
+/// is cancelled.
+class ConditionAwaiter : public AwaiterBase, private Waiter, private WaitPlace {
+public:
+    explicit ConditionAwaiter(Condition& condition) noexcept : condition_{condition}, lock_{condition.lock_} {}
+    ConditionAwaiter(const ConditionAwaiter&) = delete;
+    ConditionAwaiter& operator=(const ConditionAwaiter&) = delete;
+    ~ConditionAwaiter() {
+        hand_on_notification();
+        if (!for_lock_.given()) return;
+        for_lock_.leave();
+        lock_.hand_on();
+    }
+
+    [[nodiscard]] bool await_ready() const {
+        condition_.check_owned();
+        condition_.waiters_.check_loop();
+        lock_.waiters_.check_loop();
+        return false;
+    }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        TaskBase& waiting = *running().task;
+        // Listed first: whoever is handed the lock finds it there to notify.
+        condition_.waiters_.append(*this, waiting);
+        lock_.hand_on();
+        waiting.suspend(handle, this);
+    }
+    void await_resume();
+
+private:
+    friend class asyncio::Condition;
+    static ConditionAwaiter* of(WaitPlace* place) noexcept { return static_cast<ConditionAwaiter*>(place); }
+
+    /// Notified, and given the lock in its turn. It is not free: whoever notifies holds it, or was to have it.
+    void wait_for_lock() noexcept { lock_.waiters_.append(for_lock_, task()); }
+    void hand_on_notification() noexcept {
+        if (!given()) return;
+        leave();
+        condition_.notify_first();
+    }
+    inline bool cancel_wait() noexcept override;
+
+    Condition& condition_;
+    Lock& lock_;
+    WaitPlace for_lock_;
+    bool cancelled_ = false;  // while it waited for the lock, which goes on
+};
+
+inline void ConditionAwaiter::await_resume() {
+    const bool cancelled = cancelled_ || task().cancel_due();
+    if (for_lock_.given()) {
+        for_lock_.leave();
+        if (cancelled) hand_on_notification();
+        leave();
+    } else if (!cancelled) {
+        throw_cause();
+    }
+    if (!cancelled) return;
+    task().check_cancelled();
+    throw CancelledError(task().cancel_message());
+}
+
+inline bool ConditionAwaiter::cancel_wait() noexcept {
+    if (waiting()) {
+        leave();
+        if (lock_.take_or_queue(for_lock_, task())) return false;
+    }
+    cancelled_ = true;
+    return true;
+}
+
+}  // namespace detail
+
+inline detail::Wait<detail::ConditionAwaiter, Condition> Condition::wait() noexcept {
+    return detail::Wait<detail::ConditionAwaiter, Condition>{*this};
+}
+
+template <detail::WaitPredicate Predicate>
+Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> Condition::wait_for(Predicate predicate) {
+    check_owned();
+    for (;;) {
+        std::decay_t<std::invoke_result_t<Predicate&>> value = predicate();
+        if (static_cast<bool>(value)) co_return std::move(value);
+        co_await wait();
+    }
+}
+
+inline bool Condition::notify_first() noexcept {
+    detail::WaitPlace* const first = waiters_.give_first();
+    if (first == nullptr) return false;
+    detail::ConditionAwaiter::of(first)->wait_for_lock();
+    return true;
+}
+
+inline void Condition::notify(std::ptrdiff_t count) {
+    if (count < 0) throw std::invalid_argument("plait::asyncio::Condition: notify wakes no fewer than none");
+    check_owned();
+    while (count-- > 0 && notify_first()) {
+    }
+}
+
+inline void Condition::notify_all() {
+    check_owned();
+    while (notify_first()) {
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/context.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+PLAIT_VISIBLE inline std::uint64_t next_context_variable() noexcept {
+    static constinit std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;  // any order: numbers only have to differ
+}
+
+}  // namespace detail
+
+/// A variable of which each task has its own value: a request's number, for all that is called in its course.
+///
+///     ContextVar<int> request("request");
+///     request.set(7);                         // for this task, and those that it starts from now on
+///     int number = request.get();
+///
+/// A task begins with the values of the one that made it; what either sets later the other does not see. `to_thread`
+/// takes them along. Outside of tasks, in callbacks too, a thread has values of its own, which tasks made there begin with.
+/// Python: contextvars.ContextVar. Threads: any. Lifetime: a value lives until the last task that may read it has ended.
+template <class T>
+class ContextVar {
+    static_assert(std::is_copy_constructible_v<T> && std::is_same_v<T, std::decay_t<T>>,
+                  "plait: tasks share a ContextVar's values: T has to be an object that can be copied; take a "
+                  "std::shared_ptr for one that cannot");
+
+public:
+    /// What was there before a `set`, for `reset`.
+    class Token {
+    public:
+        /// Empty where there was none.
+        [[nodiscard]] std::optional<T> old_value() const { return old_ ? std::optional<T>{*old_} : std::nullopt; }
+
+    private:
+        friend class ContextVar;
+        Token(std::uint64_t variable, std::shared_ptr<const T> old) noexcept
+            : variable_{variable}, old_{std::move(old)} {}
+
+        std::uint64_t variable_;
+        std::shared_ptr<const T> old_;
+    };
+
+    explicit ContextVar(std::string name) : name_{std::move(name)} {}
+    /// With a value for where none was set.
+    ContextVar(std::string name, T default_value) : name_{std::move(name)}, default_{std::move(default_value)} {}
+    ContextVar(const ContextVar&) = delete;
+    ContextVar& operator=(const ContextVar&) = delete;
+
+    const std::string& name() const noexcept { return name_; }
+
+    /// The value here, else the default. Throws: UsageError where neither is.
+    T get() const {
+        if (const auto value = find()) return *value;
+        if (default_) return *default_;
+        throw UsageError("ContextVar \"" + name_ + "\" has no value here: set it, or give it a default");
+    }
+    /// The value here, else `otherwise`.
+    T get(T otherwise) const {
+        const auto value = find();
+        return value ? *value : std::move(otherwise);
+    }
+    Token set(T value) {
+        auto made = std::make_shared<const T>(std::move(value));
+        return Token{number_, exchange(std::move(made))};
+    }
+    /// Gives back what was before that `set`. Throws: UsageError for a token of another variable.
+    void reset(const Token& token) {
+        if (token.variable_ != number_)
+            throw UsageError("ContextVar::reset: the token is of another variable than \"" + name_ + "\"");
+        static_cast<void>(exchange(token.old_));
+    }
+
+private:
+    std::shared_ptr<const T> find() const noexcept {
+        const detail::Context& context = detail::current_context();
+        return context ? std::static_pointer_cast<const T>(context->find(number_)) : nullptr;
+    }
+    std::shared_ptr<const T> exchange(std::shared_ptr<const T> value) {
+        std::shared_ptr<const T> old = find();
+        detail::set_current_context(
+            detail::ContextValues::with(detail::current_context().get(), number_, std::move(value)));
+        return old;
+    }
+
+    const std::uint64_t number_ = detail::next_context_variable();  // an address could come again
+    const std::string name_;
+    const std::optional<T> default_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
 // --- plait/asyncio/create_task.hpp -----------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio {
@@ -2916,8 +4902,8 @@ struct CreateTask {
     /// Python: asyncio.create_task. Throws: UsageError where no loop runs.
     template <class T>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
-        Coroutine<T>&& coroutine) const {
-        return get_running_loop().create_task(std::move(coroutine));
+        Coroutine<T>&& coroutine, TaskOptions options = {}) const {
+        return get_running_loop().create_task(std::move(coroutine), options);
     }
     template <class F, class... Args>
         requires CoroutineFunction<F, Args...>
@@ -2925,11 +4911,17 @@ struct CreateTask {
         F&& function, Args&&... args) const {
         return get_running_loop().create_task(std::forward<F>(function), std::forward<Args>(args)...);
     }
+    template <class F, class... Args>
+        requires CoroutineFunction<F, Args...>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
+        TaskOptions options, F&& function, Args&&... args) const {
+        return get_running_loop().create_task(options, std::forward<F>(function), std::forward<Args>(args)...);
+    }
     template <class A>
         requires PlainAwaitable<A>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
-        A&& awaitable) const {
-        return get_running_loop().create_task(std::forward<A>(awaitable));
+        A&& awaitable, TaskOptions options = {}) const {
+        return get_running_loop().create_task(std::forward<A>(awaitable), options);
     }
 };
 
@@ -2950,6 +4942,91 @@ struct EnsureFuture {
 inline constexpr detail::CreateTask create_task{};
 inline constexpr detail::EnsureFuture ensure_future{};
 
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/event.hpp -----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+class EventAwaiter;
+
+}  // namespace detail
+
+/// A flag that tasks wait for: `set` releases all who wait and lets later ones pass, until `clear`.
+///
+///     Event ready;
+///     Coroutine<void> serve() {
+///         co_await ready.wait();
+///         …
+///     }
+///     configuration = co_await load();
+///     ready.set();
+///
+/// Python: asyncio.Event. To hand over a value await a Task or plait::Future; to hand over many, use Queue; to let one
+/// task at a time pass, Lock.
+/// Threads: from its loop's only; from elsewhere by `call_soon_threadsafe`, or use threading::Event.
+/// Lifetime: may be destroyed as soon as `set` has released those who wait; whoever still waits then gets UsageError.
+/// May be made before there is a loop, and used on another once nobody waits.
+class Event {
+public:
+    Event() noexcept = default;
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    explicit operator bool() const = delete;  // `if (event)` would not say whether it means is_set() or wait()
+
+    /// Releases every task that waits, also those that a `clear` right after would otherwise catch again.
+    void set() noexcept {
+        set_ = true;
+        while (waiters_.wake_first() != nullptr) {
+        }
+    }
+    void clear() noexcept { set_ = false; }
+    bool is_set() const noexcept { return set_; }
+
+    /// Waits until it is set. At once where it is: then no other task runs in between.
+    ///
+    /// Throws: UsageError where tasks of another loop wait for it.
+    detail::Wait<detail::EventAwaiter, Event> wait() noexcept {
+        return detail::Wait<detail::EventAwaiter, Event>{*this};
+    }
+
+    /// How many tasks wait for it; for tests and diagnosis.
+    std::size_t waiting() const noexcept { return waiters_.waiting(); }
+
+private:
+    friend class detail::EventAwaiter;
+
+    bool set_ = false;
+    detail::WaitList waiters_;
+};
+
+namespace detail {
+
+class EventAwaiter : public AwaiterBase {
+public:
+    explicit EventAwaiter(Event& event) noexcept : event_{event} {}
+
+    [[nodiscard]] bool await_ready() const {
+        if (event_.is_set()) return true;
+        event_.waiters_.check_loop();
+        return false;
+    }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        place_.emplace().wait_in(event_.waiters_, handle);
+    }
+    void await_resume() const {
+        if (place_) place_->check_let_go();
+    }
+
+private:
+    Event& event_;
+    std::optional<PlainPlace> place_;
+};
+
+}  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
 // --- plait/core/parking.hpp ------------------------------------------------------------------------------------------
@@ -3339,72 +5416,6 @@ inline void Bucket::pick(Sleeper& sleeper, Result result, Awakenings& awakenings
 }
 
 }  // namespace parking
-}  // namespace plait::inline PLAIT_ABI::detail
-
-// --- plait/core/spin.hpp ---------------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::detail {
-
-/// Whether another thread can make progress while this one spins.
-inline bool spinning_helps() noexcept {
-    static const bool several_processors = std::thread::hardware_concurrency() > 1;
-    return several_processors;
-}
-
-/// Looks `most` times whether `done()`, with a `pause()` after each look; returns whether it was. Where that has led to
-/// nothing lately it gives up sooner.
-template <unsigned most, class Predicate, class Pause>
-bool look_until(Predicate done, Pause pause) {
-    constexpr unsigned try_again = 32;  // of so many searches one looks as often as it may, though the last ones failed
-    // One for each thread and each kind of wait: what one of them learns says little about another.
-    static constinit thread_local unsigned budget = most;
-    static constinit thread_local unsigned failures = 0;
-
-    if (failures != 0 && failures % try_again == 0) budget = most;
-    for (unsigned i = 0; i < budget; ++i) {
-        if (done()) {
-            failures = 0;
-            budget = most;
-            return true;
-        }
-        pause();
-    }
-    ++failures;
-    budget = budget / 2 + 1;
-    return false;
-}
-
-/// Looks again and again for a short while, about as long as waking a thread takes, whether `done()`; returns whether
-/// it was. Where that has led to nothing lately it gives up sooner.
-template <unsigned most = 512, class Predicate>
-bool spin_until(Predicate done) {
-    return spinning_helps() && look_until<most>(done, [] { relax_processor(); });
-}
-
-/// Looks again and again for that long whether `done()`; returns whether it was. For two that wait for each other in turn:
-/// were either to give up sooner for having failed, as above, the other would find it asleep and learn the same.
-template <class Predicate>
-bool spin_for(std::chrono::nanoseconds most, Predicate done) {
-    constexpr int looks = 32;  // between two looks at the clock
-    if (!spinning_helps()) return done();
-    std::chrono::steady_clock::time_point end{};
-    for (;;) {
-        for (int i = 0; i < looks; ++i) {
-            if (done()) return true;
-            relax_processor();
-        }
-        const auto now = std::chrono::steady_clock::now();
-        if (end == std::chrono::steady_clock::time_point{}) end = now + most;
-        if (now >= end) return false;
-    }
-}
-
-/// The same as `spin_until`, but lets others have the processor between two looks: for what takes others that are ready to run.
-template <class Predicate>
-bool yield_until(Predicate done) {
-    return look_until<16>(done, [] { std::this_thread::yield(); });
-}
-
 }  // namespace plait::inline PLAIT_ABI::detail
 
 // --- plait/core/future_state.hpp -------------------------------------------------------------------------------------
@@ -4605,6 +6616,7 @@ private:
         virtual void run() noexcept = 0;
 
         StopSource stop;
+        const Context context = current_context();  // of who asks for it
         std::unique_ptr<Job> next;
     };
     template <class F, class... Args>
@@ -4706,7 +6718,9 @@ inline void ThreadExecutor::work() noexcept {
         --queued_;
         running_.push_back(&job->stop);
         lock.unlock();
+        set_current_context(job->context);
         job->run();
+        set_current_context(nullptr);
         lock.lock();
         running_.erase(std::find(running_.begin(), running_.end(), &job->stop));
         lock.unlock();
@@ -4739,10 +6753,27 @@ namespace plait::inline PLAIT_ABI {
 
 namespace asyncio::detail {
 
+class OutsideWaiter;
+
 /// An await that another thread will end: the name under which its word finds its way back to the loop, or to nobody
-/// where the await has ended before. The pointer is the loop's thread's alone.
-struct OutsideCall {
-    class OutsideWaiter* waiter;
+/// where the await has ended before. It is the mail itself, so that nothing can fail when the word comes.
+class OutsideCall final : public Mail {
+public:
+    explicit OutsideCall(OutsideWaiter& waiting) noexcept : waiter{&waiting} {}
+
+    /// From any thread, once. Refused where the loop is closed: then nobody waits any more.
+    static void tell(std::shared_ptr<OutsideCall> call, Mailbox& mailbox) noexcept {
+        OutsideCall& mail = *call;
+        mail.self_ = std::move(call);
+        if (!mailbox.post(static_cast<Mail&>(mail))) mail.discard();
+    }
+    inline void deliver() override;
+    void discard() noexcept override { const std::shared_ptr<OutsideCall> self = std::move(self_); }
+
+    OutsideWaiter* waiter;  // the loop's thread's alone
+
+private:
+    std::shared_ptr<OutsideCall> self_;  // while it is in the mail
 };
 
 /// What a task waits for while another thread works for it. Its deriving class tells how the wait is given up.
@@ -4751,21 +6782,15 @@ protected:
     OutsideWaiter() = default;
     ~OutsideWaiter() { give_up(); }
 
-    /// The running task waits from now on; the call that this returns may be made on any thread, once.
-    template <class P>
-    auto begin(std::coroutine_handle<P> handle) {
+    /// Before the running task is suspended: `arrange(tell)` sees to it that `tell()` is called, once, on any thread. If
+    /// either throws, nothing has begun.
+    template <class Arrange>
+    void begin(Arrange arrange) {
         task_ = running().task;
-        call_ = std::make_shared<OutsideCall>(OutsideCall{this});
-        ++task_->loop()->awaited_outside;
-        // Made first: a cancellation that is due ends the wait within suspend.
-        auto tell = [call = call_, mailbox = task_->loop()->mailbox]() mutable {
-            // Refused where the loop is closed: then nobody waits any more.
-            static_cast<void>(mailbox->post([call = std::move(call)] {
-                if (call->waiter != nullptr) call->waiter->complete();
-            }));
-        };
-        task_->suspend(handle, this);
-        return tell;
+        LoopCore& loop = *task_->loop();
+        call_ = std::make_shared<OutsideCall>(*this);
+        ++loop.awaited_outside;
+        arrange([call = call_, mailbox = loop.mailbox]() mutable { OutsideCall::tell(std::move(call), *mailbox); });
     }
     /// What comes later finds nobody.
     void give_up() noexcept {
@@ -4773,16 +6798,23 @@ protected:
         std::exchange(call_, nullptr)->waiter = nullptr;
         --task_->loop()->awaited_outside;
     }
+    [[nodiscard]] TaskBase* task() const noexcept { return task_; }
+
+private:
+    friend class OutsideCall;
     void complete() noexcept {
         give_up();
         task_->wake();
     }
-    [[nodiscard]] TaskBase* task() const noexcept { return task_; }
 
-private:
     TaskBase* task_ = nullptr;
     std::shared_ptr<OutsideCall> call_;  // while it waits
 };
+
+inline void OutsideCall::deliver() {
+    const std::shared_ptr<OutsideCall> self = std::move(self_);
+    if (waiter != nullptr) waiter->complete();
+}
 
 /// Waits for a Future; with `moves`, its value is moved out where it is the only copy.
 template <class T, bool moves>
@@ -4793,7 +6825,11 @@ public:
     bool await_ready() const { return future_.ready(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        future_.add_done_callback([tell = begin(handle)](const Future<T>&) mutable { tell(); });
+        begin([&](auto tell) {
+            future_.add_done_callback([tell = std::move(tell)](const Future<T>&) mutable { tell(); });
+        });
+        // Last: a cancellation that is due ends the wait within it.
+        task()->suspend(handle, this);
     }
     decltype(auto) await_resume() {
         if (task() != nullptr) task()->check_cancelled();
@@ -4853,7 +6889,11 @@ public:
     bool await_ready() const { return future_.ready(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        future_.add_done_callback([tell = begin(handle)](const Future<T>&) mutable { tell(); });
+        begin([&](auto tell) {
+            future_.add_done_callback([tell = std::move(tell)](const Future<T>&) mutable { tell(); });
+        });
+        // Last: a cancellation that is due ends the wait within it.
+        task()->suspend(handle, this);
     }
     T await_resume() {
         if (task() != nullptr) task()->check_cancelled();
@@ -4983,7 +7023,7 @@ inline constexpr ReturnExceptions return_exceptions{};
 namespace detail {
 
 /// The tasks that one gather waits for. It is filled, then awaited.
-class Gathering : private Waiter {
+class Gathering : private Waiter, private CancelRelay {
 public:
     /// With `fails_fast` the first failure cancels the tasks that were started here, and the wait ends when they have.
     Gathering(std::size_t count, bool fails_fast)
@@ -5017,6 +7057,7 @@ public:
 private:
     struct Link final : DoneLink {
         void on_done() noexcept override { gathering->on_end(*this); }
+        [[nodiscard]] const TaskBase* waiting_task() const noexcept override { return gathering->waiting_; }
 
         Gathering* gathering = nullptr;
         AnyTask task;
@@ -5025,7 +7066,8 @@ private:
 
     void add(const AnyTask& task, bool started_here);
     void on_end(Link& link) noexcept;
-    void cancel_started() noexcept;
+    void cancel_started() noexcept { relay_cancel(LoopAccess::core(loop_).cancel_course); }
+    void cancel_each() noexcept override;
     inline bool cancel_wait() noexcept override;
     [[nodiscard]] bool complete() const noexcept { return error_ && !asked_ ? started_left_ == 0 : left_ == 0; }
 
@@ -5035,7 +7077,8 @@ private:
     std::size_t left_ = 0;
     std::size_t started_left_ = 0;
     bool fails_fast_;
-    bool asked_ = false;  // somebody cancelled the gather itself: it waits for all of them
+    bool failed_ = false;  // error_ is no cancellation
+    bool asked_ = false;   // somebody cancelled the gather itself: it waits for all of them
     bool woken_ = false;
     std::exception_ptr error_;  // what it will throw
     TaskBase* waiting_ = nullptr;
@@ -5067,28 +7110,31 @@ inline void Gathering::on_end(Link& link) noexcept {
     const bool failed = state.status() == TaskBase::Status::error;
     if (fails_fast_ && !error_ && (failed || (state.status() == TaskBase::Status::cancelled && !asked_))) {
         error_ = state.exception();
+        failed_ = failed;
         if (!asked_) cancel_started();
     }
     // Once: after a failure, tasks that were handed in go on, and may end before the one that was woken has its turn.
     if (waiting_ != nullptr && complete() && !std::exchange(woken_, true)) waiting_->wake();
 }
 
-inline void Gathering::cancel_started() noexcept {
+inline void Gathering::cancel_each() noexcept {
+    const std::string message = asked_ ? waiting_->cancel_message() : std::string{};
     for (std::size_t i = 0; i < count_; ++i)
-        if (links_[i].started_here && links_[i].task.cancel()) stragglers_.add(links_[i].task);
+        if ((asked_ || links_[i].started_here) && links_[i].task.cancel(message)) stragglers_.add(links_[i].task);
 }
 
 inline bool Gathering::cancel_wait() noexcept {
     asked_ = true;
-    const std::string message = waiting_->cancel_message();
-    for (std::size_t i = 0; i < count_; ++i)
-        if (links_[i].task.cancel(message)) stragglers_.add(links_[i].task);
-    return true;
+    return relay_cancel(LoopAccess::core(loop_).cancel_course);
 }
 
 inline void Gathering::await_resume() {
     if (waiting_ != nullptr) waiting_->check_cancelled();
-    if (error_) std::rethrow_exception(error_);
+    if (error_) {
+        // Both are due: the error now, and the cancellation at the next await.
+        if (failed_ && asked_) waiting_->make_cancel_due();
+        std::rethrow_exception(error_);
+    }
     if (asked_) throw CancelledError(waiting_->cancel_message());
     // The caller's handles are now the only ones: values can be moved out.
     for (std::size_t i = 0; i < count_; ++i) links_[i].task = AnyTask{};
@@ -5195,6 +7241,599 @@ inline constexpr detail::GatherFunction gather{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
+// --- plait/asyncio/detail/basic_queue.hpp ----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// The words of every queue, over `Items`, which says in which order items leave.
+///
+/// Nothing that waits is ever moved before its task's turn. A task that waits to get is promised an item, which stays in
+/// the queue in its place; one that waits to put is promised room, and keeps its item. Each takes what it was promised
+/// in its turn, or, where it finds itself cancelled or its frame is destroyed, lets the next one have it. What is promised
+/// is not to be had by others; so who came first is first. An item whose move throws stays where it was.
+template <class T, class Items>
+class BasicQueue {
+    class SideAwaiter;
+    class PutAwaiter;
+    class GetAwaiter;
+    class JoinAwaiter;
+    class Put;
+
+public:
+    /// With `maxsize` greater than zero, `put` waits while there are so many items; else there is always room.
+    explicit BasicQueue(std::ptrdiff_t maxsize = 0) noexcept
+        : maxsize_{maxsize}, limit_{maxsize > 0 ? static_cast<std::size_t>(maxsize) : SIZE_MAX} {}
+    BasicQueue(const BasicQueue&) = delete;
+    BasicQueue& operator=(const BasicQueue&) = delete;
+
+    /// Awaited, puts an item, made of what is given, in the queue, waiting while it is full.
+    ///
+    /// Cancel: it is not in; what was moved goes with the await. Throws: QueueShutDown after `shutdown`; what the item's
+    /// move throws.
+    template <class U = T>
+        requires std::is_convertible_v<U, T>
+    [[nodiscard("it puts only when it is awaited")]] Put put(U&& item) {
+        return Put{*this, std::forward<U>(item)};
+    }
+    /// Does not wait, and needs no loop. If it throws, the item is still the caller's.
+    ///
+    /// Throws: QueueFull where there is no room; else as `put`.
+    template <class U = T>
+        requires std::is_convertible_v<U, T>
+    void put_nowait(U&& item);
+
+    /// Awaited, takes the next item out, waiting while there is none.
+    ///
+    /// Cancel: takes none. Throws: QueueShutDown once the queue was shut down and has given its last item; what the item's
+    /// move throws, and then it stays the next one.
+    Wait<GetAwaiter, BasicQueue> get() noexcept { return Wait<GetAwaiter, BasicQueue>{*this}; }
+    /// Does not wait, and needs no loop. Throws: QueueEmpty where there is no item; else as `get`.
+    T get_nowait();
+
+    /// Says that what was taken out by one `get` has been dealt with. Throws: UsageError where that was said of every item
+    /// that was ever put.
+    void task_done();
+    /// Awaited, waits until `task_done` was called for every item that was ever put, and not dropped.
+    Wait<JoinAwaiter, BasicQueue> join() noexcept { return Wait<JoinAwaiter, BasicQueue>{*this}; }
+
+    /// From now on `put` throws, and so does `get` once the queue is empty: at once if `immediate`, which drops what is
+    /// in it, as if `task_done` had been called for each. Who waits is woken.
+    void shutdown(bool immediate = false);
+    [[nodiscard]] bool is_shutdown() const noexcept { return shutdown_; }
+
+    /// How many items are in it.
+    [[nodiscard]] std::size_t qsize() const noexcept { return static_cast<std::size_t>(put_ - taken_); }
+    /// Whether there is no item to be had, or no room: items, and room, that were promised to a task which has waited for
+    /// them are not to be had.
+    [[nodiscard]] bool empty() const noexcept { return qsize() <= getters_.promised; }
+    [[nodiscard]] bool full() const noexcept { return limit_ - qsize() <= putters_.promised; }
+    [[nodiscard]] std::ptrdiff_t maxsize() const noexcept { return maxsize_; }
+    /// How many tasks wait in `put`, `get` or `join`; for tests and diagnosis.
+    [[nodiscard]] std::size_t waiting() const noexcept {
+        return putters_.tasks.waiting() + getters_.tasks.waiting() + joiners_.waiting();
+    }
+
+protected:
+    ~BasicQueue() = default;
+
+private:
+    struct Side {
+        WaitList tasks;
+        std::size_t promised = 0;  // how many of them were promised an item, or room, and have not had their turn
+    };
+
+    /// Throws where the running task may not wait here.
+    void check_loop() const {
+        putters_.tasks.check_loop();
+        getters_.tasks.check_loop();
+        joiners_.check_loop();
+    }
+    [[noreturn]] static void throw_put_shut_down() {
+        throw QueueShutDown("put into a queue that was shut down: put before shutdown(), or make another queue");
+    }
+    [[noreturn]] static void throw_get_shut_down() {
+        throw QueueShutDown(
+            "get from a queue that was shut down and has given its last item: end here, or make another queue");
+    }
+    template <class U>
+    void insert(U&& item);
+    T take();
+    /// Promises what is there to those who wait longest; wakes who waits for what will never come.
+    void keep_promises() noexcept;
+    static void wake_all(WaitList& list) noexcept {
+        while (list.waiting() != 0) list.wake_first();
+    }
+
+    Items items_{};
+    std::uint64_t put_ = 0;  // how many items there ever were; how many of them have gone; how many are dealt with
+    std::uint64_t taken_ = 0;
+    std::uint64_t done_ = 0;
+    std::ptrdiff_t maxsize_;
+    std::size_t limit_;
+    bool shutdown_ = false;
+    Side putters_;
+    Side getters_;
+    WaitList joiners_;
+};
+
+/// Waits on one side of the queue until it is promised what it came for.
+template <class T, class Items>
+class BasicQueue<T, Items>::SideAwaiter : public AwaiterBase {
+public:
+    SideAwaiter(const SideAwaiter&) = delete;
+    SideAwaiter& operator=(const SideAwaiter&) = delete;
+
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        place_.emplace().wait_in(side_.tasks, handle);
+        queue_.keep_promises();
+    }
+
+protected:
+    SideAwaiter(BasicQueue& queue, Side& side) noexcept : queue_{queue}, side_{side} {}
+    ~SideAwaiter() {
+        if (place_) decline();
+    }
+
+    [[nodiscard]] bool waited() const noexcept { return place_.has_value(); }
+    /// In the task's turn: takes what it was promised. False where a shutdown ended the wait.
+    [[nodiscard]] bool claim() {
+        if (place_->given() && !place_->task().cancel_due()) {
+            place_->leave();
+            --side_.promised;
+            return true;
+        }
+        decline();
+        place_->check_let_go();
+        return false;
+    }
+
+    BasicQueue& queue_;
+
+private:
+    void decline() noexcept {
+        if (!place_->given()) return;
+        place_->leave();
+        --side_.promised;
+        queue_.keep_promises();
+    }
+
+    Side& side_;
+    std::optional<PlainPlace> place_;
+};
+
+template <class T, class Items>
+class BasicQueue<T, Items>::PutAwaiter : public SideAwaiter {
+public:
+    PutAwaiter(BasicQueue& queue, T& item) noexcept : SideAwaiter{queue, queue.putters_}, item_{item} {}
+
+    [[nodiscard]] bool await_ready() {
+        BasicQueue& queue = this->queue_;
+        if (queue.shutdown_) throw_put_shut_down();
+        // Not before those who were promised room and have not had their turn, even where there is more.
+        if (queue.putters_.promised != 0 || queue.full()) {
+            queue.check_loop();
+            return false;
+        }
+        queue.insert(std::move(item_));
+        return true;
+    }
+    void await_resume() {
+        if (!this->waited()) return;
+        if (!this->claim() || this->queue_.shutdown_) throw_put_shut_down();
+        try {
+            this->queue_.insert(std::move(item_));
+        } catch (...) {
+            this->queue_.keep_promises();
+            throw;
+        }
+    }
+
+private:
+    T& item_;
+};
+
+template <class T, class Items>
+class BasicQueue<T, Items>::GetAwaiter : public SideAwaiter {
+public:
+    explicit GetAwaiter(BasicQueue& queue) noexcept : SideAwaiter{queue, queue.getters_} {}
+
+    [[nodiscard]] bool await_ready() const {
+        const BasicQueue& queue = this->queue_;
+        if (queue.getters_.promised == 0) {
+            if (queue.qsize() != 0) return true;
+            if (queue.shutdown_) throw_get_shut_down();
+        }
+        queue.check_loop();
+        return false;
+    }
+    T await_resume() {
+        // What was promised may have been dropped since, by an immediate shutdown.
+        if (this->waited() && (!this->claim() || this->queue_.qsize() == 0)) throw_get_shut_down();
+        return this->queue_.take();
+    }
+};
+
+template <class T, class Items>
+class BasicQueue<T, Items>::JoinAwaiter : public AwaiterBase {
+public:
+    explicit JoinAwaiter(BasicQueue& queue) noexcept : queue_{queue} {}
+
+    [[nodiscard]] bool await_ready() const {
+        if (queue_.put_ == queue_.done_) return true;
+        queue_.check_loop();
+        return false;
+    }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        place_.emplace().wait_in(queue_.joiners_, handle);
+    }
+    void await_resume() const {
+        if (place_) place_->check_let_go();
+    }
+
+private:
+    BasicQueue& queue_;
+    std::optional<PlainPlace> place_;
+};
+
+/// What `put` gives: the item on its way. Awaited once.
+template <class T, class Items>
+class [[nodiscard("it puts only when it is awaited")]] BasicQueue<T, Items>::Put {
+public:
+    template <class U>
+    Put(BasicQueue& queue, U&& item) : queue_{&queue}, item_(std::forward<U>(item)) {}
+
+    PutAwaiter operator co_await() noexcept { return PutAwaiter{*queue_, item_}; }
+
+private:
+    BasicQueue* queue_;
+    T item_;
+};
+
+template <class T, class Items>
+template <class U>
+    requires std::is_convertible_v<U, T>
+void BasicQueue<T, Items>::put_nowait(U&& item) {
+    if (shutdown_) throw_put_shut_down();
+    if (full()) throw QueueFull("no room came free in the queue");
+    insert(std::forward<U>(item));
+}
+
+template <class T, class Items>
+T BasicQueue<T, Items>::get_nowait() {
+    if (empty()) {
+        if (shutdown_ && qsize() == 0) throw_get_shut_down();
+        throw QueueEmpty("no item came into the queue");
+    }
+    return take();
+}
+
+template <class T, class Items>
+template <class U>
+void BasicQueue<T, Items>::insert(U&& item) {
+    items_.put(std::forward<U>(item));
+    ++put_;
+    if (getters_.tasks.waiting() != 0) [[unlikely]]
+        keep_promises();
+}
+
+template <class T, class Items>
+T BasicQueue<T, Items>::take() {
+    try {
+        T item = items_.take();
+        ++taken_;
+        if (putters_.tasks.waiting() != 0 || shutdown_) [[unlikely]]
+            keep_promises();
+        return item;
+    } catch (...) {
+        keep_promises();
+        throw;
+    }
+}
+
+template <class T, class Items>
+void BasicQueue<T, Items>::keep_promises() noexcept {
+    const auto promise = [](Side& side) {
+        ++side.promised;
+        side.tasks.give_first()->task().wake();
+    };
+    // Nobody is let in after the end; but who was promised an item that is left may yet leave it to another.
+    if (shutdown_) wake_all(putters_.tasks);
+    if (shutdown_ && qsize() == 0) wake_all(getters_.tasks);
+    while (putters_.tasks.waiting() != 0 && !full()) promise(putters_);
+    while (getters_.tasks.waiting() != 0 && !empty()) promise(getters_);
+}
+
+template <class T, class Items>
+void BasicQueue<T, Items>::task_done() {
+    if (done_ == put_)
+        throw UsageError("task_done for more items than were put: call it once for each item that get gave");
+    if (++done_ == put_) wake_all(joiners_);
+}
+
+template <class T, class Items>
+void BasicQueue<T, Items>::shutdown(bool immediate) {
+    Items dropped{};
+    shutdown_ = true;
+    if (immediate) {
+        dropped = std::exchange(items_, Items{});
+        done_ = (std::min)(put_, done_ + (put_ - taken_));
+        taken_ = put_;
+        if (done_ == put_) wake_all(joiners_);
+    }
+    keep_promises();
+    // Last of all the items go, whose destructors may use the queue.
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/core/queue_items.hpp --------------------------------------------------------------------------------------
+
+// In which order the items of queues leave, for the queues of several wings; no thread is thought of here.
+namespace plait::inline PLAIT_ABI::detail {
+
+/// What a LifoQueue holds: the newest item last.
+template <class T>
+class Pile {
+public:
+    template <class U>
+    void put(U&& item) {
+        items_.emplace_back(std::forward<U>(item));
+    }
+    T take() {
+        T item(std::move(items_.back()));
+        items_.pop_back();
+        return item;
+    }
+
+private:
+    std::vector<T> items_;
+};
+
+/// What a PriorityQueue holds: a heap, no item before its parent, each with its number of arrival.
+///
+/// What may throw comes first, comparisons above all: until it is known where everything goes, nothing is moved.
+template <class T, class Compare>
+class StableHeap {
+public:
+    template <class U>
+    void put(U&& item) {
+        entries_.emplace_back(arrivals_, std::forward<U>(item));
+        std::size_t place = entries_.size() - 1;
+        try {
+            while (place > 0 && before(entries_.back(), entries_[parent(place)])) place = parent(place);
+        } catch (...) {
+            entries_.pop_back();
+            throw;
+        }
+        ++arrivals_;
+        Entry entry(std::move(entries_.back()));
+        for (std::size_t hole = entries_.size() - 1; hole != place; hole = parent(hole))
+            entries_[hole] = std::move(entries_[parent(hole)]);
+        entries_[place] = std::move(entry);
+    }
+    T take() {
+        const std::size_t place = place_of_last();
+        T item(std::move(entries_.front().item));
+        move_up_to(place);
+        if (entries_.size() > 1) entries_[place] = std::move(entries_.back());
+        entries_.pop_back();
+        return item;
+    }
+
+private:
+    struct Entry {
+        template <class U>
+        Entry(std::uint64_t arrived, U&& from) : arrival{arrived}, item(std::forward<U>(from)) {}
+        std::uint64_t arrival;
+        T item;
+    };
+
+    static constexpr std::size_t parent(std::size_t place) noexcept { return (place - 1) / 2; }
+    bool before(const Entry& a, const Entry& b) const {
+        if (compare_(a.item, b.item)) return true;
+        return a.arrival < b.arrival && !compare_(b.item, a.item);
+    }
+    /// Where the last entry goes once the first has gone: down, while a child is before it.
+    [[nodiscard]] std::size_t place_of_last() const {
+        const std::size_t last = entries_.size() - 1;
+        std::size_t place = 0;
+        for (std::size_t child = 1; child < last; child = 2 * place + 1) {
+            if (child + 1 < last && before(entries_[child + 1], entries_[child])) ++child;
+            if (!before(entries_[child], entries_[last])) break;
+            place = child;
+        }
+        return place;
+    }
+    /// Moves the entries between the first and `place` up by one, so that `place` is free.
+    void move_up_to(std::size_t place) {
+        if (place == 0) return;
+        move_up_to(parent(place));
+        entries_[parent(place)] = std::move(entries_[place]);
+    }
+
+    std::vector<Entry> entries_;
+    std::uint64_t arrivals_ = 0;
+    [[no_unique_address]] Compare compare_{};
+};
+
+/// std::less<>, without the header that has it.
+struct Less {
+    template <class A, class B>
+    constexpr bool operator()(const A& a, const B& b) const {
+        return a < b;
+    }
+};
+
+}  // namespace plait::inline PLAIT_ABI::detail
+
+// --- plait/asyncio/lifo_queue.hpp ------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// A queue that gives its newest item first.
+///
+///     LifoQueue<int> pile;
+///     co_await pile.put(1);
+///     co_await pile.put(2);
+///     int two = co_await pile.get();
+///
+/// Python: asyncio.LifoQueue. Words, threads, lifetime: as of Queue. An item's move must not throw, or it must have a copy
+/// constructor.
+template <class T>
+class LifoQueue final : public detail::BasicQueue<T, plait::detail::Pile<T>> {
+    static_assert(std::is_nothrow_move_constructible_v<T> || std::is_copy_constructible_v<T>,
+                  "a LifoQueue that grows moves its items: where a move may throw, hold it in a std::unique_ptr");
+
+public:
+    using detail::BasicQueue<T, plait::detail::Pile<T>>::BasicQueue;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/priority_queue.hpp --------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// A queue that gives its least item first, by `Compare`; of equal ones, that which came first.
+///
+///     PriorityQueue<std::pair<int, std::string>> jobs;
+///     co_await jobs.put({2, "sweep"});
+///     co_await jobs.put({1, "cook"});
+///     auto first = co_await jobs.get();   // {1, "cook"}
+///
+/// Python: asyncio.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of Queue. An item's
+/// move and move assignment must not throw. A comparison that throws changes nothing; it may not use the queue.
+template <class T, class Compare = plait::detail::Less>
+class PriorityQueue final : public detail::BasicQueue<T, plait::detail::StableHeap<T, Compare>> {
+    static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T>,
+                  "a PriorityQueue moves its items about: where a move may throw, hold it in a std::unique_ptr");
+    static_assert(!std::is_pointer_v<Compare>,
+                  "give a function object's type, such as std::greater<>: a pointer would be null");
+
+public:
+    using detail::BasicQueue<T, plait::detail::StableHeap<T, Compare>>::BasicQueue;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/ring_items.hpp -----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Items, first in, first out, in a ring that grows.
+///
+/// No item is ever moved to make room: a ring that is full is followed by one twice as large, goes on giving what it
+/// holds, and is freed when it is empty. So once the queue is as long as it gets, nothing is allocated any more.
+template <class T>
+class RingItems {
+public:
+    RingItems() noexcept = default;
+    RingItems(RingItems&& other) noexcept
+        : first_{std::exchange(other.first_, nullptr)}, last_{std::exchange(other.last_, nullptr)} {}
+    RingItems& operator=(RingItems other) noexcept {
+        std::swap(first_, other.first_);
+        std::swap(last_, other.last_);
+        return *this;
+    }
+    ~RingItems() {
+        while (first_ != nullptr) drop_first();
+    }
+
+    /// If it throws, nothing is in.
+    template <class U>
+    void put(U&& item) {
+        if (last_ == nullptr || last_->full()) [[unlikely]]
+            grow();
+        ::new (static_cast<void*>(last_->slot(last_->end))) T(std::forward<U>(item));
+        ++last_->end;
+    }
+    /// There must be one. If it throws, the item is still the first.
+    T take() {
+        T item(std::move(*first_->slot(first_->begin)));
+        first_->pop();
+        if (first_->next != nullptr && first_->empty()) [[unlikely]]
+            drop_first();
+        return item;
+    }
+
+private:
+    struct Ring {
+        explicit Ring(std::size_t size) : mask{size - 1}, slots{std::allocator<T>{}.allocate(size)} {}
+        Ring(const Ring&) = delete;
+        Ring& operator=(const Ring&) = delete;
+        ~Ring() {
+            while (!empty()) pop();
+            std::allocator<T>{}.deallocate(slots, mask + 1);
+        }
+
+        [[nodiscard]] bool empty() const noexcept { return begin == end; }
+        [[nodiscard]] bool full() const noexcept { return end - begin > mask; }
+        T* slot(std::size_t number) noexcept { return slots + (number & mask); }
+        void pop() noexcept {
+            slot(begin)->~T();
+            ++begin;
+        }
+
+        std::size_t begin = 0;  // how many were taken, and put: so neither waits for the other's last write
+        std::size_t end = 0;
+        std::size_t mask;  // the size, a power of two, less one
+        T* slots;
+        Ring* next = nullptr;
+    };
+
+    void grow() {
+        Ring* const grown = new Ring{last_ == nullptr ? 16 : 2 * (last_->mask + 1)};
+        (last_ == nullptr ? first_ : last_->next) = grown;
+        last_ = grown;
+    }
+    void drop_first() noexcept {
+        const std::unique_ptr<Ring> gone{std::exchange(first_, first_->next)};
+        if (first_ == nullptr) last_ = nullptr;
+    }
+
+    Ring* first_ = nullptr;  // where items are taken
+    Ring* last_ = nullptr;   // where they are put: the first, or the last that follows it
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/queue.hpp -----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// A row of items that some tasks put in at one end and others take out at the other, waiting where they must.
+///
+///     Queue<int> jobs(10);
+///     auto worker = create_task([&jobs]() -> Coroutine<void> {
+///         for (;;) {
+///             const int job = co_await jobs.get();    // until the shutdown
+///             co_await work(job);
+///             jobs.task_done();
+///         }
+///     });
+///     for (int job = 0; job < 100; ++job) co_await jobs.put(job);
+///     co_await jobs.join();
+///     jobs.shutdown();
+///
+/// Python: asyncio.Queue. For the newest first use LifoQueue, for the least first PriorityQueue; across threads
+/// threading::Queue.
+/// Words: put, put_nowait, get, get_nowait, task_done, join, shutdown, is_shutdown, qsize, empty, full, maxsize, waiting;
+/// each is documented in BasicQueue (detail/basic_queue.hpp), which all queues are made of. For a timeout:
+/// `wait_for(jobs.get(), 1s)`.
+/// Wakes: first come, first served; one that is cancelled leaves its item, or its room, to the next.
+/// Threads: from its loop's only. Throws: UsageError where tasks of another loop wait here. An item's move may not use the
+/// queue, nor may its destructor, unless an immediate `shutdown` drops the item.
+/// Lifetime: the queue outlives its waiters.
+template <class T>
+class Queue final : public detail::BasicQueue<T, detail::RingItems<T>> {
+public:
+    using detail::BasicQueue<T, detail::RingItems<T>>::BasicQueue;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
 // --- plait/asyncio/run.hpp -------------------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio {
@@ -5267,7 +7906,7 @@ struct RunFunction {
 
 private:
     static void check_no_loop() {
-        if (running().loop != nullptr)
+        if (running_loop() != nullptr)
             throw UsageError("run: an event loop runs on this thread already; co_await the coroutine instead");
     }
 };
@@ -5275,6 +7914,201 @@ private:
 }  // namespace detail
 
 inline constexpr detail::RunFunction run{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/semaphore.hpp -------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// A number of permits: `acquire` takes one and waits while there is none, `release` gives some back.
+///
+///     Semaphore downloads(4);
+///     Coroutine<Page> download(Url url) {
+///         auto permit = co_await downloads.scoped();
+///         co_return co_await fetch(url);
+///     }
+///
+/// Python: asyncio.Semaphore. To let n tasks at a time use something, prefer BoundedSemaphore, which finds a permit that
+/// was given back twice; for one at a time, Lock; to count down to a meeting, Barrier. Any task may release.
+/// Order: first come, first served. A permit that is released goes to who has waited longest, and nobody passes while
+/// those who were given one have not had their turn.
+/// Threads: from its loop's only; across threads use threading::Semaphore.
+/// Lifetime: it outlives guards, and those who wait; whoever still waits gets UsageError. May be made before there is a
+/// loop, and used on another once nobody waits.
+class Semaphore {
+public:
+    class Guard;
+    /// The most permits that there can be.
+    static constexpr std::ptrdiff_t max_value = PTRDIFF_MAX / 2;
+
+    /// Throws: std::invalid_argument for a number of permits below zero or over `max_value`.
+    explicit Semaphore(std::ptrdiff_t permits = 1) : Semaphore{permits, max_value} {}
+    Semaphore(const Semaphore&) = delete;
+    Semaphore& operator=(const Semaphore&) = delete;
+
+    /// Waits until there is a permit, and takes it. At once where there is one: then no other task runs in between.
+    ///
+    /// Cancel: takes none; one that was to be this task's goes to the next one.
+    /// Throws: UsageError where tasks of another loop wait for it.
+    detail::Wait<detail::TurnAwaiter<Semaphore>, Semaphore> acquire() noexcept {
+        return detail::Wait<detail::TurnAwaiter<Semaphore>, Semaphore>{*this};
+    }
+    /// The same, and gives a guard that gives the permit back.
+    detail::Wait<detail::ScopedAwaiter<Semaphore>, Semaphore> scoped() noexcept {
+        return detail::Wait<detail::ScopedAwaiter<Semaphore>, Semaphore>{*this};
+    }
+    /// Takes a permit if `acquire` would not wait.
+    [[nodiscard]] bool try_acquire() noexcept {
+        if (locked()) return false;
+        --value_;
+        return true;
+    }
+    /// Adds `permits`, and gives them to those who have waited longest.
+    ///
+    /// Throws, changing nothing: std::invalid_argument for less than one; UsageError where there would be more than
+    /// `max_value`, or for a BoundedSemaphore more than at first.
+    void release(std::ptrdiff_t permits = 1);
+
+    /// Whether `acquire` would wait: there is no permit, or those who were given one have not had their turn.
+    bool locked() const noexcept { return value_ == 0 || waiters_.has_given(); }
+    /// How many permits are free now.
+    std::ptrdiff_t value() const noexcept { return value_; }
+    /// How many tasks wait for one; for tests and diagnosis.
+    std::size_t waiting() const noexcept { return waiters_.waiting(); }
+
+private:
+    friend class BoundedSemaphore;
+    template <class Owner>
+    friend class detail::TurnAwaiter;
+
+    Semaphore(std::ptrdiff_t permits, std::ptrdiff_t bound) : value_{permits}, bound_{bound} {
+        if (permits < 0 || permits > max_value)
+            throw std::invalid_argument("plait::asyncio::Semaphore: a number of permits is 0 to max_value");
+    }
+
+    bool take_at_once() {
+        if (try_acquire()) return true;
+        waiters_.check_loop();
+        return false;
+    }
+    void hand_on() noexcept {
+        ++value_;
+        hand_out();
+    }
+    /// Holds that no permit is free while anybody waits.
+    void hand_out() noexcept {
+        while (value_ != 0) {
+            detail::WaitPlace* const next = waiters_.give_first();
+            if (next == nullptr) return;
+            --value_;
+            next->task().wake();
+        }
+    }
+
+    std::ptrdiff_t value_;
+    std::ptrdiff_t bound_;
+    detail::WaitList waiters_;
+};
+
+/// A Semaphore that never has more permits than at first: a `release` without an `acquire` is found.
+///
+/// Python: asyncio.BoundedSemaphore.
+class BoundedSemaphore : public Semaphore {
+public:
+    /// Throws: std::invalid_argument for a number of permits below zero or over `max_value`.
+    explicit BoundedSemaphore(std::ptrdiff_t permits = 1) : Semaphore{permits, permits} {}
+};
+
+/// Holds a permit, and gives it back in its destructor; where that is one too many, the program ends with the
+/// UsageError's text.
+class [[nodiscard("the permit is given back where the guard is dropped")]] Semaphore::Guard {
+public:
+    Guard(Guard&& other) noexcept : semaphore_{std::exchange(other.semaphore_, nullptr)} {}
+    Guard& operator=(Guard&& other) noexcept {
+        Guard taken{std::move(other)};
+        std::swap(semaphore_, taken.semaphore_);
+        return *this;
+    }
+    ~Guard() {
+        if (semaphore_ != nullptr) semaphore_->release();
+    }
+
+    /// Gives it back early. Throws: UsageError where it was given back before.
+    void release() {
+        if (semaphore_ == nullptr)
+            throw UsageError("this guard holds no permit any more: it was released or moved from");
+        std::exchange(semaphore_, nullptr)->release();
+    }
+
+private:
+    template <class Owner>
+    friend class detail::ScopedAwaiter;
+    explicit Guard(Semaphore& semaphore) noexcept : semaphore_{&semaphore} {}
+
+    Semaphore* semaphore_;
+};
+
+inline void Semaphore::release(std::ptrdiff_t permits) {
+    if (permits < 1) throw std::invalid_argument("plait::asyncio::Semaphore: release gives one permit or more");
+    if (permits > bound_ - value_)
+        throw UsageError("release of more permits than the semaphore can have: release what was acquired, and once");
+    value_ += permits;
+    hand_out();
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/shield.hpp ----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+/// Waits for a task, but cancelled it leaves that alone.
+template <class T, bool moves>
+class ShieldAwaiter final : public TaskAwaiter<T, moves> {
+public:
+    explicit ShieldAwaiter(Task<T> task) : TaskAwaiter<T, moves>{std::move(task)} {}
+
+private:
+    [[nodiscard]] TaskBase* awaited_task() const noexcept override { return nullptr; }
+};
+
+/// What `shield` gives.
+template <class T>
+class [[nodiscard("the task runs on, but nobody waits for it")]] Shield {
+public:
+    using value_type = T;
+
+    explicit Shield(Task<T> task) noexcept : task_{std::move(task)} {}
+
+    ShieldAwaiter<T, false> operator co_await() const& { return ShieldAwaiter<T, false>{task_}; }
+    ShieldAwaiter<T, true> operator co_await() && { return ShieldAwaiter<T, true>{std::move(task_)}; }
+
+private:
+    Task<T> task_;
+};
+
+struct ShieldFunction {
+    /// Waits for a task without passing a cancellation on to it: for what is to be finished once it has begun. A
+    /// coroutine becomes a task at once, which the loop keeps to its end.
+    ///
+    ///     co_await shield(commit(order));
+    ///
+    /// Python: asyncio.shield. If the task itself is cancelled, that is thrown here. `run` does not wait for what it
+    /// shields: it cancels all that is left at its end.
+    /// Cancel: ends the wait at once; the task goes on, and an error of it that nobody fetches is reported.
+    template <class A>
+        requires Awaitable<A>
+    auto operator()(A&& awaitable) const {
+        return Shield<Awaited<A>>{task_of(get_running_loop(), std::forward<A>(awaitable))};
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::ShieldFunction shield{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
@@ -5351,6 +8185,573 @@ private:
 }  // namespace detail
 
 inline constexpr detail::SleepFunction sleep{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/own_cancel.hpp -----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// The request by which a block of code cancels the task that it runs in, itself: made once at most, and taken back at
+/// the block's end. Whoever then meets a CancelledError asks `others_left` whether it was another's.
+class OwnCancel {
+public:
+    // A request that is due when the block begins strikes within it, and counts as made there.
+    OwnCancel() noexcept
+        : task_{*running().task}, requests_before_{task_.cancel_requests() - (task_.cancel_due() ? 1u : 0u)} {}
+    OwnCancel(const OwnCancel&) = delete;
+    OwnCancel& operator=(const OwnCancel&) = delete;
+    ~OwnCancel() { take_back(); }
+
+    [[nodiscard]] TaskBase& task() const noexcept { return task_; }
+    [[nodiscard]] bool made() const noexcept { return made_; }
+    void make() {
+        made_ = true;
+        // What others said stays: it may not have been heard yet.
+        static const std::string nothing;
+        task_.cancel(task_.cancel_requests() != 0 ? task_.cancel_message() : nothing);
+    }
+    /// Where it has not struck yet it never will.
+    void take_back() noexcept {
+        if (!made_ || std::exchange(taken_back_, true)) return;
+        if (task_.uncancel() <= requests_before_) task_.drop_due_cancel();
+    }
+    /// Whether others have asked the task to end since the block began; of use once this request is taken back.
+    [[nodiscard]] bool others_left() const noexcept { return task_.cancel_requests() > requests_before_; }
+
+private:
+    TaskBase& task_;
+    std::uint32_t requests_before_;
+    bool made_ = false;
+    bool taken_back_ = false;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/core/exception_group.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI {
+
+/// Several things went wrong side by side, and none of them is to be lost.
+///
+///     try {
+///         co_await task_group(download_all);
+///     } catch (const ExceptionGroup& group) {
+///         for (const std::exception_ptr& error : group.exceptions()) log(error);
+///     }
+///
+/// Python: ExceptionGroup. `what()` tells how many there are and what the first few say. Copies share the exceptions.
+class PLAIT_VISIBLE ExceptionGroup : public Error {
+public:
+    ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions)
+        : Error{text(message, exceptions)}, members_{new Members{std::move(exceptions)}, &Members::destroy} {}
+
+    /// In the order in which they came.
+    const std::vector<std::exception_ptr>& exceptions() const noexcept { return members_->exceptions; }
+
+private:
+    // Groups may lie in groups, a hundred thousand deep: so the end of one within the end of another waits until the
+    // stack is flat again.
+    struct Members {
+        explicit Members(std::vector<std::exception_ptr> given) noexcept : exceptions{std::move(given)} {}
+        static void destroy(Members* members) noexcept;
+
+        std::vector<std::exception_ptr> exceptions;
+        Members* following = nullptr;
+    };
+    static constexpr std::size_t told = 5;
+    static constexpr std::size_t longest = 200;
+
+    static std::string text(const std::string& message, const std::vector<std::exception_ptr>& exceptions);
+
+    std::shared_ptr<const Members> members_;
+};
+
+inline void ExceptionGroup::Members::destroy(Members* members) noexcept {
+    struct Dying {
+        Members* first;
+        bool at_work;
+    };
+    static constinit thread_local Dying dying{};
+    members->following = std::exchange(dying.first, members);
+    if (std::exchange(dying.at_work, true)) return;
+    while (dying.first != nullptr) delete std::exchange(dying.first, dying.first->following);
+    dying.at_work = false;
+}
+
+inline std::string ExceptionGroup::text(const std::string& message, const std::vector<std::exception_ptr>& exceptions) {
+    const std::size_t count = exceptions.size();
+    std::string all = message + " (" + std::to_string(count) + (count == 1 ? " error" : " errors");
+    const std::size_t shown = (std::min)(count, told);
+    for (std::size_t i = 0; i < shown; ++i) {
+        std::string one = detail::describe(exceptions[i]);
+        if (one.size() > longest) one.replace(longest, std::string::npos, "...");
+        all += (i == 0 ? ": " : "; ") + one;
+    }
+    if (count > shown) all += "; and " + std::to_string(count - shown) + " more";
+    return all + ")";
+}
+
+}  // namespace plait::inline PLAIT_ABI
+
+// --- plait/asyncio/detail/task_group_state.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// The children of one task group, and what they and the body have come to. It lives in the task that runs the body.
+class TaskGroupState : private Waiter, private CancelRelay, private ReadyNode {
+public:
+    TaskGroupState() : loop_{get_running_loop()}, stragglers_{loop_} {}
+    ~TaskGroupState();
+
+    /// Throws UsageError where the group takes no more children.
+    void check_open() const;
+    /// Calls `make_task(loop)`, whose task is a child from then on.
+    template <class MakeTask>
+    auto add(MakeTask make_task);
+
+    void set_body_error(std::exception_ptr error) noexcept { body_error_ = std::move(error); }
+    void set_body_cancellation(std::exception_ptr error) noexcept { body_cancellation_ = std::move(error); }
+    void end_body();
+    /// Awaited until it is so; that throws nothing.
+    [[nodiscard]] bool joined() const noexcept { return first_child_ == nullptr && !abort_queued_; }
+    /// All have ended: throws what that came to, if not well.
+    void throw_errors();
+
+    AwaiterReference<TaskGroupState> operator co_await() noexcept { return AwaiterReference<TaskGroupState>{*this}; }
+    [[nodiscard]] bool await_ready() const noexcept { return joined(); }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        waiting_ = true;
+        task().suspend(handle, this);
+    }
+    void await_resume() noexcept;
+
+private:
+    // A child that has not ended, then one that failed: so there is a place for each error, whatever memory is left.
+    struct Child final : DoneLink, FrameAllocated {
+        explicit Child(TaskGroupState& parent) noexcept : group{parent} {}
+        void on_done() noexcept override { group.on_end(*this); }
+        void on_abandoned() noexcept override {
+            group.unlink(*this);
+            delete this;
+        }
+        [[nodiscard]] const TaskBase* waiting_task() const noexcept override {
+            return group.waiting_ ? &group.task() : nullptr;
+        }
+
+        TaskGroupState& group;
+        TaskBase* task = nullptr;
+        Child* following = nullptr;
+        Child* preceding = nullptr;
+        std::exception_ptr error;
+    };
+
+    [[nodiscard]] TaskBase& task() const noexcept { return request_.task(); }
+    void link(Child& child) noexcept;
+    void unlink(Child& child) noexcept;
+    void on_end(Child& child) noexcept;
+    void wake_if_joined() noexcept;
+    void abort() noexcept;
+    void on_turn() noexcept override;
+    void cancel_each() noexcept override;
+    bool cancel_wait() noexcept override;
+    std::vector<std::exception_ptr> take_errors();
+
+    EventLoop& loop_;
+    OwnCancel request_;  // for the body, when a child has failed
+    bool body_ended_ = false;
+    bool abort_queued_ = false;
+    bool aborted_ = false;    // all have been asked to end
+    bool waiting_ = false;    // for the children
+    bool cancelled_ = false;  // by others, while it waited
+    std::exception_ptr body_error_;
+    std::exception_ptr body_cancellation_;
+    Child* first_child_ = nullptr;
+    Child* last_child_ = nullptr;
+    Child* first_failed_ = nullptr;
+    Child* last_failed_ = nullptr;
+    Stragglers stragglers_;
+};
+
+inline TaskGroupState::~TaskGroupState() {
+    const auto report = [&](const std::exception_ptr& error) {
+        loop_.call_exception_handler({"a task group was destroyed with its loop before it could throw", error});
+    };
+    if (body_error_) report(body_error_);
+    while (first_failed_ != nullptr) {
+        const std::unique_ptr<Child> child{std::exchange(first_failed_, first_failed_->following)};
+        report(child->error);
+    }
+    while (first_child_ != nullptr) delete std::exchange(first_child_, first_child_->following);
+}
+
+inline void TaskGroupState::check_open() const {
+    if (running_loop() != &LoopAccess::core(loop_))
+        throw UsageError(
+            "TaskGroup::create_task: the group belongs to another event loop, or to one that does not run");
+    if (aborted_)
+        throw UsageError("TaskGroup::create_task: the group failed or was cancelled, and takes no more tasks");
+    if (body_ended_ && joined())
+        throw UsageError("TaskGroup::create_task: the group has ended; create tasks while its body or a child runs");
+}
+
+template <class MakeTask>
+auto TaskGroupState::add(MakeTask make_task) {
+    // First, for it may throw: there must be no task that is not in the group.
+    auto child = std::make_unique<Child>(*this);
+    auto made = make_task(loop_);
+    child->task = &TaskAccess::state(static_cast<const AnyTask&>(made));
+    Child& linked = *child.release();
+    link(linked);
+    // One that starts at once may have ended by now, and with it the group's good days.
+    if (linked.task->done()) {
+        on_end(linked);
+    } else {
+        linked.task->add_done_link(linked);
+        if (aborted_) linked.task->cancel({});
+    }
+    return made;
+}
+
+inline void TaskGroupState::link(Child& child) noexcept {
+    child.preceding = last_child_;
+    (last_child_ != nullptr ? last_child_->following : first_child_) = &child;
+    last_child_ = &child;
+}
+
+inline void TaskGroupState::unlink(Child& child) noexcept {
+    (child.preceding != nullptr ? child.preceding->following : first_child_) = child.following;
+    (child.following != nullptr ? child.following->preceding : last_child_) = child.preceding;
+    child.following = nullptr;
+}
+
+inline void TaskGroupState::on_end(Child& child) noexcept {
+    unlink(child);
+    if (child.task->status() == TaskBase::Status::error) {
+        child.task->mark_retrieved();
+        child.error = child.task->exception();
+        (first_failed_ != nullptr ? last_failed_->following : first_failed_) = &child;
+        last_failed_ = &child;
+        // In the next pass, so that others that fail in this one, by themselves, are heard too.
+        if (!aborted_ && !(body_ended_ && first_child_ == nullptr) && !std::exchange(abort_queued_, true))
+            LoopAccess::core(loop_).ready.push(*this);
+    } else {
+        delete &child;
+    }
+    wake_if_joined();
+}
+
+inline void TaskGroupState::on_turn() noexcept {
+    abort_queued_ = false;
+    if (!aborted_) {
+        abort();
+        if (!body_ended_) request_.make();
+    }
+    wake_if_joined();
+}
+
+inline void TaskGroupState::wake_if_joined() noexcept {
+    if (joined() && std::exchange(waiting_, false)) task().wake();
+}
+
+inline void TaskGroupState::abort() noexcept {
+    if (!std::exchange(aborted_, true)) {
+        for (const Child* child = first_child_; child != nullptr; child = child->following)
+            stragglers_.add(TaskAccess::any(*child->task));
+    }
+    relay_cancel(LoopAccess::core(loop_).cancel_course);
+}
+
+inline void TaskGroupState::cancel_each() noexcept {
+    for (const Child* child = first_child_; child != nullptr; child = child->following) child->task->cancel({});
+}
+
+inline bool TaskGroupState::cancel_wait() noexcept {
+    cancelled_ = true;
+    abort();
+    // A child that waits for this very task has sent the request back.
+    if (task().cancel_due()) waiting_ = false;
+    return waiting_;
+}
+
+inline void TaskGroupState::await_resume() noexcept {
+    waiting_ = false;
+    if (!task().cancel_due()) return;
+    // It came when the last child had just ended, or came back from a child: it is thrown at the end.
+    task().drop_due_cancel();
+    cancelled_ = true;
+}
+
+inline void TaskGroupState::end_body() {
+    body_ended_ = true;
+    request_.take_back();
+    if (body_error_ || body_cancellation_) abort();
+}
+
+inline std::vector<std::exception_ptr> TaskGroupState::take_errors() {
+    std::vector<std::exception_ptr> errors;
+    if (body_error_) errors.push_back(body_error_);
+    for (const Child* child = first_failed_; child != nullptr; child = child->following)
+        // The body may have awaited the child that failed.
+        if (child->error != body_error_) errors.push_back(child->error);
+    body_error_ = nullptr;
+    while (first_failed_ != nullptr) delete std::exchange(first_failed_, first_failed_->following);
+    return errors;
+}
+
+inline void TaskGroupState::throw_errors() {
+    if (body_error_ || first_failed_ != nullptr) {
+        const ExceptionGroup errors{"a task group failed", take_errors()};
+        // A cancellation that came with them strikes at the next await.
+        if ((cancelled_ || body_cancellation_) && request_.others_left()) {
+            const std::string message = task().cancel_message();
+            task().uncancel();
+            task().cancel(message);
+        }
+        throw errors;
+    }
+    if (body_cancellation_) std::rethrow_exception(body_cancellation_);
+    if (cancelled_) throw CancelledError(task().cancel_message());
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/task_group.hpp ------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::ExceptionGroup;
+
+namespace detail {
+
+struct TaskGroupFunction;
+
+}  // namespace detail
+
+/// Tasks that end before the block that started them: what `task_group` hands to its body.
+///
+///     co_await task_group([&](TaskGroup& group) -> Coroutine<void> {
+///         for (const Url& url : urls) group.create_task(download(url, results));
+///         co_return;
+///     });     // here all have ended
+///
+/// Python: asyncio.TaskGroup. Children may start others.
+/// Threads: from its loop's only.
+/// Lifetime: until its last child has ended. Children refer to what lives around the group, not to locals of its body,
+/// which may end before them.
+class TaskGroup {
+public:
+    TaskGroup(const TaskGroup&) = delete;
+    TaskGroup& operator=(const TaskGroup&) = delete;
+
+    /// Makes a task of the group, as the loop's `create_task` does. Its value is there for whoever keeps the handle; its
+    /// error is the group's.
+    ///
+    /// Throws: UsageError once the group has failed or was cancelled, and once its body and all children have ended; the
+    /// coroutine is then destroyed.
+    template <class T>
+    Task<T> create_task(Coroutine<T>&& coroutine, TaskOptions options = {}) {
+        Coroutine<T> taken{std::move(coroutine)};
+        try {
+            state_.check_open();
+        } catch (...) {
+            taken.close();
+            throw;
+        }
+        return state_.add([&](EventLoop& loop) { return loop.create_task(std::move(taken), options); });
+    }
+    template <class F, class... Args>
+        requires detail::CoroutineFunction<F, Args...>
+    auto create_task(F&& function, Args&&... args) {
+        return create_task(TaskOptions{}, std::forward<F>(function), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+        requires detail::CoroutineFunction<F, Args...>
+    auto create_task(TaskOptions options, F&& function, Args&&... args) {
+        state_.check_open();
+        return state_.add([&](EventLoop& loop) {
+            return loop.create_task(options, std::forward<F>(function), std::forward<Args>(args)...);
+        });
+    }
+    template <class A>
+        requires detail::PlainAwaitable<A>
+    auto create_task(A&& awaitable) {
+        state_.check_open();
+        return state_.add([&](EventLoop& loop) { return loop.create_task(std::forward<A>(awaitable)); });
+    }
+
+private:
+    friend detail::TaskGroupFunction;
+    TaskGroup() = default;
+    ~TaskGroup() = default;
+
+    detail::TaskGroupState state_;
+};
+
+namespace detail {
+
+struct TaskGroupFunction {
+    /// Runs `body(group)`, then waits for all the tasks of the group, and gives the body's value. The body is kept until
+    /// then, so that its captures live.
+    ///
+    ///     int n = co_await task_group([&](TaskGroup& group) -> Coroutine<int> {
+    ///         Task<int> task = group.create_task(late(5));
+    ///         group.create_task(work, &results);
+    ///         co_return co_await task;
+    ///     });
+    ///
+    /// Python: `async with asyncio.TaskGroup()`. The first failure, of a child or of the body, cancels all the others.
+    /// When all have ended an ExceptionGroup is thrown, with the body's error first; cancellations are not among them.
+    /// Cancel: cancels the body and all children, waits for their end, then throws. Where one fails meanwhile that is
+    /// thrown, and the cancellation at the next await.
+    template <class Body>
+        requires std::is_invocable_v<std::decay_t<Body>&, TaskGroup&>
+    auto operator()(Body&& body) const {
+        using Result = std::invoke_result_t<std::decay_t<Body>&, TaskGroup&>;
+        static_assert(
+            IsCoroutine<Result>::value,
+            "plait: the body of a task_group returns a Coroutine; write -> Coroutine<void> after its parameters");
+        return grouped<typename Result::value_type>(std::decay_t<Body>(std::forward<Body>(body)));
+    }
+
+private:
+    template <class T, class Body>
+    static Coroutine<T> grouped(Body body) {
+        TaskGroup group;
+        Outcome<T> outcome;
+        try {
+            if constexpr (std::is_void_v<T>) {
+                co_await body(group);
+                outcome.set_value();
+            } else {
+                outcome.set_value(co_await body(group));
+            }
+        } catch (const CancelledError&) {
+            group.state_.set_body_cancellation(std::current_exception());
+        } catch (...) {
+            group.state_.set_body_error(std::current_exception());
+        }
+        group.state_.end_body();
+        while (!group.state_.joined()) co_await group.state_;
+        group.state_.throw_errors();
+        co_return std::move(outcome).value();
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::TaskGroupFunction task_group{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/task_tree.hpp -------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+/// Writes down who waits for whom. A task stands below the first that waits for it, and is named below the others.
+class TaskTree {
+public:
+    explicit TaskTree(EventLoop& loop) : loop_{loop}, tasks_{loop.all_tasks()} {
+        std::unordered_set<const TaskBase*> awaited;
+        for (const AnyTask& task : tasks_) {
+            const TaskBase& state = TaskAccess::state(task);
+            state.each_waiting_task([&](const TaskBase& waiting) {
+                awaited_by_[&waiting].push_back(&state);
+                awaited.insert(&state);
+            });
+        }
+        for (const AnyTask& task : tasks_)
+            if (!awaited.contains(&TaskAccess::state(task))) add_all(TaskAccess::state(task));
+        // What is left stands in rings of waits, none of which has a top.
+        for (const AnyTask& task : tasks_)
+            if (!told_.contains(&TaskAccess::state(task))) add_all(TaskAccess::state(task));
+    }
+
+    std::string text() && {
+        if (text_.empty()) return "no tasks";
+        text_.pop_back();  // the last newline is the caller's
+        return std::move(text_);
+    }
+
+private:
+    static constexpr std::size_t deepest_indent = 20;
+    static constexpr std::size_t most_frames = 10;
+
+    /// The task and all below it; not by recursion, for a chain of waits may be long.
+    void add_all(const TaskBase& top) {
+        std::vector<std::pair<const TaskBase*, std::size_t>> left{{&top, 0}};
+        while (!left.empty()) {
+            const auto [task, depth] = left.back();
+            left.pop_back();
+            const bool again = !told_.insert(task).second;
+            add(*task, depth, again);
+            const auto children = awaited_by_.find(task);
+            if (again || children == awaited_by_.end()) continue;
+            for (auto child = children->second.rbegin(); child != children->second.rend(); ++child)
+                left.emplace_back(*child, depth + 1);
+        }
+    }
+
+    void add(const TaskBase& task, std::size_t depth, bool again) {
+        const std::string indent(2 * (std::min)(depth, deepest_indent), ' ');
+        text_ += indent + task.name();
+        if (again) {
+            text_ += " (see above)\n";
+            return;
+        }
+        if (!task.has_begun())
+            text_ += ": has not begun";
+        else if (task.innermost() == nullptr)
+            text_ += ": runs";
+        else
+            text_ += task.waits() ? ": waits" : ": ready";
+        if (task.waits() && task.waiting_since() >= 0)
+            text_ += " for " + seconds(LoopAccess::core(loop_).now() - task.waiting_since());
+        text_ += "\n";
+        std::size_t frames = 0;
+        for (const PromiseBase* frame = task.innermost(); frame != nullptr;
+             frame = frame->link != nullptr ? frame->link->parent : nullptr) {
+            if (++frames <= most_frames) text_ += indent + "  at " + detail::describe(frame->where) + "\n";
+        }
+        if (frames > most_frames)
+            text_ += indent + "  in " + std::to_string(frames - most_frames) + " coroutines more\n";
+    }
+
+    static std::string seconds(Nanoseconds length) {
+        const auto milliseconds = length / 1'000'000;
+        std::string fraction = std::to_string(milliseconds % 1000);
+        fraction.insert(0, 3 - fraction.size(), '0');
+        return std::to_string(milliseconds / 1000) + "." + fraction + " s";
+    }
+
+    EventLoop& loop_;
+    const std::vector<AnyTask> tasks_;
+    std::unordered_map<const TaskBase*, std::vector<const TaskBase*>> awaited_by_;
+    std::unordered_set<const TaskBase*> told_;
+    std::string text_;
+};
+
+}  // namespace detail
+
+/// Which task awaits which, and where: each with its name, whether it waits, and the `co_await`s that it stands in, from
+/// the innermost outwards. In debug mode also for how long.
+///
+///     Task-1: waits for 12.001 s
+///       at server.cpp:40 (Coroutine<void> serve())
+///       Task-2: waits for 3.120 s
+///         at pool.cpp:12 (Coroutine<int> ask(int))
+///         at server.cpp:31 (Coroutine<void> answer())
+///
+/// Python: asyncio.format_call_graph. Threads: the loop's only; from another `loop.call_soon_threadsafe` a call of it.
+[[nodiscard]] inline std::string format_task_tree(EventLoop& loop) { return detail::TaskTree{loop}.text(); }
+
+/// Prints that on standard error: who is stuck, and where.
+///
+/// Python: asyncio.print_call_graph, and `python -m asyncio pstree`.
+inline void print_task_tree(EventLoop& loop) { plait::detail::print_error_line(format_task_tree(loop)); }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
@@ -5445,6 +8846,210 @@ struct RunCoroutineThreadsafe {
 }  // namespace detail
 
 inline constexpr detail::RunCoroutineThreadsafe run_coroutine_threadsafe{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/expiry.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Cancels the running task when its time has come, unless it is destroyed before. Whoever then meets a CancelledError
+/// asks `explains_cancel` whether it was this.
+class Expiry final : private TimerNode {
+public:
+    using TimePoint = LoopCore::Clock::time_point;
+
+    explicit Expiry(Timeout limit) { start(limit); }
+    explicit Expiry(TimePoint when) { start(when); }
+    ~Expiry() { loop().stop_timer(*this); }
+
+    /// Instead of the time that it had, while it has not expired.
+    void start(Timeout limit) {
+        if (limit.is_never()) return start(TimerWheel::never, 0);
+        const Nanoseconds now = loop().now();
+        const Nanoseconds length = limit.duration().count();
+        start(length < TimerWheel::never - now ? now + length : TimerWheel::never, now);
+    }
+    void start(TimePoint when) {
+        start(std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count(), loop().now());
+    }
+    [[nodiscard]] TimePoint when() const noexcept {
+        return TimePoint{std::chrono::duration_cast<TimePoint::duration>(std::chrono::nanoseconds{when_})};
+    }
+    [[nodiscard]] bool expired() const noexcept { return request_.made(); }
+
+    /// Stops it, and takes its request back. True where nobody else has asked the task to end.
+    bool explains_cancel() noexcept {
+        loop().stop_timer(*this);
+        request_.take_back();
+        return expired() && !request_.others_left();
+    }
+
+private:
+    void start(Nanoseconds when, Nanoseconds now) {
+        loop().stop_timer(*this);
+        when_ = when;
+        if (when <= now)
+            request_.make();
+        else if (when != TimerWheel::never)
+            loop().timers.add(*this, when);
+    }
+    void on_time() noexcept override { request_.make(); }
+    [[nodiscard]] LoopCore& loop() const noexcept { return *request_.task().loop(); }
+
+    OwnCancel request_;
+    Nanoseconds when_ = TimerWheel::never;
+};
+
+/// An awaitable as it is kept until it is awaited: a coroutine is taken, others are copied unless they are temporaries.
+template <class A>
+std::remove_cvref_t<A> kept(A&& awaitable) {
+    if constexpr (IsCoroutine<std::remove_cvref_t<A>>::value)
+        return std::move(awaitable);
+    else
+        return std::forward<A>(awaitable);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/timeout.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+struct TimeoutFunction;
+
+}  // namespace detail
+
+/// The time limit that a body runs under, for asking and changing it: what `timeout` hands to its body.
+///
+///     co_await timeout(2s, [&](TimeoutScope& scope) -> Coroutine<void> {
+///         Request request = co_await read_request();
+///         scope.reschedule(request.patience);          // from now
+///         co_await answer(request);
+///     });
+///
+/// Python: asyncio.Timeout. Lifetime: until the body's end. Threads: from its loop's only.
+class TimeoutScope {
+public:
+    using TimePoint = EventLoop::Clock::time_point;
+
+    TimeoutScope(const TimeoutScope&) = delete;
+    TimeoutScope& operator=(const TimeoutScope&) = delete;
+
+    /// Sets the limit anew, from now or to a time of the loop's clock; `Timeout::never()` lifts it. One that has passed
+    /// strikes at once.
+    ///
+    /// Throws: UsageError where the time is up already.
+    void reschedule(Timeout delay) { set(delay); }
+    void reschedule(TimePoint when) { set(when); }
+    /// When it strikes, on the loop's clock; `TimePoint::max()` where there is no limit.
+    TimePoint when() const noexcept { return expiry_.when(); }
+    /// Whether the time is up, and the body was cancelled.
+    bool expired() const noexcept { return expiry_.expired(); }
+
+private:
+    friend detail::TimeoutFunction;
+
+    template <class Limit>
+    explicit TimeoutScope(Limit limit) : expiry_{limit} {}
+    template <class Limit>
+    void set(Limit limit) {
+        if (expired())
+            throw UsageError("TimeoutScope::reschedule: the time is up, and the body is being cancelled; do it before");
+        expiry_.start(limit);
+    }
+
+    detail::Expiry expiry_;
+};
+
+namespace detail {
+
+template <class Body>
+struct TimeoutResult {};
+template <class Body>
+    requires Awaitable<Body>
+struct TimeoutResult<Body> {
+    using Type = Awaited<Body>;
+};
+template <class Body>
+    requires(CoroutineFunction<Body> && !std::is_invocable_v<Body&, TimeoutScope&>)
+struct TimeoutResult<Body> {
+    using Type = typename std::invoke_result_t<Body&>::value_type;
+};
+template <class Body>
+    requires IsCoroutine<std::invoke_result_t<Body&, TimeoutScope&>>::value
+struct TimeoutResult<Body> {
+    using Type = typename std::invoke_result_t<Body&, TimeoutScope&>::value_type;
+};
+
+/// What can run under a time limit: an awaitable, or a function that returns a coroutine and may take a TimeoutScope&.
+template <class Body>
+concept TimeoutBody = requires { typename TimeoutResult<std::decay_t<Body>>::Type; };
+
+struct TimeoutFunction {
+    using TimePoint = TimeoutScope::TimePoint;
+
+    /// Runs `body` for `limit` at most, from the await on, and gives its value. It is a function, kept until its end, or
+    /// anything that can be awaited.
+    ///
+    ///     int x = co_await timeout(2s, [&]() -> Coroutine<int> {
+    ///         co_await connect();
+    ///         co_return co_await ask();
+    ///     });
+    ///     int y = co_await timeout(2s, late(1));
+    ///
+    /// Python: `async with asyncio.timeout(2)`. When the time is up the body is cancelled where it waits; TimeoutError is
+    /// thrown when it has ended, and only if it ended by that: a value or another error of its own stands. Of nested
+    /// ones whose time is up, the outermost throws.
+    /// Cancel: reaches the body, and comes back as CancelledError.
+    template <TimeoutBody Body>
+    auto operator()(Timeout limit, Body&& body) const {
+        return within(limit, own(std::forward<Body>(body)));
+    }
+
+protected:
+    template <class Body>
+    static auto own(Body&& body) {
+        if constexpr (Awaitable<Body>)
+            return kept(std::forward<Body>(body));
+        else
+            return std::decay_t<Body>(std::forward<Body>(body));
+    }
+    template <class Limit, class Body>
+    static Coroutine<typename TimeoutResult<Body>::Type> within(Limit limit, Body body) {
+        TimeoutScope scope{limit};
+        try {
+            if constexpr (Awaitable<Body>)
+                co_return co_await std::move(body);
+            else if constexpr (std::is_invocable_v<Body&, TimeoutScope&>)
+                co_return co_await body(scope);
+            else
+                co_return co_await body();
+        } catch (const CancelledError&) {
+            if (!scope.expiry_.explains_cancel()) throw;
+        }
+        throw TimeoutError("timeout: the time was up, and the body was cancelled");
+    }
+};
+
+struct TimeoutAtFunction : private TimeoutFunction {
+    /// As `timeout`, until a time of the loop's clock.
+    ///
+    ///     co_await timeout_at(get_running_loop().time() + 2s, late(1));
+    ///
+    /// Python: asyncio.timeout_at.
+    template <TimeoutBody Body>
+    auto operator()(TimePoint when, Body&& body) const {
+        return within(when, own(std::forward<Body>(body)));
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::TimeoutFunction timeout{};
+inline constexpr detail::TimeoutAtFunction timeout_at{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
@@ -5733,6 +9338,7 @@ private:
             ends->count(*task);
             if (ends->await_ready()) ends->wake();
         }
+        [[nodiscard]] const TaskBase* waiting_task() const noexcept override { return ends->waiting_; }
         void let_go() noexcept { unlink(); }
 
         Ends* ends = nullptr;
@@ -5803,24 +9409,21 @@ private:
         EventLoop& loop = get_running_loop();
         std::vector<Task<T>> tasks;
         tasks.reserve(children.size());
-        for (Child& child : children) append(tasks, task_of(loop, child));
+        for (Child& child : children) tasks.push_back(task_of(loop, child));
         co_return co_await sorted(std::move(tasks), options);
     }
     template <class T, class Children>
     static Coroutine<WaitResult<T>> pack(Children children, WaitOptions options) {
         EventLoop& loop = get_running_loop();
         std::vector<Task<T>> tasks;
-        std::apply([&](auto&... child) { (append(tasks, task_of(loop, child)), ...); }, children);
+        std::apply([&](auto&... child) { (tasks.push_back(task_of(loop, child)), ...); }, children);
         co_return co_await sorted(std::move(tasks), options);
-    }
-    template <class T>
-    static void append(std::vector<Task<T>>& tasks, Task<T> task) {
-        if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(std::move(task));
     }
 
     template <class T>
     static Coroutine<WaitResult<T>> sorted(std::vector<Task<T>> tasks, WaitOptions options) {
         if (tasks.empty()) throw std::invalid_argument("wait: there is nothing to wait for");
+        keep_each_once(tasks);
         {
             Ends ends{tasks.size(), options};
             for (const Task<T>& task : tasks) ends.add(TaskAccess::state(static_cast<const AnyTask&>(task)));
@@ -5844,51 +9447,8 @@ namespace plait::inline PLAIT_ABI::asyncio {
 
 namespace detail {
 
-/// Cancels the running task when its time has come, unless it is destroyed before. Whoever then meets a CancelledError
-/// asks `explains_cancel` whether it was this.
-class Expiry final : private TimerNode {
-public:
-    explicit Expiry(Timeout timeout) : task_{*running().task}, requests_before_{task_.cancel_requests()} {
-        if (timeout.is_zero())
-            expire();
-        else
-            task_.loop()->start_timer(*this, timeout);
-    }
-    ~Expiry() { stop(); }
-
-    /// Stops it, and takes its request back. True where nobody else has asked the task to end.
-    bool explains_cancel() noexcept {
-        stop();
-        return expired_ && task_.cancel_requests() <= requests_before_;
-    }
-
-private:
-    void on_time() noexcept override { expire(); }
-    void expire() {
-        expired_ = true;
-        was_due_ = task_.cancel_due();
-        // One that is due will end the wait, and its message is to be seen.
-        if (was_due_)
-            task_.count_cancel_request();
-        else
-            task_.cancel({});
-    }
-    void stop() noexcept {
-        task_.loop()->stop_timer(*this);
-        if (!expired_ || std::exchange(taken_back_, true)) return;
-        // Where the result came first, the request must not strike at some later await.
-        if (task_.uncancel() <= requests_before_ && !was_due_) task_.drop_due_cancel();
-    }
-
-    TaskBase& task_;
-    std::uint32_t requests_before_;
-    bool expired_ = false;
-    bool was_due_ = false;  // another's request was waiting to be thrown
-    bool taken_back_ = false;
-};
-
 struct WaitForFunction {
-    /// Awaits for `timeout` at most, and gives the result.
+    /// Awaits for `limit` at most, and gives the result.
     ///
     ///     int x = co_await wait_for(late(1), 2s);
     ///
@@ -5897,25 +9457,20 @@ struct WaitForFunction {
     /// Cancel: reaches what is awaited, and comes back as CancelledError.
     template <class A>
         requires Awaitable<A>
-    auto operator()(A&& awaitable, Timeout timeout) const {
-        return limited(child_or_awaitable(std::forward<A>(awaitable)), timeout);
+    auto operator()(A&& awaitable, Timeout limit) const {
+        return limited(kept(std::forward<A>(awaitable)), limit);
     }
 
 private:
     template <class A>
-    static std::remove_cvref_t<A> child_or_awaitable(A&& awaitable) {
-        if constexpr (IsCoroutine<std::remove_cvref_t<A>>::value)
-            return std::move(awaitable);
-        else
-            return std::forward<A>(awaitable);
-    }
-
-    template <class A>
-    static Coroutine<Awaited<A>> limited(A awaitable, Timeout timeout) {
+    static Coroutine<Awaited<A>> limited(A awaitable, Timeout limit) {
         if constexpr (IsCoroutine<A>::value) {
-            if (timeout.is_zero()) throw_timeout();
+            if (limit.is_zero()) {
+                awaitable.close();
+                throw_timeout();
+            }
         }
-        Expiry expiry{timeout};
+        Expiry expiry{limit};
         try {
             co_return co_await std::move(awaitable);
         } catch (const CancelledError&) {
@@ -5933,6 +9488,357 @@ private:
 inline constexpr detail::WaitForFunction wait_for{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/core/generator.hpp ----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI {
+
+namespace detail {
+
+template <class T, class Sent>
+class GeneratorPromise;
+
+/// One resumption of a generator and of those that it yields from: what is handed in, and who is to go on. The loop that
+/// resumes them one after the other lies outside of all of them, so that no nest of generators grows the stack.
+template <class T, class Sent>
+struct Resumption {
+    std::remove_reference_t<Sent>* sent = nullptr;
+    std::exception_ptr thrown = nullptr;
+    GeneratorPromise<T, Sent>* next = nullptr;
+};
+
+}  // namespace detail
+
+/// A function that gives its results one by one, and takes a value in between: Python's `yield` and `send`.
+///
+///     Generator<std::string, int> consumer() {
+///         std::string answer;
+///         while (int n = co_yield answer) answer = "200 OK, " + std::to_string(n);
+///     }
+///     auto c = consumer();
+///     c.next();                           // runs to the first co_yield, gives ""
+///     std::string answer = c.send(1);     // "200 OK, 1"
+///     for (int x : count_to(10)) …        // Generator<int>
+///
+/// Python: a generator. T may be a reference. What the body throws comes out where it was resumed, and ends it. It cannot
+/// await: that is an asyncio::AsyncGenerator.
+/// Lifetime: arguments that were taken by reference, and a lambda's captures, outlive the generator.
+/// Threads: as an int; it may be resumed on another thread than before. Throws: UsageError where it resumes itself.
+template <class T, class Sent = void>
+class [[nodiscard("a generator that is not resumed never runs")]] Generator {
+    static_assert(!std::is_void_v<T> && !std::is_rvalue_reference_v<T>, "plait: a Generator gives values or T&");
+
+public:
+    using value_type = std::remove_cvref_t<T>;
+    using promise_type = detail::GeneratorPromise<T, Sent>;
+
+    Generator(Generator&& other) noexcept { take(other); }
+    Generator& operator=(Generator&& other) noexcept {
+        if (this != &other) {
+            destroy_checked();
+            take(other);
+        }
+        return *this;
+    }
+    ~Generator() { destroy_checked(); }
+
+    /// Hands `value` in as what `co_yield` gives, and returns what is yielded next. A fresh generator begins, and runs to
+    /// its first `co_yield`: nobody receives the value.
+    ///
+    /// Throws: StopIteration where the body has ended, or ends now; what the body throws.
+    T send(std::conditional_t<std::is_void_v<Sent>, detail::Unit, Sent> value)
+        requires(!std::is_void_v<Sent>);
+    /// As `send`, of a Sent{} if there is one to send.
+    T next()
+        requires(std::is_void_v<Sent> || std::is_default_constructible_v<Sent>);
+    /// Throws `error` at the `co_yield`, and returns what is yielded next; a fresh generator is ended by it.
+    ///
+    /// Python: generator.throw.
+    T throw_into(std::exception_ptr error);
+
+    /// Whether its body has ended, or was closed. Not known before somebody asked for what is not there.
+    [[nodiscard]] bool done() const noexcept { return !handle_; }
+    /// Ends it where it stands: destructors of its locals run, code does not. Twice is fine.
+    void close();
+
+    class Iterator;
+    /// What is yielded from here on, by `next`: `for (auto& item : generator)`.
+    [[nodiscard]] Iterator begin()
+        requires(std::is_void_v<Sent> || std::is_default_constructible_v<Sent>);
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+private:
+    friend promise_type;
+    using Promise = promise_type;
+    using Handle = std::coroutine_handle<Promise>;
+    using Resumption = detail::Resumption<T, Sent>;
+
+    explicit Generator(Handle handle) noexcept : handle_{handle} { promise().holder = this; }
+    Promise& promise() const noexcept { return handle_.promise(); }
+    void take(Generator& other) noexcept {
+        handle_ = std::exchange(other.handle_, nullptr);
+        if (handle_) promise().holder = this;
+    }
+    /// The one that yielded, in the nest whose root is here; null where the body has ended.
+    Promise* resume(Resumption& resumption);
+    static T take_from(Promise* yielded);
+    void destroy_checked() noexcept;
+    void destroy() noexcept;
+
+    Handle handle_;
+};
+
+/// `co_yield yield_from(other)` in a generator yields all that another one of its type still has to give, and passes on
+/// to that one what is sent and thrown in. The other one is taken over: it is `done()` from then on.
+///
+/// Python: `yield from`. Nests of any depth take constant stack, and a yield from the innermost costs no more.
+template <class T, class Sent>
+class [[nodiscard("co_yield it")]] YieldFrom {
+public:
+    explicit YieldFrom(Generator<T, Sent>&& other) noexcept : generator_{std::move(other)} {}
+
+private:
+    friend class detail::GeneratorPromise<T, Sent>;
+    Generator<T, Sent> generator_;
+};
+
+template <class T, class Sent>
+YieldFrom<T, Sent> yield_from(Generator<T, Sent>&& other) noexcept {
+    return YieldFrom<T, Sent>{std::move(other)};
+}
+template <class T, class Sent>
+YieldFrom<T, Sent> yield_from(Generator<T, Sent>& other) noexcept {
+    return YieldFrom<T, Sent>{std::move(other)};
+}
+
+namespace detail {
+
+template <class T, class Sent>
+class GeneratorPromise {
+    using Handle = std::coroutine_handle<GeneratorPromise>;
+
+    class End {
+    public:
+        End() noexcept {}
+        static bool await_ready() noexcept { return false; }
+        static void await_suspend(Handle ended) noexcept { ended.promise().resumption->next = ended.promise().parent; }
+        static void await_resume() noexcept {}
+    };
+    class Yield {
+    public:
+        explicit Yield(GeneratorPromise& promise) noexcept : promise_{promise} {}
+        static bool await_ready() noexcept { return false; }
+        static void await_suspend(Handle) noexcept {}
+        Sent await_resume() { return promise_.receive(); }
+
+    private:
+        GeneratorPromise& promise_;
+    };
+    class Nested {
+    public:
+        explicit Nested(Generator<T, Sent>&& generator) noexcept : generator_{std::move(generator)} {}
+        [[nodiscard]] bool await_ready() const noexcept { return generator_.done(); }
+        void await_suspend(Handle outer) noexcept {
+            GeneratorPromise& inner = generator_.promise();
+            inner.parent = &outer.promise();
+            outer.promise().resumption->next = std::exchange(inner.leaf, &inner);  // it may have begun, alone
+        }
+        void await_resume() {
+            if (generator_.done()) return;
+            const std::exception_ptr failure = std::move(generator_.promise().error);
+            generator_.destroy();
+            if (failure) std::rethrow_exception(failure);
+        }
+
+    private:
+        Generator<T, Sent> generator_;
+    };
+
+public:
+    GeneratorPromise() noexcept = default;
+    GeneratorPromise(const GeneratorPromise&) = delete;
+    GeneratorPromise& operator=(const GeneratorPromise&) = delete;
+
+    Generator<T, Sent> get_return_object() noexcept { return Generator<T, Sent>{Handle::from_promise(*this)}; }
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    End final_suspend() const noexcept { return End{}; }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { error = std::current_exception(); }
+
+    template <class U = T>
+        requires(!std::is_reference_v<T> && std::is_convertible_v<U, T>)
+    Yield yield_value(U&& value) {
+        item.emplace(std::forward<U>(value));
+        return Yield{*this};
+    }
+    Yield yield_value(T value) noexcept
+        requires std::is_reference_v<T>
+    {
+        item.emplace(std::addressof(value));
+        return Yield{*this};
+    }
+    Nested yield_value(YieldFrom<T, Sent>&& from) noexcept { return Nested{std::move(from.generator_)}; }
+
+    template <class A>
+    std::suspend_never await_transform(A&&) noexcept {
+        static_assert(!std::is_same_v<A, A>, "plait: a Generator cannot await: make it an asyncio::AsyncGenerator");
+        return {};
+    }
+
+    std::optional<typename Stored<T>::Type> item;  // while it stands at a co_yield
+    std::exception_ptr error;                      // that ended the body
+    Resumption<T, Sent>* resumption = nullptr;     // the last one; of a nest's root, only while it is under way
+    GeneratorPromise* parent = nullptr;            // who yields from this one
+    GeneratorPromise* leaf = this;                 // of a nest's root, who stands at the co_yield
+    Generator<T, Sent>* holder = nullptr;          // who destroys it
+    bool started = false;
+
+private:
+    Sent receive() {
+        if (resumption->thrown) std::rethrow_exception(std::exchange(resumption->thrown, nullptr));
+        if constexpr (!std::is_void_v<Sent>) {
+            auto* const sent = std::exchange(resumption->sent, nullptr);
+            if (sent != nullptr) return static_cast<Sent&&>(*sent);
+            // By `next`; or somebody yields from a generator that had begun, to which nobody has sent anything.
+            if constexpr (std::is_default_constructible_v<Sent>)
+                return Sent();
+            else
+                throw UsageError("yield_from a generator that has begun needs a Sent that can be made of nothing");
+        }
+    }
+};
+
+}  // namespace detail
+
+/// Walks through what a generator yields; an input iterator.
+template <class T, class Sent>
+class Generator<T, Sent>::Iterator {
+public:
+    using value_type = std::remove_cvref_t<T>;
+    using difference_type = std::ptrdiff_t;
+
+    explicit Iterator(Generator& generator) : generator_{&generator} { ++*this; }
+
+    std::remove_reference_t<T>& operator*() const noexcept {
+        if constexpr (std::is_reference_v<T>)
+            return **yielded_->item;
+        else
+            return *yielded_->item;
+    }
+    Iterator& operator++() {
+        Resumption resumption;
+        yielded_ = generator_->resume(resumption);
+        return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& self, std::default_sentinel_t) noexcept { return self.yielded_ == nullptr; }
+
+private:
+    Generator* generator_;
+    Promise* yielded_ = nullptr;
+};
+
+template <class T, class Sent>
+typename Generator<T, Sent>::Promise* Generator<T, Sent>::resume(Resumption& resumption) {
+    if (!handle_) return nullptr;
+    Promise& root = promise();
+    if (root.resumption != nullptr)
+        throw UsageError("a generator that is running cannot be resumed: its body may not use the generator itself");
+    root.resumption = &resumption;
+    if (!std::exchange(root.started, true)) resumption.sent = nullptr;  // nobody is there to receive it
+    Promise* current = root.leaf;
+    current->item.reset();
+    do {
+        root.leaf = current;
+        current->resumption = &resumption;
+        resumption.next = nullptr;
+        Handle::from_promise(*current).resume();
+        current = resumption.next;
+    } while (current != nullptr);
+    root.resumption = nullptr;
+    if (!Handle::from_promise(root).done()) return root.leaf;
+    const std::exception_ptr error = std::move(root.error);
+    root.holder->destroy();  // which need not be this any more: the body may have moved it
+    if (error) std::rethrow_exception(error);
+    return nullptr;
+}
+
+template <class T, class Sent>
+T Generator<T, Sent>::take_from(Promise* yielded) {
+    if (yielded == nullptr) throw StopIteration("the generator has ended and yields nothing more");
+    return detail::Stored<T>::take(std::move(*yielded->item));
+}
+
+template <class T, class Sent>
+T Generator<T, Sent>::send(std::conditional_t<std::is_void_v<Sent>, detail::Unit, Sent> value)
+    requires(!std::is_void_v<Sent>)
+{
+    Resumption resumption;
+    resumption.sent = std::addressof(value);
+    return take_from(resume(resumption));
+}
+
+template <class T, class Sent>
+T Generator<T, Sent>::next()
+    requires(std::is_void_v<Sent> || std::is_default_constructible_v<Sent>)
+{
+    Resumption resumption;
+    return take_from(resume(resumption));
+}
+
+template <class T, class Sent>
+T Generator<T, Sent>::throw_into(std::exception_ptr error) {
+    if (!error) throw std::invalid_argument("throw_into: there is no exception in this pointer");
+    if (handle_ && !promise().started) close();
+    if (!handle_) std::rethrow_exception(error);
+    Resumption resumption;
+    resumption.thrown = std::move(error);
+    return take_from(resume(resumption));
+}
+
+template <class T, class Sent>
+void Generator<T, Sent>::close() {
+    if (!handle_) return;
+    if (promise().resumption != nullptr)
+        throw UsageError("a generator that is running cannot be closed: its body ends it by co_return");
+    destroy();
+}
+
+template <class T, class Sent>
+typename Generator<T, Sent>::Iterator Generator<T, Sent>::begin()
+    requires(std::is_void_v<Sent> || std::is_default_constructible_v<Sent>)
+{
+    return Iterator{*this};
+}
+
+template <class T, class Sent>
+void Generator<T, Sent>::destroy_checked() noexcept {
+    if (!handle_) return;
+    if (promise().resumption != nullptr) {
+        detail::print_error_line("plait: a Generator was destroyed by its own body: it must outlive its resumption");
+        std::terminate();
+    }
+    destroy();
+}
+
+template <class T, class Sent>
+void Generator<T, Sent>::destroy() noexcept {
+    Promise& root = promise();
+    // From the innermost outwards, one after the other: it may refer to those around it, and the nest may be deep.
+    for (Promise* inner = root.leaf; inner != &root;) {
+        Promise* const outer = inner->parent;
+        inner->holder->handle_ = nullptr;
+        Handle::from_promise(*inner).destroy();
+        inner = outer;
+    }
+    const Handle handle = std::exchange(handle_, nullptr);
+    if (root.started)
+        handle.destroy();
+    else
+        detail::UnstartedCoroutines::destroy(handle);
+}
+
+}  // namespace plait::inline PLAIT_ABI
 
 // --- plait/multiprocessing/codec/aggregate.hpp -----------------------------------------------------------------------
 
@@ -18186,88 +22092,6 @@ std::span<std::byte> writable_bytes_of(Message& message) {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
-// --- plait/os/fork_mark.hpp ------------------------------------------------------------------------------------------
-
-// Contract: `ForkMark` tells a process from its copies.
-//   ForkMark()                made in a process; does not throw
-//   is_copy()                 true in every fork of that process, and in theirs, by whatever call they were made; false in
-//                             itself. Cheap enough to be asked each time; from any thread.
-// Neither copied nor moved.
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/fork_mark.hpp ------------------------------------------------------------------------------------
-
-#include <unistd.h>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// By the process's number: a system call for each question.
-class ForkMarkByNumber {
-public:
-    ForkMarkByNumber() noexcept = default;
-    ForkMarkByNumber(const ForkMarkByNumber&) = delete;
-    ForkMarkByNumber& operator=(const ForkMarkByNumber&) = delete;
-
-    [[nodiscard]] bool is_copy() const noexcept { return ::getpid() != maker_; }
-
-private:
-    const pid_t maker_ = ::getpid();
-};
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
-
-// --- plait/os/linux/fork_mark.hpp ------------------------------------------------------------------------------------
-
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cstddef>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// By a page of memory that the kernel empties in a copy (Linux 4.14): one load for each question.
-class ForkMark {
-public:
-    ForkMark() noexcept {
-        void* const page = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (page == MAP_FAILED) return;
-        // Who takes advice that does not exist, as an emulator may, takes none.
-        if (::madvise(page, size_, MADV_WIPEONFORK) != 0 || ::madvise(page, size_, no_advice) == 0) {
-            ::munmap(page, size_);
-            return;
-        }
-        word_ = static_cast<volatile unsigned*>(page);
-        *word_ = original;
-    }
-    ForkMark(const ForkMark&) = delete;
-    ForkMark& operator=(const ForkMark&) = delete;
-    ~ForkMark() {
-        if (word_ != nullptr) ::munmap(const_cast<unsigned*>(word_), size_);
-    }
-
-    [[nodiscard]] bool is_copy() const noexcept { return word_ != nullptr ? *word_ != original : by_number_.is_copy(); }
-
-private:
-    static constexpr unsigned original = 1;  // 0 in a copy; written before anybody can ask, and never again
-    static constexpr int no_advice = -1;
-
-    const std::size_t size_ = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    const ForkMarkByNumber by_number_;
-    volatile unsigned* word_ = nullptr;  // volatile: a fork changes it behind the compiler's back
-};
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  else
-namespace plait::inline PLAIT_ABI::os {
-using ForkMark = ForkMarkByNumber;
-}  // namespace plait::inline PLAIT_ABI::os
-#  endif
-#endif
-
 // --- plait/multiprocessing/pool/worker.hpp ---------------------------------------------------------------------------
 
 // The life of a worker: it runs the initializer, then the tasks of its requests, until it is told to leave or the channel
@@ -26392,28 +30216,6 @@ private:
 
 namespace plait::inline PLAIT_ABI::threading {
 
-namespace detail {
-
-/// What a LifoQueue holds: the newest item last.
-template <class T>
-class Pile {
-public:
-    template <class U>
-    void put(U&& item) {
-        items_.emplace_back(std::forward<U>(item));
-    }
-    T take() {
-        T item(std::move(items_.back()));
-        items_.pop_back();
-        return item;
-    }
-
-private:
-    std::vector<T> items_;
-};
-
-}  // namespace detail
-
 /// A queue that gives its newest item first.
 ///
 /// Python: queue.LifoQueue. Words, threads, lifetime: as of Queue; but an item's destructor may not use the queue either,
@@ -26424,12 +30226,12 @@ private:
 ///     pile.put(2);
 ///     pile.get();  // 2
 template <class T>
-class LifoQueue final : public detail::BasicQueue<T, detail::VectorItems<detail::Pile<T>>> {
+class LifoQueue final : public detail::BasicQueue<T, detail::VectorItems<plait::detail::Pile<T>>> {
     static_assert(std::is_nothrow_move_constructible_v<T> || std::is_copy_constructible_v<T>,
                   "a LifoQueue that grows moves its items: where a move may throw, hold it in a std::unique_ptr");
 
 public:
-    using detail::BasicQueue<T, detail::VectorItems<detail::Pile<T>>>::BasicQueue;
+    using detail::BasicQueue<T, detail::VectorItems<plait::detail::Pile<T>>>::BasicQueue;
 };
 
 }  // namespace plait::inline PLAIT_ABI::threading
@@ -27323,85 +31125,6 @@ inline void ThreadPool::join() {
 
 namespace plait::inline PLAIT_ABI::threading {
 
-namespace detail {
-
-/// What a PriorityQueue holds: a heap, no item before its parent, each with its number of arrival.
-///
-/// What may throw comes first, comparisons above all: until it is known where everything goes, nothing is moved.
-template <class T, class Compare>
-class StableHeap {
-public:
-    template <class U>
-    void put(U&& item) {
-        entries_.emplace_back(arrivals_, std::forward<U>(item));
-        std::size_t place = entries_.size() - 1;
-        try {
-            while (place > 0 && before(entries_.back(), entries_[parent(place)])) place = parent(place);
-        } catch (...) {
-            entries_.pop_back();
-            throw;
-        }
-        ++arrivals_;
-        Entry entry(std::move(entries_.back()));
-        for (std::size_t hole = entries_.size() - 1; hole != place; hole = parent(hole))
-            entries_[hole] = std::move(entries_[parent(hole)]);
-        entries_[place] = std::move(entry);
-    }
-    T take() {
-        const std::size_t place = place_of_last();
-        T item(std::move(entries_.front().item));
-        move_up_to(place);
-        if (entries_.size() > 1) entries_[place] = std::move(entries_.back());
-        entries_.pop_back();
-        return item;
-    }
-
-private:
-    struct Entry {
-        template <class U>
-        Entry(std::uint64_t arrived, U&& from) : arrival{arrived}, item(std::forward<U>(from)) {}
-        std::uint64_t arrival;
-        T item;
-    };
-
-    static constexpr std::size_t parent(std::size_t place) noexcept { return (place - 1) / 2; }
-    bool before(const Entry& a, const Entry& b) const {
-        if (compare_(a.item, b.item)) return true;
-        return a.arrival < b.arrival && !compare_(b.item, a.item);
-    }
-    /// Where the last entry goes once the first has gone: down, while a child is before it.
-    [[nodiscard]] std::size_t place_of_last() const {
-        const std::size_t last = entries_.size() - 1;
-        std::size_t place = 0;
-        for (std::size_t child = 1; child < last; child = 2 * place + 1) {
-            if (child + 1 < last && before(entries_[child + 1], entries_[child])) ++child;
-            if (!before(entries_[child], entries_[last])) break;
-            place = child;
-        }
-        return place;
-    }
-    /// Moves the entries between the first and `place` up by one, so that `place` is free.
-    void move_up_to(std::size_t place) {
-        if (place == 0) return;
-        move_up_to(parent(place));
-        entries_[parent(place)] = std::move(entries_[place]);
-    }
-
-    std::vector<Entry> entries_;
-    std::uint64_t arrivals_ = 0;
-    [[no_unique_address]] Compare compare_{};
-};
-
-/// std::less<>, without the header that has it.
-struct Less {
-    template <class A, class B>
-    constexpr bool operator()(const A& a, const B& b) const {
-        return a < b;
-    }
-};
-
-}  // namespace detail
-
 /// A queue that gives its least item first, by `Compare`; of equal ones, that which came first.
 ///
 /// Python: queue.PriorityQueue, which promises nothing of equal ones. Words, threads, lifetime: as of LifoQueue. An item's
@@ -27411,15 +31134,15 @@ struct Less {
 ///     jobs.put({2, "sweep"});
 ///     jobs.put({1, "cook"});
 ///     jobs.get().second;  // "cook"
-template <class T, class Compare = detail::Less>
-class PriorityQueue final : public detail::BasicQueue<T, detail::VectorItems<detail::StableHeap<T, Compare>>> {
+template <class T, class Compare = plait::detail::Less>
+class PriorityQueue final : public detail::BasicQueue<T, detail::VectorItems<plait::detail::StableHeap<T, Compare>>> {
     static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T>,
                   "a PriorityQueue moves its items about: where a move may throw, hold it in a std::unique_ptr");
     static_assert(!std::is_pointer_v<Compare>,
                   "give a function object's type, such as std::greater<>: a pointer would be null");
 
 public:
-    using detail::BasicQueue<T, detail::VectorItems<detail::StableHeap<T, Compare>>>::BasicQueue;
+    using detail::BasicQueue<T, detail::VectorItems<plait::detail::StableHeap<T, Compare>>>::BasicQueue;
 };
 
 }  // namespace plait::inline PLAIT_ABI::threading

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <plait/asyncio/future.hpp>
 #include <plait/asyncio/run.hpp>
+#include <plait/asyncio/shield.hpp>
 #include <plait/asyncio/sleep.hpp>
 #include <plait/asyncio/wait_for.hpp>
 
@@ -89,6 +90,11 @@ TEST_CASE("wait_for at zero gives what is there, never starts a coroutine, and c
         CHECK(of_coroutine == "timeout");
         CHECK_FALSE(started);
 
+        plait::Promise<int> kept_promise;
+        kept_promise.set_value(5);
+        const int of_done_future = co_await aio::wait_for(kept_promise.future(), 0s);
+        CHECK(of_done_future == 5);
+
         auto done = aio::create_task(late(6));
         co_await done;
         const int value = co_await aio::wait_for(done, -1s);
@@ -107,6 +113,17 @@ TEST_CASE("wait_for at zero gives what is there, never starts a coroutine, and c
         CHECK(future.cancelled());
         CHECK(aio::current_task().cancelling() == 0);
     });
+}
+
+TEST_CASE("a coroutine that wait_for does not start is no omission of the caller's") {
+    support::ErrorLog log;
+    const auto body = [&]() -> Coroutine<void> {
+        log.watch(aio::get_running_loop());
+        const std::string end = co_await ending(aio::wait_for(late(1), 0s));
+        CHECK(end == "timeout");
+    };
+    aio::run(body(), {.debug = true, .slow_callback_duration = plait::Timeout::never()});
+    CHECK(log.messages.empty());
 }
 
 TEST_CASE("a cancellation taken back at zero leaves an older one alone") {
@@ -191,6 +208,52 @@ TEST_CASE("cancelled from outside while it cleans up after the timeout, wait_for
         const std::string end = co_await ending(outer);
         CHECK(end == "cancelled: from outside");
         CHECK(outer.cancelling() == 1);
+    });
+}
+
+TEST_CASE("a cancellation that meets the result of what is awaited in one pass is not swallowed") {
+    run_virtual([]() -> Coroutine<void> {
+        auto inner = aio::create_task(late(1));
+        auto outer = aio::create_task(aio::wait_for(inner, 10s));
+        // Called in the pass after the end of the inner task, in which the outer one goes on, and before it.
+        inner.add_done_callback([&](const Task<int>&) { outer.cancel("too late for the value"); });
+        co_await inner;
+        const std::string end = co_await ending(outer);
+        CHECK(inner.result() == 1);
+        CHECK(end == "cancelled: too late for the value");
+    });
+}
+
+TEST_CASE("a timeout that meets the result in one pass is a timeout, and leaves nothing behind") {
+    run_virtual([]() -> Coroutine<void> {
+        const std::string end = co_await ending(aio::wait_for(late(1, 2s), 2s));
+        CHECK(end == "timeout");
+        CHECK(aio::current_task().cancelling() == 0);
+        co_await aio::sleep(1s);
+    });
+}
+
+TEST_CASE("a cancellation that was due before wait_for is not taken for its timeout") {
+    run_virtual([]() -> Coroutine<void> {
+        auto task = aio::create_task([]() -> Coroutine<void> {
+            auto sleeper = aio::create_task(late(1));
+            aio::current_task().cancel("older");
+            co_await aio::wait_for(sleeper, 0s);
+        });
+        const std::string end = co_await ending(task);
+        CHECK(end == "cancelled: older");
+    });
+}
+
+TEST_CASE("what a shield protects goes on after wait_for's timeout") {
+    run_virtual([]() -> Coroutine<void> {
+        auto task = aio::create_task(late(7, 3s));
+        const std::string end = co_await ending(aio::wait_for(aio::shield(task), 1s));
+        CHECK(end == "timeout");
+        CHECK(now() == 1s);
+        const int value = co_await task;
+        CHECK(value == 7);
+        CHECK(now() == 3s);
     });
 }
 

@@ -16,7 +16,8 @@ for snippet in re.findall(r"^```cpp\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     if not any(snippet in program for program in programs.values()):
         wrong.append("a snippet of the README is in no example:\n" + snippet)
 
-for target in re.findall(r"\]\(([^)#]+)\)", text):
+prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
+for target in re.findall(r"\]\(([^)#]+)\)", prose):
     if "://" not in target and not (root / target).exists():
         wrong.append(f"the README links to {target}, which is not there")
 
