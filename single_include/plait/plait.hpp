@@ -240,6 +240,11 @@ void free_frame(void* frame, std::size_t size) noexcept;
 struct FrameAllocated {
     static void* operator new(std::size_t size) { return allocate_frame(size); }
     static void operator delete(void* frame, std::size_t size) noexcept { free_frame(frame, size); }
+    // For what asks for more than the usual alignment.
+    static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
+    static void operator delete(void* frame, std::size_t, std::align_val_t alignment) noexcept {
+        ::operator delete(frame, alignment);
+    }
 };
 
 class FramePool {
@@ -818,6 +823,13 @@ namespace plait::inline PLAIT_ABI::asyncio::detail {
 
 class TaskBase;
 
+/// Where a request to cancel went that was passed on in that turn of the loop: another in the same turn, in which nothing
+/// else happens, goes there at once. So who cancels each of a long chain of tasks walks it once.
+struct CancelMark {
+    std::uint64_t turn = UINT64_MAX;
+    TaskBase* end = nullptr;  // null while the request is on its way
+};
+
 /// What a suspended task waits for.
 class Waiter {
 public:
@@ -827,8 +839,9 @@ public:
     /// The task is asked to end. True where the request was passed on, and will come back by the way of the result;
     /// false where the wait has been given up: the task is to be woken, and throws CancelledError.
     virtual bool cancel_wait() noexcept = 0;
-    /// Where the wait is for another task, the one to cancel in its stead.
+    /// Where the wait is for another task, the one to cancel in its stead; and which request was last passed on to it.
     [[nodiscard]] virtual TaskBase* awaited_task() const noexcept { return nullptr; }
+    [[nodiscard]] virtual CancelMark* cancel_mark() noexcept { return nullptr; }
 
 protected:
     Waiter() = default;
@@ -1087,10 +1100,11 @@ private:
 /// What an AsyncGenerator's body is thrown at its `co_yield` when the generator is closed.
 ///
 /// Python: GeneratorExit. Not a std::exception, for the reason why CancelledError is none; throw it on as that.
-class PLAIT_VISIBLE GeneratorExit{public : const char * what() const noexcept {return "the generator is being closed";
-}
-}
-;
+class PLAIT_VISIBLE GeneratorExit {
+public:
+    GeneratorExit() noexcept = default;
+    const char* what() const noexcept { return "the generator is being closed"; }
+};
 
 }  // namespace plait::inline PLAIT_ABI
 
@@ -1226,7 +1240,7 @@ inline void print_error_line(const std::string& line) noexcept {
 }
 
 inline void print_unraisable(const std::string& where, std::exception_ptr exception) {
-    print_error_line("plait: " + where + ": " + describe(exception));
+    print_error_line("plait: " + where + (exception ? ": " + describe(exception) : std::string{}));
 }
 
 PLAIT_VISIBLE inline std::atomic<UnraisableHook>& unraisable_hook() {
@@ -1241,6 +1255,16 @@ inline void report_unraisable(const std::string& where, std::exception_ptr excep
         unraisable_hook().load(std::memory_order_acquire)(where, exception);
     } catch (...) {
         print_error_line("plait: the unraisable hook itself threw an exception");
+    }
+}
+
+/// The same from where nothing may be thrown: without memory for the words too.
+inline void report_unraisable(const char* where, std::exception_ptr exception) noexcept {
+    try {
+        report_unraisable(std::string{where}, std::move(exception));
+    } catch (...) {
+        std::fputs(where, stderr);
+        std::fputs(" (and there is no memory to say more)\n", stderr);
     }
 }
 
@@ -1348,7 +1372,7 @@ private:
     [[nodiscard]] std::size_t first_slot(std::size_t level) const noexcept;
     [[nodiscard]] std::uint64_t first_tick(std::size_t level, std::size_t slot) const noexcept;
     /// Deals out the slots that time has entered.
-    void advance(std::uint64_t tick) noexcept;
+    bool advance(std::uint64_t tick) noexcept;
     /// Brings the late ones to their places in `near_`.
     void settle() noexcept;
     [[nodiscard]] Nanoseconds find_next() noexcept;
@@ -1415,7 +1439,7 @@ inline std::uint64_t TimerWheel::first_tick(std::size_t level, std::size_t slot)
     return above | std::uint64_t{slot} << shift;
 }
 
-inline void TimerWheel::advance(std::uint64_t tick) noexcept {
+inline bool TimerWheel::advance(std::uint64_t tick) noexcept {
     for (;;) {
         const std::size_t level = lowest_level();
         if (level == levels) break;
@@ -1429,15 +1453,16 @@ inline void TimerWheel::advance(std::uint64_t tick) noexcept {
         occupied_[level] &= ~(std::uint64_t{1} << slot);
         if (level == 0) {
             adopt_sorted(sort(node));
-        } else {
-            while (node != nullptr) {
-                TimerNode* const next = node->next_;
-                place(*node);
-                node = next;
-            }
+            return true;
+        }
+        while (node != nullptr) {
+            TimerNode* const next = node->next_;
+            place(*node);
+            node = next;
         }
     }
     reached_ = (std::max)(reached_, tick);
+    return false;
 }
 
 inline void TimerWheel::settle() noexcept {
@@ -1451,14 +1476,20 @@ inline void TimerWheel::settle() noexcept {
 
 inline void TimerWheel::expire(Nanoseconds now) noexcept {
     if (now < next_) return;
-    advance(tick_of(now));
-    settle();
-    List& nearest = lists_[near_place];
-    while (nearest.first != nullptr && nearest.first->deadline_ <= now) {
-        TimerNode& node = *nearest.first;
-        unlink(node);
-        --count_;
-        node.on_time();
+    // A slot at a time, while what it holds is in the cache; and no more at once than a loop may be held up for.
+    const std::uint64_t tick = tick_of(now);
+    int left = 1024;
+    for (bool more = true; more;) {
+        more = left > 0 && advance(tick);
+        settle();
+        List& nearest = lists_[near_place];
+        while (nearest.first != nullptr && nearest.first->deadline_ <= now) {
+            TimerNode& node = *nearest.first;
+            unlink(node);
+            --count_;
+            --left;
+            node.on_time();
+        }
     }
     next_ = find_next();
 }
@@ -1657,12 +1688,18 @@ class TaskBase;
 class LoopCore;
 
 /// What this thread's loop is doing. `next` is the trampoline: whoever awaits a coroutine or ends one leaves here what
-/// is to be resumed, and returns to the loop, so that no chain of coroutines ever grows the stack.
+/// is to be resumed, and returns to the loop, so that no chain of coroutines ever grows the stack. (An awaited coroutine is
+/// resumed from the await itself, up to some depth: one that ends without a wait costs a call then.)
 struct Running {
-    std::coroutine_handle<> next;
-    TaskBase* task;
-    LoopCore* loop;
-    const Context* outside;  // the context of what is no task, once one was set
+    static constexpr unsigned deepest = 16;
+    static constexpr unsigned deepest_eager = 64;
+
+    std::coroutine_handle<> next = nullptr;
+    TaskBase* task = nullptr;
+    LoopCore* loop = nullptr;
+    const Context* outside = nullptr;  // the context of what is no task, once one was set
+    unsigned depth = 0;                // how many coroutines run within the await of another: `deepest` at most
+    unsigned eager_depth = 0;          // how many eager tasks begin within the turn of another
 };
 
 PLAIT_VISIBLE inline Running& running() noexcept {
@@ -1735,7 +1772,8 @@ public:
     inline void leave() noexcept;
     /// Tells the handler, or by default standard error.
     void report(const ErrorContext& context) noexcept;
-    void report(const char* message) noexcept { report(ErrorContext{message, std::current_exception()}); }
+    inline void report(const char* message, const std::exception_ptr& exception, const TaskBase* task) noexcept;
+    void report(const char* message) noexcept { report(message, std::current_exception(), nullptr); }
 
     ReadyQueue ready;
     TimerWheel timers;
@@ -1747,6 +1785,7 @@ public:
     std::unique_ptr<LoopService> executor;
     std::shared_ptr<ExceptionHandler> exception_handler;
     CancelRelay::Course cancel_course;
+    std::uint64_t turns = 0;  // how many tasks ever took
     const os::ForkMark fork_mark;
     Nanoseconds slow_callback_duration = 0;  // in debug mode
     bool debug = false;
@@ -1945,8 +1984,12 @@ private:
 
     void* address() noexcept { return static_cast<void*>(std::addressof(value_)); }
     void check() const {
+        if (!has_value()) [[unlikely]]
+            throw_cause();
+    }
+    [[noreturn]] void throw_cause() const {
         if (has_exception()) std::rethrow_exception(exception_);
-        if (empty()) throw UsageError("plait::Outcome: there is no value yet; ask empty() first");
+        throw UsageError("plait::Outcome: there is no value yet; ask empty() first");
     }
     void reset() noexcept {
         if (state_ == State::value)
@@ -2156,15 +2199,25 @@ public:
 
 template <class T>
 class CoroutinePromise final : public PromiseBase {
+    static_assert(std::is_reference_v<T> || alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
+                  "plait: compilers lay a coroutine's frame out for ordinary alignment; give such a value by "
+                  "std::unique_ptr");
+
 public:
     Coroutine<T> get_return_object(std::source_location here = std::source_location::current()) noexcept {
         where = here;
         return Coroutine<T>{std::coroutine_handle<CoroutinePromise>::from_promise(*this)};
     }
     template <class U = T>
-        requires(std::is_convertible_v<U &&, T> || std::is_constructible_v<T, U &&>)
+        requires(!std::is_reference_v<T> && (std::is_convertible_v<U &&, T> || std::is_constructible_v<T, U &&>))
     void return_value(U&& value) {
         outcome.set_value(std::forward<U>(value));
+    }
+    // A reference is never bound to what dies here: a temporary, or what would be made of another type.
+    template <class U>
+        requires(std::is_lvalue_reference_v<T> && std::is_convertible_v<U*, std::remove_reference_t<T>*>)
+    void return_value(U& value) noexcept {
+        outcome.set_value(static_cast<T>(value));
     }
     void unhandled_exception() noexcept { outcome.set_exception(std::current_exception()); }
 
@@ -2191,11 +2244,22 @@ public:
 
     static bool await_ready() noexcept { return false; }
     template <class P>
-    void await_suspend(std::coroutine_handle<P> waiting) noexcept {
+    bool await_suspend(std::coroutine_handle<P> waiting) noexcept {
         parent = &waiting.promise();
-        promise().continuation = waiting;
         promise().link = this;
-        running().next = child;
+        Running& context = running();
+        if (context.depth == Running::deepest) [[unlikely]] {
+            context.next = child;
+        } else {
+            // Run from here: one that ends without a wait, as most do, costs a call and no way through the loop.
+            const unsigned depth = context.depth;
+            context.depth = depth + 1;
+            child.resume();
+            context.depth = depth;
+            if (child.done()) return false;
+        }
+        promise().continuation = waiting;
+        return true;
     }
     T await_resume() { return std::move(promise().outcome).value(); }
 
@@ -2211,6 +2275,8 @@ inline std::string describe(const std::source_location& where) {
     const std::size_t begin = function.find('(');
     const std::size_t end = function.rfind("::_Z");
     if (begin < end && end != std::string::npos) function = function.substr(begin + 1, end - begin - 1);
+    constexpr std::size_t longest = 80;
+    if (function.size() > longest) function.replace(longest, std::string::npos, "...");
     return std::string{where.file_name()} + ":" + std::to_string(where.line()) + " (" + function + ")";
 }
 
@@ -2277,7 +2343,7 @@ public:
     [[nodiscard]] std::string name() const;
     void set_name(std::string name) { extra().name = std::move(name); }
 
-    bool cancel(const std::string& message);
+    bool cancel(const std::string& message) noexcept;
     [[nodiscard]] std::uint32_t cancel_requests() const noexcept { return cancel_requests_; }
     std::uint32_t uncancel() noexcept {
         if (cancel_requests_ != 0 && --cancel_requests_ == 0) must_cancel_ = false;
@@ -2287,7 +2353,7 @@ public:
     [[nodiscard]] bool cancel_due() const noexcept { return must_cancel_; }
     void drop_due_cancel() noexcept { must_cancel_ = false; }
     /// Its request, which was passed on, has come to something else: it is to be thrown at the next await.
-    void make_cancel_due() noexcept { must_cancel_ = true; }
+    void make_cancel_due() noexcept { must_cancel_ = cancel_requests_ != 0; }
     [[nodiscard]] const std::string& cancel_message() const noexcept;
 
     // For awaiters, from the running task's await_suspend and await_resume.
@@ -2377,7 +2443,8 @@ private:
         return *extra_;
     }
     [[noreturn]] void throw_cancelled();
-    void request_cancel(const std::string& message);
+    static std::exception_ptr cancellation(const char* message) noexcept;
+    void request_cancel(const std::string& message) noexcept;
     // For one that waits: asks what it waits for, or makes it give up waiting.
     void deliver_cancel() noexcept;
     void give_up_wait() noexcept;
@@ -2478,30 +2545,41 @@ inline void TaskBase::add_done_link(DoneLink& link) noexcept {
     last_link_ = &link;
 }
 
-inline bool TaskBase::cancel(const std::string& message) {
-    if (done()) return false;
-    // Down a chain of tasks that wait for one another, to the one at its end: by a loop, however long the chain. A ring
-    // has no end; it is cut where the walk comes by its mark again.
-    TaskBase* task = this;
-    TaskBase* mark = this;
-    for (std::uint64_t steps = 1, next_mark = 2;; ++steps) {
-        task->request_cancel(message);
-        TaskBase* const inner = task->waiter_ != nullptr ? task->waiter_->awaited_task() : nullptr;
-        if (inner == nullptr || inner == mark) break;
-        task = inner;
-        if (steps == next_mark) {
-            mark = task;
-            next_mark *= 2;
+inline bool TaskBase::cancel(const std::string& message) noexcept {
+    if (done() || loop_ == nullptr) return false;
+    // Down a chain of tasks that wait for one another, to the one at its end: by a loop, however long the chain.
+    const std::uint64_t turn = loop_->turns;
+    TaskBase* end = this;
+    for (;;) {
+        end->request_cancel(message);
+        TaskBase* const inner = end->waiter_ != nullptr ? end->waiter_->awaited_task() : nullptr;
+        if (inner == nullptr) break;
+        CancelMark& mark = *end->waiter_->cancel_mark();
+        if (mark.turn == turn) {
+            // Null: round a ring, which is cut here.
+            if (mark.end != nullptr) end = mark.end;
+            break;
         }
+        mark = CancelMark{turn, nullptr};
+        end = inner;
     }
-    task->must_cancel_ = true;
-    if (task->waiter_ != nullptr) task->give_up_wait();
+    for (TaskBase* task = this; task->waiter_ != nullptr; task = task->waiter_->awaited_task()) {
+        CancelMark* const mark = task->waiter_->awaited_task() != nullptr ? task->waiter_->cancel_mark() : nullptr;
+        if (mark == nullptr || mark->end != nullptr) break;
+        mark->end = end;
+    }
+    end->must_cancel_ = true;
+    if (end->waiter_ != nullptr) end->give_up_wait();
     return true;
 }
 
-inline void TaskBase::request_cancel(const std::string& message) {
+inline void TaskBase::request_cancel(const std::string& message) noexcept {
     ++cancel_requests_;
-    if (!message.empty() || extra_) extra().cancel_message = message;
+    try {
+        if (!message.empty() || extra_) extra().cancel_message = message;
+    } catch (...) {
+        // No memory for the message: the request counts without it.
+    }
 }
 
 inline void TaskBase::deliver_cancel() noexcept {
@@ -2514,8 +2592,8 @@ inline void TaskBase::deliver_cancel() noexcept {
 }
 
 inline void TaskBase::give_up_wait() noexcept {
-    // Not its waiter meanwhile: giving up may run callbacks of the user's, and passing on may come round in a ring of
-    // gathers. Who then asks this task again only leaves the mark; where the request was passed on, that cuts the ring.
+    // Not its waiter meanwhile: passing on may come round in a ring of gathers. Who then asks this task again only leaves
+    // the mark, and that cuts the ring. None of this runs code of the user's: tasks are between two states here.
     Waiter* const waiter = std::exchange(waiter_, nullptr);
     must_cancel_ = false;
     if (waiter->cancel_wait() && !must_cancel_) {
@@ -2523,6 +2601,14 @@ inline void TaskBase::give_up_wait() noexcept {
     } else {
         must_cancel_ = true;
         wake();
+    }
+}
+
+inline std::exception_ptr TaskBase::cancellation(const char* message) noexcept {
+    try {
+        return std::make_exception_ptr(CancelledError(message));
+    } catch (...) {
+        return std::current_exception();  // no memory for one
     }
 }
 
@@ -2557,6 +2643,8 @@ inline void set_current_context(Context context) {
 
 inline void TaskBase::begin_at_once() noexcept {
     const Running around = running();
+    if (around.eager_depth == Running::deepest_eager) return begin_in_next_pass();
+    running().eager_depth = around.eager_depth + 1;
     on_turn();
     running() = around;
 }
@@ -2564,9 +2652,10 @@ inline void TaskBase::begin_at_once() noexcept {
 inline void TaskBase::on_turn() noexcept {
     Running& context = running();
     context.task = this;
+    ++loop_->turns;
     if (must_cancel_ && innermost_ == nullptr) {
         // Cancelled before its first step: the body never runs.
-        set_cancelled(std::make_exception_ptr(CancelledError(cancel_message())));
+        set_cancelled(cancellation(cancel_message().c_str()));
         end(Status::cancelled);
     } else {
         std::coroutine_handle<> next = std::exchange(resume_, nullptr);
@@ -2590,6 +2679,7 @@ inline void TaskBase::end(Status status) noexcept {
     }
     TaskLink::unlink();
     if (owners_ > 1) insert_before(loop_->finished);
+    running().task = nullptr;  // what dies with it, or tells of its error, finds no task that is dying
     drop_owner();
 }
 
@@ -2603,15 +2693,16 @@ inline void TaskBase::destroy_frames() noexcept {
         std::exchange(link->child, nullptr).destroy();
         innermost_ = parent;
     }
+    resume_ = nullptr;  // who looks at the task meanwhile finds no frame
     std::exchange(root_, nullptr).destroy();
 }
 
 inline void TaskBase::abandon() noexcept {
-    loop_->report(ErrorContext{"a task was destroyed with its loop before it had ended", nullptr, name()});
+    loop_->report("a task was destroyed with its loop before it had ended", nullptr, this);
     // The waiter dies with its frame; destructors of frames around it may still cancel this task.
     waiter_ = nullptr;
     destroy_frames();
-    set_cancelled(std::make_exception_ptr(CancelledError("the event loop was closed")));
+    set_cancelled(cancellation("the event loop was closed"));
     status_ = Status::cancelled;
     abandon_links();
     TaskLink::unlink();
@@ -2640,6 +2731,14 @@ inline void TaskBase::abandon_links() noexcept {
     }
 }
 
+inline void LoopCore::report(const char* message, const std::exception_ptr& exception, const TaskBase* task) noexcept {
+    try {
+        report(ErrorContext{message, exception, task != nullptr ? task->name() : std::string{}});
+    } catch (...) {
+        plait::detail::report_unraisable(message, exception);  // no memory to say whose it was
+    }
+}
+
 inline void LoopCore::take_timed_turn(ReadyNode& node) {
     TaskBase* const task = node.is_task() ? static_cast<TaskBase*>(&node) : nullptr;
     if (task != nullptr) task->add_owner();  // so that it still has a name afterwards
@@ -2658,14 +2757,14 @@ inline void LoopCore::report_if_slow(Clock::time_point begin, const TaskBase* ta
                                 std::to_string(milliseconds) + " ms: co_await to_thread for what blocks or computes",
                             nullptr, task != nullptr ? task->name() : std::string{}});
     } catch (...) {
-        report("a turn held its loop up, and there is no memory to say more");
+        report("a turn held its loop up", nullptr, nullptr);
     }
 }
 
 inline void TaskBase::report_unretrieved(const std::exception_ptr& exception) noexcept {
     const char* const message = "a task failed and nobody asked for its result";
     if (loop_ != nullptr)
-        loop_->report(ErrorContext{message, exception, name()});
+        loop_->report(message, exception, this);
     else
         plait::detail::report_unraisable(message, exception);
 }
@@ -2676,6 +2775,8 @@ inline void TaskBase::report_unretrieved(const std::exception_ptr& exception) no
 
 namespace plait::inline PLAIT_ABI::asyncio {
 
+using plait::CancelledError;
+
 template <class T = void>
 class Task;
 
@@ -2685,7 +2786,8 @@ class Task;
 struct TaskOptions {
     /// Other than "Task-1".
     std::string_view name = {};
-    /// The first step is taken where the task is made, if its loop runs here, and not in the next pass.
+    /// The first step is taken where the task is made, if its loop runs here, and not in the next pass. (Of many that make
+    /// one another, each 65th begins in the next pass.)
     ///
     /// Python: asyncio.eager_task_factory.
     bool eager_start = false;
@@ -2883,9 +2985,11 @@ private:
         return false;
     }
     [[nodiscard]] TaskBase* awaited_task() const noexcept override { return &TaskAccess::state(task_); }
+    [[nodiscard]] CancelMark* cancel_mark() noexcept override { return &cancel_mark_; }
 
     Task<T> task_;
     TaskBase* waiting_ = nullptr;
+    CancelMark cancel_mark_;
 };
 
 /// A callback at a task's end; owns itself.
@@ -3265,6 +3369,12 @@ public:
                                                std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)),
                            options);
     }
+    template <class F>
+        requires detail::CoroutineFunction<F>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(
+        F&& function, TaskOptions options) {
+        return create_task(options, std::forward<F>(function));
+    }
     /// Of anything else that can be awaited: `create_task(sleep(1s))`.
     template <class A>
         requires detail::PlainAwaitable<A>
@@ -3396,13 +3506,15 @@ namespace detail {
 class RunningScope {
 public:
     RunningScope(EventLoop& loop, std::atomic<bool>& flag) noexcept : flag_{flag}, around_{running()} {
-        running() = Running{{}, nullptr, &LoopAccess::core(loop), around_.outside};
+        running() = Running{.loop = &LoopAccess::core(loop), .outside = around_.outside};
         flag_.store(true, std::memory_order_relaxed);
     }
     RunningScope(const RunningScope&) = delete;
     RunningScope& operator=(const RunningScope&) = delete;
     ~RunningScope() {
-        running() = Running{around_.next, around_.task, around_.loop, running().outside};
+        const Context* const outside = running().outside;  // what was set meanwhile stays
+        running() = around_;
+        running().outside = outside;
         flag_.store(false, std::memory_order_relaxed);
     }
 
@@ -3487,13 +3599,15 @@ inline void EventLoop::close() {
     core_.executor = nullptr;
     // The youngest first: frames refer to those that started them.
     while (core_.tasks.preceding != &core_.tasks) static_cast<detail::TaskBase*>(core_.tasks.preceding)->abandon();
-    core_.ready.clear();
-    core_.timers.clear();
     while (core_.finished.following != &core_.finished) {
         auto& task = static_cast<detail::TaskBase&>(*core_.finished.following);
         task.unlink();
         task.forget_loop();
     }
+    // What callables do as they die may still queue something.
+    core_.ready.clear();
+    core_.timers.clear();
+    core_.ready.clear();
 }
 
 template <class T>
@@ -3829,7 +3943,8 @@ class CloseGenerator;
 /// Python: an async generator. It runs in the task that awaits `next`, and only then. What awaits nothing is a
 /// plait::Generator.
 /// Lifetime: arguments that were taken by reference, and a lambda's captures, outlive it. Its destructor ends it where it
-/// stands: destructors of its locals run, code does not; `aclose` lets it clean up. Where a task is in `next` meanwhile,
+/// stands: destructors of its locals run, code does not; `aclose` lets it clean up. (Generators that hold one another are
+/// destroyed one within the other: thousands deep.) Where a task is in `next` meanwhile,
 /// that still gets its item.
 /// Threads: from its loop's only.
 template <class T>
@@ -3969,11 +4084,17 @@ protected:
             return false;
         }
         // Given back to who holds it; if that is gone, the body goes with this step.
-        if (promise().holder != nullptr) child = nullptr;
+        if (promise().holder != nullptr)
+            child = nullptr;
+        else if constexpr (std::is_reference_v<T>)
+            throw UsageError(
+                "an AsyncGenerator of references was destroyed while a task was in next: what it gives is gone");
         return true;
     }
     void destroy_body() noexcept {
         child = nullptr;
+        // Who holds it may lie in it, as a local.
+        if (AsyncGenerator<T>* const holder = std::exchange(promise().holder, nullptr)) holder->handle_ = nullptr;
         if (promise().started)
             body_.destroy();
         else
@@ -4280,7 +4401,7 @@ class ScopedAwaiter : public TurnAwaiter<Owner> {
 public:
     explicit ScopedAwaiter(Owner& owner) noexcept : TurnAwaiter<Owner>{owner} {}
 
-    auto await_resume() {
+    [[nodiscard("the lock is released where the guard is dropped")]] auto await_resume() {
         TurnAwaiter<Owner>::await_resume();
         return typename Owner::Guard{this->owner()};
     }
@@ -4302,6 +4423,8 @@ private:
 // --- plait/asyncio/barrier.hpp ---------------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::BrokenBarrierError;
 
 namespace detail {
 
@@ -4634,7 +4757,7 @@ concept WaitPredicate = requires(F& predicate) {
 /// `wait_for` does.
 /// Throws: UsageError, changing nothing, from every wait and notify where the running task does not hold the lock.
 /// Threads: from its loop's only; across threads use threading::Condition.
-/// Lifetime: it outlives those who wait; whoever still waits gets UsageError. A lock that it was given outlives it.
+/// Lifetime: it outlives guards, and those who wait; whoever still waits gets UsageError. A lock that it was given outlives it.
 class Condition {
 public:
     using Guard = Lock::Guard;
@@ -4814,8 +4937,9 @@ PLAIT_VISIBLE inline std::uint64_t next_context_variable() noexcept {
 ///     request.set(7);                         // for this task, and those that it starts from now on
 ///     int number = request.get();
 ///
-/// A task begins with the values of the one that made it; what either sets later the other does not see. `to_thread`
-/// takes them along. Outside of tasks, in callbacks too, a thread has values of its own, which tasks made there begin with.
+/// A task begins with the values of the one that made it; what either sets later the other does not see. `to_thread` and
+/// `run_in_executor` take them along. Outside of tasks a thread has values of its own, which tasks made there begin with;
+/// callbacks see those, where Python's see what their maker saw.
 /// Python: contextvars.ContextVar. Threads: any. Lifetime: a value lives until the last task that may read it has ended.
 template <class T>
 class ContextVar {
@@ -4897,13 +5021,19 @@ namespace detail {
 /// create_task, as an object: so that a function of that name in the arguments' namespace is not called instead.
 struct CreateTask {
     /// Makes a task of the running loop, which begins when the present one next waits. `create_task(f, args...)` keeps
-    /// the function and its arguments in the task: the safe form for a lambda with captures.
+    /// the function and its arguments in the task: the safe form for a lambda with captures. (For g++ 12 give a lambda
+    /// whose captures have destructors a name first, in a line without `co_await`: see the README.)
     ///
     /// Python: asyncio.create_task. Throws: UsageError where no loop runs.
     template <class T>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
         Coroutine<T>&& coroutine, TaskOptions options = {}) const {
         return get_running_loop().create_task(std::move(coroutine), options);
+    }
+    template <class T>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
+        Coroutine<T>& coroutine, TaskOptions options = {}) const {
+        return (*this)(std::move(coroutine), options);
     }
     template <class F, class... Args>
         requires CoroutineFunction<F, Args...>
@@ -4916,6 +5046,12 @@ struct CreateTask {
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
         TaskOptions options, F&& function, Args&&... args) const {
         return get_running_loop().create_task(options, std::forward<F>(function), std::forward<Args>(args)...);
+    }
+    template <class F>
+        requires CoroutineFunction<F>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
+        F&& function, TaskOptions options) const {
+        return get_running_loop().create_task(options, std::forward<F>(function));
     }
     template <class A>
         requires PlainAwaitable<A>
@@ -6817,21 +6953,27 @@ inline void OutsideCall::deliver() {
 }
 
 /// Waits for a Future; with `moves`, its value is moved out where it is the only copy.
+///
+/// A future that is cancelled calls callbacks of the user's; so it is not cancelled within `cancel_wait`, where tasks are
+/// halfway between two states, but in the task's turn.
 template <class T, bool moves>
 class FutureAwaiter : public AwaiterBase, private OutsideWaiter {
 public:
     explicit FutureAwaiter(Future<T> future) noexcept : future_{std::move(future)} {}
+    FutureAwaiter(const FutureAwaiter&) = delete;
+    FutureAwaiter& operator=(const FutureAwaiter&) = delete;
+    ~FutureAwaiter() { cancel_if_asked(); }
 
     bool await_ready() const { return future_.ready(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        begin([&](auto tell) {
-            future_.add_done_callback([tell = std::move(tell)](const Future<T>&) mutable { tell(); });
-        });
+        // To the state: a callback that is given the future would be a second owner of its value.
+        begin([&](auto tell) { plait::detail::FutureAccess::state(future_).add_callback(std::move(tell)); });
         // Last: a cancellation that is due ends the wait within it.
         task()->suspend(handle, this);
     }
     decltype(auto) await_resume() {
+        cancel_if_asked();
         if (task() != nullptr) task()->check_cancelled();
         if constexpr (moves)
             return std::move(future_).get();
@@ -6842,11 +6984,20 @@ public:
 private:
     bool cancel_wait() noexcept override {
         give_up();
-        static_cast<void>(future_.cancel());
+        asked_ = true;
         return false;
+    }
+    void cancel_if_asked() noexcept {
+        if (!std::exchange(asked_, false)) return;
+        try {
+            static_cast<void>(future_.cancel());
+        } catch (...) {
+            task()->loop()->report("a future could not be cancelled");
+        }
     }
 
     Future<T> future_;
+    bool asked_ = false;
 };
 
 }  // namespace asyncio::detail
@@ -6878,44 +7029,48 @@ struct ToThreadOptions {
 
 namespace detail {
 
-/// Waits for a function on a thread; a cancellation asks it to stop, and waits for its end.
+/// Waits for a function on a thread: awaited until it is `over`. A cancellation asks the function to stop, and the wait
+/// goes on: both in the task's own turn, for that calls what the user hangs on a StopToken.
 template <class T>
 class ThreadCallWait : private OutsideWaiter {
 public:
     ThreadCallWait(Future<T> future, StopSource stop, bool abandon) noexcept
         : future_{std::move(future)}, stop_{std::move(stop)}, abandon_{abandon} {}
 
+    [[nodiscard]] bool over() const { return given_up_ || future_.ready(); }
     AwaiterReference<ThreadCallWait> operator co_await() noexcept { return AwaiterReference<ThreadCallWait>{*this}; }
-    bool await_ready() const { return future_.ready(); }
+    [[nodiscard]] bool await_ready() const { return over(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        begin([&](auto tell) {
-            future_.add_done_callback([tell = std::move(tell)](const Future<T>&) mutable { tell(); });
-        });
+        // To the state: a callback that is given the future would be a second owner of its value.
+        begin([&](auto tell) { plait::detail::FutureAccess::state(future_).add_callback(std::move(tell)); });
         // Last: a cancellation that is due ends the wait within it.
         task()->suspend(handle, this);
     }
-    T await_resume() {
-        if (task() != nullptr) task()->check_cancelled();
-        if (cancelled_ && !future_.exception()) throw CancelledError(task()->cancel_message());
+    void await_resume() {
+        if (task() == nullptr || !task()->cancel_due()) return;
+        task()->drop_due_cancel();
+        cancelled_ = true;
+        static_cast<void>(stop_.request_stop());
+        if (future_.cancel() || abandon_) given_up_ = true;
+    }
+    /// Once it is over.
+    T result() {
+        if (given_up_ || (cancelled_ && !future_.exception())) throw CancelledError(task()->cancel_message());
         return std::move(future_).get();
     }
 
 private:
     bool cancel_wait() noexcept override {
-        static_cast<void>(stop_.request_stop());
-        if (future_.cancel() || abandon_) {
-            give_up();
-            return false;
-        }
-        cancelled_ = true;
-        return true;
+        give_up();
+        return false;
     }
 
     Future<T> future_;
     StopSource stop_;
     bool abandon_;
     bool cancelled_ = false;
+    bool given_up_ = false;
 };
 
 struct ToThreadFunction {
@@ -6925,7 +7080,7 @@ struct ToThreadFunction {
     ///     std::string text = co_await to_thread(read_file, path);
     ///     co_await to_thread({.abandon = true}, resolve, name);
     ///
-    /// Python: asyncio.to_thread. The loop has up to min(32, processors + 4) threads for it; further calls queue.
+    /// Python: asyncio.to_thread, whose await, cancelled, leaves the thread to itself: as here with `abandon`. The loop has up to min(32, processors + 4) threads for it; further calls queue.
     /// Cancel: a call that queues is dropped. One that runs is asked to stop by its token, and its end is waited for; an
     /// error that it ends with is thrown, else CancelledError.
     template <class F, class... Args>
@@ -6948,7 +7103,8 @@ private:
         StopSource stop;
         auto future = executor.submit(stop, std::move(f), std::move(args));
         ThreadCallWait<Result> wait{std::move(future), std::move(stop), options.abandon};
-        co_return co_await wait;
+        while (!wait.over()) co_await wait;
+        co_return wait.result();
     }
 };
 
@@ -6975,6 +7131,7 @@ namespace plait::inline PLAIT_ABI::asyncio::detail {
 class Stragglers {
 public:
     static constexpr std::chrono::seconds patience{10};
+    static constexpr std::size_t most_named = 10;
 
     explicit Stragglers(EventLoop& loop) noexcept : loop_{loop} {}
     Stragglers(const Stragglers&) = delete;
@@ -6996,10 +7153,13 @@ public:
 
 private:
     void report() {
+        std::size_t left = 0;
         for (const AnyTask& task : tasks_)
-            if (!task.done())
+            if (!task.done() && ++left <= most_named)
                 loop_.call_exception_handler(
                     {"a task still runs ten seconds after it was cancelled, and is waited for", nullptr, task.name()});
+        if (left > most_named)
+            loop_.call_exception_handler({"and " + std::to_string(left - most_named) + " tasks more", nullptr, {}});
     }
 
     EventLoop& loop_;
@@ -7042,6 +7202,7 @@ public:
     /// Filling it failed: await it, and it throws `error` once what was started has ended.
     void give_up(std::exception_ptr error) noexcept {
         error_ = std::move(error);
+        failed_ = true;
         cancel_started();
     }
 
@@ -7062,6 +7223,7 @@ private:
         Gathering* gathering = nullptr;
         AnyTask task;
         bool started_here = false;
+        bool watched = false;  // by the stragglers
     };
 
     void add(const AnyTask& task, bool started_here);
@@ -7069,7 +7231,9 @@ private:
     void cancel_started() noexcept { relay_cancel(LoopAccess::core(loop_).cancel_course); }
     void cancel_each() noexcept override;
     inline bool cancel_wait() noexcept override;
-    [[nodiscard]] bool complete() const noexcept { return error_ && !asked_ ? started_left_ == 0 : left_ == 0; }
+    [[nodiscard]] bool complete() const noexcept {
+        return (error_ && !asked_) || cut_ ? started_left_ == 0 : left_ == 0;
+    }
 
     EventLoop& loop_;
     std::unique_ptr<Link[]> links_;
@@ -7079,6 +7243,7 @@ private:
     bool fails_fast_;
     bool failed_ = false;  // error_ is no cancellation
     bool asked_ = false;   // somebody cancelled the gather itself: it waits for all of them
+    bool cut_ = false;     // out of a ring of waits
     bool woken_ = false;
     std::exception_ptr error_;  // what it will throw
     TaskBase* waiting_ = nullptr;
@@ -7118,14 +7283,26 @@ inline void Gathering::on_end(Link& link) noexcept {
 }
 
 inline void Gathering::cancel_each() noexcept {
-    const std::string message = asked_ ? waiting_->cancel_message() : std::string{};
+    static const std::string nothing;
+    const std::string& message = asked_ ? waiting_->cancel_message() : nothing;
     for (std::size_t i = 0; i < count_; ++i)
-        if ((asked_ || links_[i].started_here) && links_[i].task.cancel(message)) stragglers_.add(links_[i].task);
+        if ((asked_ || links_[i].started_here) && links_[i].task.cancel(message) &&
+            !std::exchange(links_[i].watched, true))
+            stragglers_.add(links_[i].task);
 }
 
 inline bool Gathering::cancel_wait() noexcept {
     asked_ = true;
-    return relay_cancel(LoopAccess::core(loop_).cancel_course);
+    if (relay_cancel(LoopAccess::core(loop_).cancel_course) && !waiting_->cancel_due()) return true;
+    // The request came back round a ring: those that were handed in are waited for no longer.
+    cut_ = true;
+    if (started_left_ != 0) {
+        waiting_->drop_due_cancel();
+        return true;
+    }
+    // Who asked wakes the task, and no child's end may do so again.
+    woken_ = true;
+    return false;
 }
 
 inline void Gathering::await_resume() {
@@ -7148,8 +7325,8 @@ struct GatherFunction {
     ///     std::vector<int> all = co_await gather(std::move(coroutines));
     ///     auto [x, y] = co_await gather(return_exceptions, late(1), late(2));     // Outcome<int>s
     ///
-    /// Python: asyncio.gather. The first failure cancels the coroutines that were given, waits for their end, and is
-    /// thrown; tasks that were given go on. With `return_exceptions` all are waited for.
+    /// Python: asyncio.gather. The first failure cancels the coroutines and futures that were given, waits for their end,
+    /// and is thrown; tasks that were given go on. With `return_exceptions` all are waited for.
     /// Cancel: cancels all of them, waits for their end, then throws.
     template <class... As>
         requires(Awaitable<As> && ...)
@@ -7217,6 +7394,8 @@ private:
     template <bool keeps_errors, class Child, class T = typename Child::value_type>
     static auto every(std::vector<Child> children) -> Coroutine<
         std::conditional_t<std::is_void_v<T> && !keeps_errors, void, std::vector<Element<keeps_errors, T>>>> {
+        static_assert(!std::is_reference_v<T> || keeps_errors,
+                      "plait: a vector holds no references: gather a pack, or let the coroutines give pointers");
         Gathering gathering{children.size(), !keeps_errors};
         std::vector<Task<T>> tasks;
         try {
@@ -7338,6 +7517,7 @@ private:
     template <class U>
     void insert(U&& item);
     T take();
+    T take_item();
     /// Promises what is there to those who wait longest; wakes who waits for what will never come.
     void keep_promises() noexcept;
     static void wake_all(WaitList& list) noexcept {
@@ -7520,12 +7700,18 @@ void BasicQueue<T, Items>::insert(U&& item) {
 
 template <class T, class Items>
 T BasicQueue<T, Items>::take() {
+    T item = take_item();
+    ++taken_;
+    if (putters_.tasks.waiting() != 0 || shutdown_) [[unlikely]]
+        keep_promises();
+    return item;
+}
+
+// Apart from take(): g++ 12 moves a variable out of a block with a try, and that move may throw when the item has left.
+template <class T, class Items>
+T BasicQueue<T, Items>::take_item() {
     try {
-        T item = items_.take();
-        ++taken_;
-        if (putters_.tasks.waiting() != 0 || shutdown_) [[unlikely]]
-            keep_promises();
-        return item;
+        return items_.take();
     } catch (...) {
         keep_promises();
         throw;
@@ -7604,6 +7790,8 @@ public:
         try {
             while (place > 0 && before(entries_.back(), entries_[parent(place)])) place = parent(place);
         } catch (...) {
+            // It was moved in, and is still who put it's.
+            if constexpr (std::is_same_v<U, T>) item = std::move(entries_.back().item);
             entries_.pop_back();
             throw;
         }
@@ -7803,6 +7991,10 @@ private:
 
 namespace plait::inline PLAIT_ABI::asyncio {
 
+using plait::QueueEmpty;
+using plait::QueueFull;
+using plait::QueueShutDown;
+
 /// A row of items that some tasks put in at one end and others take out at the other, waiting where they must.
 ///
 ///     Queue<int> jobs(10);
@@ -7899,9 +8091,20 @@ struct RunFunction {
     template <class F, class... Args>
         requires CoroutineFunction<F, Args...>
     auto operator()(F&& function, Args&&... args) const {
+        return (*this)(EventLoopOptions{}, std::forward<F>(function), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+        requires CoroutineFunction<F, Args...>
+    auto operator()(EventLoopOptions options, F&& function, Args&&... args) const {
         check_no_loop();
         return (*this)(stored_call(std::decay_t<F>(std::forward<F>(function)),
-                                   std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)));
+                                   std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)),
+                       options);
+    }
+    template <class F>
+        requires CoroutineFunction<F>
+    auto operator()(F&& function, EventLoopOptions options) const {
+        return (*this)(options, std::forward<F>(function));
     }
 
 private:
@@ -8118,36 +8321,61 @@ namespace plait::inline PLAIT_ABI::asyncio {
 
 namespace detail {
 
-class SleepAwaiter : public AwaiterBase, private TimerNode, private Waiter {
+/// A task's sleep of a while.
+class TimedSleep final : private TimerNode, private Waiter {
+public:
+    explicit TimedSleep(TaskBase& task) noexcept : task_{task} {}
+    ~TimedSleep() {
+        if (is_timed()) task_.loop()->timers.remove(*this);
+    }
+    template <class P>
+    void begin(std::coroutine_handle<P> handle, Timeout delay) noexcept {
+        task_.loop()->start_timer(*this, delay);
+        task_.suspend(handle, this);
+    }
+    TaskBase& task() const noexcept { return task_; }
+
+private:
+    void on_time() noexcept override { task_.wake(); }
+    bool cancel_wait() noexcept override {
+        task_.loop()->stop_timer(*this);
+        return false;
+    }
+
+    TaskBase& task_;
+};
+
+class SleepAwaiter : public AwaiterBase {
 public:
     explicit SleepAwaiter(Timeout delay) noexcept : delay_{delay} {}
     ~SleepAwaiter() {
-        if (is_timed()) task_->loop()->timers.remove(*this);
+        if (timed_) sleep_.~TimedSleep();
     }
 
     static bool await_ready() noexcept { return false; }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) noexcept {
-        task_ = running().task;
+        TaskBase* const task = running().task;
         if (delay_.is_zero()) {
-            task_->suspend(handle, nullptr);
-            task_->wake();
+            task_ = task;
+            task->suspend(handle, nullptr);
+            task->wake();
         } else {
-            task_->loop()->start_timer(*this, delay_);
-            task_->suspend(handle, this);
+            const Timeout delay = delay_;
+            timed_ = true;
+            ::new (static_cast<void*>(&sleep_)) TimedSleep(*task);
+            sleep_.begin(handle, delay);
         }
     }
-    void await_resume() const { task_->check_cancelled(); }
+    void await_resume() const { (timed_ ? &sleep_.task() : task_)->check_cancelled(); }
 
 private:
-    void on_time() noexcept override { task_->wake(); }
-    bool cancel_wait() noexcept override {
-        task_->loop()->stop_timer(*this);
-        return false;
-    }
-
-    Timeout delay_;
-    TaskBase* task_ = nullptr;
+    bool timed_ = false;
+    union {
+        Timeout delay_;
+        TaskBase* task_;
+        TimedSleep sleep_;
+    };
 };
 
 /// What `sleep(delay)` gives: nothing happens before it is awaited.
@@ -8376,7 +8604,7 @@ private:
 
 inline TaskGroupState::~TaskGroupState() {
     const auto report = [&](const std::exception_ptr& error) {
-        loop_.call_exception_handler({"a task group was destroyed with its loop before it could throw", error});
+        LoopAccess::core(loop_).report("a task group was destroyed before it could throw", error, nullptr);
     };
     if (body_error_) report(body_error_);
     while (first_failed_ != nullptr) {
@@ -8468,8 +8696,9 @@ inline void TaskGroupState::cancel_each() noexcept {
 }
 
 inline bool TaskGroupState::cancel_wait() noexcept {
-    cancelled_ = true;
-    abort();
+    // The first request leaves those that a failure cancelled to clean up; a second one is meant.
+    const bool again = std::exchange(cancelled_, true);
+    if (!aborted_ || again) abort();
     // A child that waits for this very task has sent the request back.
     if (task().cancel_due()) waiting_ = false;
     return waiting_;
@@ -8486,7 +8715,8 @@ inline void TaskGroupState::await_resume() noexcept {
 inline void TaskGroupState::end_body() {
     body_ended_ = true;
     request_.take_back();
-    if (body_error_ || body_cancellation_) abort();
+    // Once: a second request would break off the cleaning up of those that had the first.
+    if ((body_error_ || body_cancellation_) && !aborted_) abort();
 }
 
 inline std::vector<std::exception_ptr> TaskGroupState::take_errors() {
@@ -8574,11 +8804,20 @@ public:
             return loop.create_task(options, std::forward<F>(function), std::forward<Args>(args)...);
         });
     }
+    template <class F>
+        requires detail::CoroutineFunction<F>
+    auto create_task(F&& function, TaskOptions options) {
+        return create_task(options, std::forward<F>(function));
+    }
+    template <class T>
+    Task<T> create_task(Coroutine<T>& coroutine, TaskOptions options = {}) {
+        return create_task(std::move(coroutine), options);
+    }
     template <class A>
         requires detail::PlainAwaitable<A>
-    auto create_task(A&& awaitable) {
+    auto create_task(A&& awaitable, TaskOptions options = {}) {
         state_.check_open();
-        return state_.add([&](EventLoop& loop) { return loop.create_task(std::forward<A>(awaitable)); });
+        return state_.add([&](EventLoop& loop) { return loop.create_task(std::forward<A>(awaitable), options); });
     }
 
 private:
@@ -8593,7 +8832,8 @@ namespace detail {
 
 struct TaskGroupFunction {
     /// Runs `body(group)`, then waits for all the tasks of the group, and gives the body's value. The body is kept until
-    /// then, so that its captures live.
+    /// then, so that its captures live. (For g++ 12 give a body whose captures have destructors a name first: see the
+    /// README.)
     ///
     ///     int n = co_await task_group([&](TaskGroup& group) -> Coroutine<int> {
     ///         Task<int> task = group.create_task(late(5));
@@ -8806,7 +9046,11 @@ public:
             TaskAccess::state(task).mark_retrieved();
             state_->settle_cancelled();
         } else {
-            state_->settle(Outcome<T>::of([&]() -> T { return std::move(task).result(); }));
+            auto outcome = Outcome<T>::of([&]() -> T { return std::move(task).result(); });
+            const std::exception_ptr error = outcome.exception();
+            if (!state_->settle(std::move(outcome)) && error && TaskAccess::state(task).loop() != nullptr)
+                TaskAccess::state(task).loop()->report("a coroutine failed after its future was cancelled", error,
+                                                       &TaskAccess::state(task));
         }
     }
 
@@ -8850,6 +9094,12 @@ inline constexpr detail::RunCoroutineThreadsafe run_coroutine_threadsafe{};
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
 // --- plait/asyncio/detail/expiry.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::TimeoutError;
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
 
@@ -8992,7 +9242,7 @@ struct TimeoutFunction {
     using TimePoint = TimeoutScope::TimePoint;
 
     /// Runs `body` for `limit` at most, from the await on, and gives its value. It is a function, kept until its end, or
-    /// anything that can be awaited.
+    /// anything that can be awaited. (For g++ 12 give a lambda whose captures have destructors a name first.)
     ///
     ///     int x = co_await timeout(2s, [&]() -> Coroutine<int> {
     ///         co_await connect();
@@ -9453,7 +9703,8 @@ struct WaitForFunction {
     ///     int x = co_await wait_for(late(1), 2s);
     ///
     /// Python: asyncio.wait_for. What has not ended then is cancelled, and has ended when TimeoutError is thrown; if it
-    /// makes of that a value or an error of its own, that is the result. At zero or less a coroutine is not even started.
+    /// makes of that a value or an error of its own, that is the result. At zero or less it is tried once, and a coroutine is not
+    /// even started.
     /// Cancel: reaches what is awaited, and comes back as CancelledError.
     template <class A>
         requires Awaitable<A>
@@ -9508,6 +9759,9 @@ struct Resumption {
 };
 
 }  // namespace detail
+
+template <class T, class Sent>
+class YieldFrom;
 
 /// A function that gives its results one by one, and takes a value in between: Python's `yield` and `send`.
 ///
@@ -9569,6 +9823,7 @@ public:
 
 private:
     friend promise_type;
+    friend class YieldFrom<T, Sent>;
     using Promise = promise_type;
     using Handle = std::coroutine_handle<Promise>;
     using Resumption = detail::Resumption<T, Sent>;
@@ -9595,19 +9850,25 @@ private:
 template <class T, class Sent>
 class [[nodiscard("co_yield it")]] YieldFrom {
 public:
-    explicit YieldFrom(Generator<T, Sent>&& other) noexcept : generator_{std::move(other)} {}
+    /// Throws: UsageError where the other one is running: it is, or waits for, the one that would yield from it.
+    explicit YieldFrom(Generator<T, Sent>&& other) : generator_{checked(other)} {}
 
 private:
     friend class detail::GeneratorPromise<T, Sent>;
+    static Generator<T, Sent>&& checked(Generator<T, Sent>& other) {
+        if (other.handle_ && other.promise().resumption != nullptr)
+            throw UsageError("yield_from a generator that is running: a body cannot yield from its own generator");
+        return std::move(other);
+    }
     Generator<T, Sent> generator_;
 };
 
 template <class T, class Sent>
-YieldFrom<T, Sent> yield_from(Generator<T, Sent>&& other) noexcept {
+YieldFrom<T, Sent> yield_from(Generator<T, Sent>&& other) {
     return YieldFrom<T, Sent>{std::move(other)};
 }
 template <class T, class Sent>
-YieldFrom<T, Sent> yield_from(Generator<T, Sent>& other) noexcept {
+YieldFrom<T, Sent> yield_from(Generator<T, Sent>& other) {
     return YieldFrom<T, Sent>{std::move(other)};
 }
 

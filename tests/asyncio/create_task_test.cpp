@@ -111,3 +111,14 @@ TEST_CASE("an eager task of a loop that does not run begins with it") {
     CHECK_FALSE(task.done());
     CHECK(loop.run_until_complete(task) == 7);
 }
+
+TEST_CASE("create_task takes a named coroutine, and options after a function too") {
+    run_virtual([]() -> Coroutine<void> {
+        auto coroutine = seven();
+        auto task = aio::create_task(coroutine);
+        CHECK_FALSE(coroutine.valid());
+        auto named = aio::create_task(seven, {.name = "named"});
+        CHECK(named.name() == "named");
+        CHECK(co_await task + co_await named == 14);
+    });
+}

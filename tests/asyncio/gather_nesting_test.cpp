@@ -13,6 +13,7 @@
 using namespace std::chrono_literals;
 using plait::asyncio::Coroutine;
 using plait::asyncio::gather;
+using plait::asyncio::Task;
 using support::run_virtual;
 namespace aio = plait::asyncio;
 
@@ -75,5 +76,18 @@ TEST_CASE("a cancellation that meets a failure in a gather is thrown at the next
         CHECK(task.cancel());
         co_await task;
         CHECK(cancelled_later);
+    });
+}
+
+TEST_CASE("a ring of an await and a gather can be cancelled") {
+    run_virtual([]() -> Coroutine<> {
+        Task<> gathering;
+        auto awaiting = aio::create_task([&]() -> Coroutine<> { co_await gathering; });
+        gathering = aio::create_task([&]() -> Coroutine<> { static_cast<void>(co_await gather(awaiting)); });
+        for (int i = 0; i < 3; ++i) co_await aio::sleep(0s);
+        CHECK(awaiting.cancel());
+        for (int i = 0; i < 5; ++i) co_await aio::sleep(0s);
+        CHECK(awaiting.done());
+        CHECK(gathering.done());
     });
 }

@@ -180,3 +180,12 @@ TEST_CASE("run calls the callbacks of the tasks that it cancels") {
     });
     CHECK(cancelled);
 }
+
+TEST_CASE("run takes a function with options, after it or before its arguments") {
+    const auto an_hour_later = [](int x) -> Coroutine<int> {
+        co_await aio::sleep(1h);
+        co_return x;
+    };
+    CHECK(aio::run({.manual_clock = true}, an_hour_later, 1) == 1);
+    CHECK(aio::run([&]() -> Coroutine<int> { return an_hour_later(2); }, {.manual_clock = true}) == 2);
+}

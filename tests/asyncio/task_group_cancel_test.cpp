@@ -271,3 +271,40 @@ TEST_CASE("a timeout around a group cancels it, and is told unless a child fails
         }
     });
 }
+
+TEST_CASE("a failure asks each child once, though the body waits too: what cleans up by an await is let finish") {
+    run_virtual([]() -> Coroutine<void> {
+        std::uint32_t requests = 0;
+        bool cleaned = false;
+        const auto cleans_up = [&]() -> Coroutine<void> {
+            std::exception_ptr cancellation;
+            try {
+                co_await aio::sleep(1h);
+            } catch (const plait::CancelledError&) {
+                cancellation = std::current_exception();
+            }
+            co_await aio::sleep(1s);
+            cleaned = true;
+            requests = aio::current_task().cancelling();
+            std::rethrow_exception(cancellation);
+        };
+        const auto fails = []() -> Coroutine<void> {
+            co_await aio::sleep(1s);
+            throw std::runtime_error("failed");
+        };
+        const auto body = [&](aio::TaskGroup& group) -> Coroutine<void> {
+            group.create_task(cleans_up());
+            group.create_task(fails());
+            co_await aio::sleep(1h);
+        };
+        std::size_t errors = 0;
+        try {
+            co_await aio::task_group(body);
+        } catch (const plait::ExceptionGroup& group) {
+            errors = group.exceptions().size();
+        }
+        CHECK(errors == 1);
+        CHECK(cleaned);
+        CHECK(requests == 1);
+    });
+}

@@ -515,3 +515,21 @@ TEST_CASE("a destructor may cancel its own task while the loop dies") {
     }
     CHECK(log.tasks == std::vector<std::string>{"Task-1"});
 }
+
+TEST_CASE("who is told of a dying task's error finds no current task") {
+    aio::EventLoop loop;
+    int told = 0;
+    loop.set_exception_handler([&](aio::EventLoop&, const plait::asyncio::ErrorContext&) {
+        ++told;
+        CHECK_FALSE(aio::current_task().valid());
+    });
+    loop.run_until_complete([]() -> Coroutine<void> {
+        static_cast<void>(aio::create_task([]() -> Coroutine<void> {
+            throw std::runtime_error("nobody looks");
+            co_return;
+        }));
+        co_await aio::sleep(0s);
+        co_await aio::sleep(0s);
+    }());
+    CHECK(told == 1);
+}

@@ -46,7 +46,8 @@ class CloseGenerator;
 /// Python: an async generator. It runs in the task that awaits `next`, and only then. What awaits nothing is a
 /// plait::Generator.
 /// Lifetime: arguments that were taken by reference, and a lambda's captures, outlive it. Its destructor ends it where it
-/// stands: destructors of its locals run, code does not; `aclose` lets it clean up. Where a task is in `next` meanwhile,
+/// stands: destructors of its locals run, code does not; `aclose` lets it clean up. (Generators that hold one another are
+/// destroyed one within the other: thousands deep.) Where a task is in `next` meanwhile,
 /// that still gets its item.
 /// Threads: from its loop's only.
 template <class T>
@@ -186,11 +187,17 @@ protected:
             return false;
         }
         // Given back to who holds it; if that is gone, the body goes with this step.
-        if (promise().holder != nullptr) child = nullptr;
+        if (promise().holder != nullptr)
+            child = nullptr;
+        else if constexpr (std::is_reference_v<T>)
+            throw UsageError(
+                "an AsyncGenerator of references was destroyed while a task was in next: what it gives is gone");
         return true;
     }
     void destroy_body() noexcept {
         child = nullptr;
+        // Who holds it may lie in it, as a local.
+        if (AsyncGenerator<T>* const holder = std::exchange(promise().holder, nullptr)) holder->handle_ = nullptr;
         if (promise().started)
             body_.destroy();
         else

@@ -13,6 +13,8 @@
 
 namespace plait::inline PLAIT_ABI::asyncio {
 
+using plait::BrokenBarrierError;
+
 namespace detail {
 
 class BarrierAwaiter;

@@ -53,7 +53,7 @@ concept WaitPredicate = requires(F& predicate) {
 /// `wait_for` does.
 /// Throws: UsageError, changing nothing, from every wait and notify where the running task does not hold the lock.
 /// Threads: from its loop's only; across threads use threading::Condition.
-/// Lifetime: it outlives those who wait; whoever still waits gets UsageError. A lock that it was given outlives it.
+/// Lifetime: it outlives guards, and those who wait; whoever still waits gets UsageError. A lock that it was given outlives it.
 class Condition {
 public:
     using Guard = Lock::Guard;

@@ -31,8 +31,9 @@ PLAIT_VISIBLE inline std::uint64_t next_context_variable() noexcept {
 ///     request.set(7);                         // for this task, and those that it starts from now on
 ///     int number = request.get();
 ///
-/// A task begins with the values of the one that made it; what either sets later the other does not see. `to_thread`
-/// takes them along. Outside of tasks, in callbacks too, a thread has values of its own, which tasks made there begin with.
+/// A task begins with the values of the one that made it; what either sets later the other does not see. `to_thread` and
+/// `run_in_executor` take them along. Outside of tasks a thread has values of its own, which tasks made there begin with;
+/// callbacks see those, where Python's see what their maker saw.
 /// Python: contextvars.ContextVar. Threads: any. Lifetime: a value lives until the last task that may read it has ended.
 template <class T>
 class ContextVar {

@@ -152,15 +152,25 @@ public:
 
 template <class T>
 class CoroutinePromise final : public PromiseBase {
+    static_assert(std::is_reference_v<T> || alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
+                  "plait: compilers lay a coroutine's frame out for ordinary alignment; give such a value by "
+                  "std::unique_ptr");
+
 public:
     Coroutine<T> get_return_object(std::source_location here = std::source_location::current()) noexcept {
         where = here;
         return Coroutine<T>{std::coroutine_handle<CoroutinePromise>::from_promise(*this)};
     }
     template <class U = T>
-        requires(std::is_convertible_v<U &&, T> || std::is_constructible_v<T, U &&>)
+        requires(!std::is_reference_v<T> && (std::is_convertible_v<U &&, T> || std::is_constructible_v<T, U &&>))
     void return_value(U&& value) {
         outcome.set_value(std::forward<U>(value));
+    }
+    // A reference is never bound to what dies here: a temporary, or what would be made of another type.
+    template <class U>
+        requires(std::is_lvalue_reference_v<T> && std::is_convertible_v<U*, std::remove_reference_t<T>*>)
+    void return_value(U& value) noexcept {
+        outcome.set_value(static_cast<T>(value));
     }
     void unhandled_exception() noexcept { outcome.set_exception(std::current_exception()); }
 
@@ -187,11 +197,22 @@ public:
 
     static bool await_ready() noexcept { return false; }
     template <class P>
-    void await_suspend(std::coroutine_handle<P> waiting) noexcept {
+    bool await_suspend(std::coroutine_handle<P> waiting) noexcept {
         parent = &waiting.promise();
-        promise().continuation = waiting;
         promise().link = this;
-        running().next = child;
+        Running& context = running();
+        if (context.depth == Running::deepest) [[unlikely]] {
+            context.next = child;
+        } else {
+            // Run from here: one that ends without a wait, as most do, costs a call and no way through the loop.
+            const unsigned depth = context.depth;
+            context.depth = depth + 1;
+            child.resume();
+            context.depth = depth;
+            if (child.done()) return false;
+        }
+        promise().continuation = waiting;
+        return true;
     }
     T await_resume() { return std::move(promise().outcome).value(); }
 
@@ -207,6 +228,8 @@ inline std::string describe(const std::source_location& where) {
     const std::size_t begin = function.find('(');
     const std::size_t end = function.rfind("::_Z");
     if (begin < end && end != std::string::npos) function = function.substr(begin + 1, end - begin - 1);
+    constexpr std::size_t longest = 80;
+    if (function.size() > longest) function.replace(longest, std::string::npos, "...");
     return std::string{where.file_name()} + ":" + std::to_string(where.line()) + " (" + function + ")";
 }
 

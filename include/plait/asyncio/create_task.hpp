@@ -17,13 +17,19 @@ namespace detail {
 /// create_task, as an object: so that a function of that name in the arguments' namespace is not called instead.
 struct CreateTask {
     /// Makes a task of the running loop, which begins when the present one next waits. `create_task(f, args...)` keeps
-    /// the function and its arguments in the task: the safe form for a lambda with captures.
+    /// the function and its arguments in the task: the safe form for a lambda with captures. (For g++ 12 give a lambda
+    /// whose captures have destructors a name first, in a line without `co_await`: see the README.)
     ///
     /// Python: asyncio.create_task. Throws: UsageError where no loop runs.
     template <class T>
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
         Coroutine<T>&& coroutine, TaskOptions options = {}) const {
         return get_running_loop().create_task(std::move(coroutine), options);
+    }
+    template <class T>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
+        Coroutine<T>& coroutine, TaskOptions options = {}) const {
+        return (*this)(std::move(coroutine), options);
     }
     template <class F, class... Args>
         requires CoroutineFunction<F, Args...>
@@ -36,6 +42,12 @@ struct CreateTask {
     [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
         TaskOptions options, F&& function, Args&&... args) const {
         return get_running_loop().create_task(options, std::forward<F>(function), std::forward<Args>(args)...);
+    }
+    template <class F>
+        requires CoroutineFunction<F>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
+        F&& function, TaskOptions options) const {
+        return get_running_loop().create_task(options, std::forward<F>(function));
     }
     template <class A>
         requires PlainAwaitable<A>

@@ -27,44 +27,48 @@ struct ToThreadOptions {
 
 namespace detail {
 
-/// Waits for a function on a thread; a cancellation asks it to stop, and waits for its end.
+/// Waits for a function on a thread: awaited until it is `over`. A cancellation asks the function to stop, and the wait
+/// goes on: both in the task's own turn, for that calls what the user hangs on a StopToken.
 template <class T>
 class ThreadCallWait : private OutsideWaiter {
 public:
     ThreadCallWait(Future<T> future, StopSource stop, bool abandon) noexcept
         : future_{std::move(future)}, stop_{std::move(stop)}, abandon_{abandon} {}
 
+    [[nodiscard]] bool over() const { return given_up_ || future_.ready(); }
     AwaiterReference<ThreadCallWait> operator co_await() noexcept { return AwaiterReference<ThreadCallWait>{*this}; }
-    bool await_ready() const { return future_.ready(); }
+    [[nodiscard]] bool await_ready() const { return over(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        begin([&](auto tell) {
-            future_.add_done_callback([tell = std::move(tell)](const Future<T>&) mutable { tell(); });
-        });
+        // To the state: a callback that is given the future would be a second owner of its value.
+        begin([&](auto tell) { plait::detail::FutureAccess::state(future_).add_callback(std::move(tell)); });
         // Last: a cancellation that is due ends the wait within it.
         task()->suspend(handle, this);
     }
-    T await_resume() {
-        if (task() != nullptr) task()->check_cancelled();
-        if (cancelled_ && !future_.exception()) throw CancelledError(task()->cancel_message());
+    void await_resume() {
+        if (task() == nullptr || !task()->cancel_due()) return;
+        task()->drop_due_cancel();
+        cancelled_ = true;
+        static_cast<void>(stop_.request_stop());
+        if (future_.cancel() || abandon_) given_up_ = true;
+    }
+    /// Once it is over.
+    T result() {
+        if (given_up_ || (cancelled_ && !future_.exception())) throw CancelledError(task()->cancel_message());
         return std::move(future_).get();
     }
 
 private:
     bool cancel_wait() noexcept override {
-        static_cast<void>(stop_.request_stop());
-        if (future_.cancel() || abandon_) {
-            give_up();
-            return false;
-        }
-        cancelled_ = true;
-        return true;
+        give_up();
+        return false;
     }
 
     Future<T> future_;
     StopSource stop_;
     bool abandon_;
     bool cancelled_ = false;
+    bool given_up_ = false;
 };
 
 struct ToThreadFunction {
@@ -74,7 +78,7 @@ struct ToThreadFunction {
     ///     std::string text = co_await to_thread(read_file, path);
     ///     co_await to_thread({.abandon = true}, resolve, name);
     ///
-    /// Python: asyncio.to_thread. The loop has up to min(32, processors + 4) threads for it; further calls queue.
+    /// Python: asyncio.to_thread, whose await, cancelled, leaves the thread to itself: as here with `abandon`. The loop has up to min(32, processors + 4) threads for it; further calls queue.
     /// Cancel: a call that queues is dropped. One that runs is asked to stop by its token, and its end is waited for; an
     /// error that it ends with is thrown, else CancelledError.
     template <class F, class... Args>
@@ -97,7 +101,8 @@ private:
         StopSource stop;
         auto future = executor.submit(stop, std::move(f), std::move(args));
         ThreadCallWait<Result> wait{std::move(future), std::move(stop), options.abandon};
-        co_return co_await wait;
+        while (!wait.over()) co_await wait;
+        co_return wait.result();
     }
 };
 

@@ -80,21 +80,27 @@ inline void OutsideCall::deliver() {
 }
 
 /// Waits for a Future; with `moves`, its value is moved out where it is the only copy.
+///
+/// A future that is cancelled calls callbacks of the user's; so it is not cancelled within `cancel_wait`, where tasks are
+/// halfway between two states, but in the task's turn.
 template <class T, bool moves>
 class FutureAwaiter : public AwaiterBase, private OutsideWaiter {
 public:
     explicit FutureAwaiter(Future<T> future) noexcept : future_{std::move(future)} {}
+    FutureAwaiter(const FutureAwaiter&) = delete;
+    FutureAwaiter& operator=(const FutureAwaiter&) = delete;
+    ~FutureAwaiter() { cancel_if_asked(); }
 
     bool await_ready() const { return future_.ready(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        begin([&](auto tell) {
-            future_.add_done_callback([tell = std::move(tell)](const Future<T>&) mutable { tell(); });
-        });
+        // To the state: a callback that is given the future would be a second owner of its value.
+        begin([&](auto tell) { plait::detail::FutureAccess::state(future_).add_callback(std::move(tell)); });
         // Last: a cancellation that is due ends the wait within it.
         task()->suspend(handle, this);
     }
     decltype(auto) await_resume() {
+        cancel_if_asked();
         if (task() != nullptr) task()->check_cancelled();
         if constexpr (moves)
             return std::move(future_).get();
@@ -105,11 +111,20 @@ public:
 private:
     bool cancel_wait() noexcept override {
         give_up();
-        static_cast<void>(future_.cancel());
+        asked_ = true;
         return false;
+    }
+    void cancel_if_asked() noexcept {
+        if (!std::exchange(asked_, false)) return;
+        try {
+            static_cast<void>(future_.cancel());
+        } catch (...) {
+            task()->loop()->report("a future could not be cancelled");
+        }
     }
 
     Future<T> future_;
+    bool asked_ = false;
 };
 
 }  // namespace asyncio::detail

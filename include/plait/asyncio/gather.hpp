@@ -53,6 +53,7 @@ public:
     /// Filling it failed: await it, and it throws `error` once what was started has ended.
     void give_up(std::exception_ptr error) noexcept {
         error_ = std::move(error);
+        failed_ = true;
         cancel_started();
     }
 
@@ -73,6 +74,7 @@ private:
         Gathering* gathering = nullptr;
         AnyTask task;
         bool started_here = false;
+        bool watched = false;  // by the stragglers
     };
 
     void add(const AnyTask& task, bool started_here);
@@ -80,7 +82,9 @@ private:
     void cancel_started() noexcept { relay_cancel(LoopAccess::core(loop_).cancel_course); }
     void cancel_each() noexcept override;
     inline bool cancel_wait() noexcept override;
-    [[nodiscard]] bool complete() const noexcept { return error_ && !asked_ ? started_left_ == 0 : left_ == 0; }
+    [[nodiscard]] bool complete() const noexcept {
+        return (error_ && !asked_) || cut_ ? started_left_ == 0 : left_ == 0;
+    }
 
     EventLoop& loop_;
     std::unique_ptr<Link[]> links_;
@@ -90,6 +94,7 @@ private:
     bool fails_fast_;
     bool failed_ = false;  // error_ is no cancellation
     bool asked_ = false;   // somebody cancelled the gather itself: it waits for all of them
+    bool cut_ = false;     // out of a ring of waits
     bool woken_ = false;
     std::exception_ptr error_;  // what it will throw
     TaskBase* waiting_ = nullptr;
@@ -129,14 +134,26 @@ inline void Gathering::on_end(Link& link) noexcept {
 }
 
 inline void Gathering::cancel_each() noexcept {
-    const std::string message = asked_ ? waiting_->cancel_message() : std::string{};
+    static const std::string nothing;
+    const std::string& message = asked_ ? waiting_->cancel_message() : nothing;
     for (std::size_t i = 0; i < count_; ++i)
-        if ((asked_ || links_[i].started_here) && links_[i].task.cancel(message)) stragglers_.add(links_[i].task);
+        if ((asked_ || links_[i].started_here) && links_[i].task.cancel(message) &&
+            !std::exchange(links_[i].watched, true))
+            stragglers_.add(links_[i].task);
 }
 
 inline bool Gathering::cancel_wait() noexcept {
     asked_ = true;
-    return relay_cancel(LoopAccess::core(loop_).cancel_course);
+    if (relay_cancel(LoopAccess::core(loop_).cancel_course) && !waiting_->cancel_due()) return true;
+    // The request came back round a ring: those that were handed in are waited for no longer.
+    cut_ = true;
+    if (started_left_ != 0) {
+        waiting_->drop_due_cancel();
+        return true;
+    }
+    // Who asked wakes the task, and no child's end may do so again.
+    woken_ = true;
+    return false;
 }
 
 inline void Gathering::await_resume() {
@@ -159,8 +176,8 @@ struct GatherFunction {
     ///     std::vector<int> all = co_await gather(std::move(coroutines));
     ///     auto [x, y] = co_await gather(return_exceptions, late(1), late(2));     // Outcome<int>s
     ///
-    /// Python: asyncio.gather. The first failure cancels the coroutines that were given, waits for their end, and is
-    /// thrown; tasks that were given go on. With `return_exceptions` all are waited for.
+    /// Python: asyncio.gather. The first failure cancels the coroutines and futures that were given, waits for their end,
+    /// and is thrown; tasks that were given go on. With `return_exceptions` all are waited for.
     /// Cancel: cancels all of them, waits for their end, then throws.
     template <class... As>
         requires(Awaitable<As> && ...)
@@ -228,6 +245,8 @@ private:
     template <bool keeps_errors, class Child, class T = typename Child::value_type>
     static auto every(std::vector<Child> children) -> Coroutine<
         std::conditional_t<std::is_void_v<T> && !keeps_errors, void, std::vector<Element<keeps_errors, T>>>> {
+        static_assert(!std::is_reference_v<T> || keeps_errors,
+                      "plait: a vector holds no references: gather a pack, or let the coroutines give pointers");
         Gathering gathering{children.size(), !keeps_errors};
         std::vector<Task<T>> tasks;
         try {

@@ -113,6 +113,12 @@ public:
                                                std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)),
                            options);
     }
+    template <class F>
+        requires detail::CoroutineFunction<F>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto create_task(
+        F&& function, TaskOptions options) {
+        return create_task(options, std::forward<F>(function));
+    }
     /// Of anything else that can be awaited: `create_task(sleep(1s))`.
     template <class A>
         requires detail::PlainAwaitable<A>
@@ -244,13 +250,15 @@ namespace detail {
 class RunningScope {
 public:
     RunningScope(EventLoop& loop, std::atomic<bool>& flag) noexcept : flag_{flag}, around_{running()} {
-        running() = Running{{}, nullptr, &LoopAccess::core(loop), around_.outside};
+        running() = Running{.loop = &LoopAccess::core(loop), .outside = around_.outside};
         flag_.store(true, std::memory_order_relaxed);
     }
     RunningScope(const RunningScope&) = delete;
     RunningScope& operator=(const RunningScope&) = delete;
     ~RunningScope() {
-        running() = Running{around_.next, around_.task, around_.loop, running().outside};
+        const Context* const outside = running().outside;  // what was set meanwhile stays
+        running() = around_;
+        running().outside = outside;
         flag_.store(false, std::memory_order_relaxed);
     }
 
@@ -335,13 +343,15 @@ inline void EventLoop::close() {
     core_.executor = nullptr;
     // The youngest first: frames refer to those that started them.
     while (core_.tasks.preceding != &core_.tasks) static_cast<detail::TaskBase*>(core_.tasks.preceding)->abandon();
-    core_.ready.clear();
-    core_.timers.clear();
     while (core_.finished.following != &core_.finished) {
         auto& task = static_cast<detail::TaskBase&>(*core_.finished.following);
         task.unlink();
         task.forget_loop();
     }
+    // What callables do as they die may still queue something.
+    core_.ready.clear();
+    core_.timers.clear();
+    core_.ready.clear();
 }
 
 template <class T>

@@ -4,8 +4,13 @@
 #include <plait/asyncio/detail/basic_queue.hpp>
 #include <plait/asyncio/detail/ring_items.hpp>
 #include <plait/core/config.hpp>
+#include <plait/core/error.hpp>
 
 namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::QueueEmpty;
+using plait::QueueFull;
+using plait::QueueShutDown;
 
 /// A row of items that some tasks put in at one end and others take out at the other, waiting where they must.
 ///

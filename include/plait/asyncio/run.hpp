@@ -78,9 +78,20 @@ struct RunFunction {
     template <class F, class... Args>
         requires CoroutineFunction<F, Args...>
     auto operator()(F&& function, Args&&... args) const {
+        return (*this)(EventLoopOptions{}, std::forward<F>(function), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+        requires CoroutineFunction<F, Args...>
+    auto operator()(EventLoopOptions options, F&& function, Args&&... args) const {
         check_no_loop();
         return (*this)(stored_call(std::decay_t<F>(std::forward<F>(function)),
-                                   std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)));
+                                   std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)),
+                       options);
+    }
+    template <class F>
+        requires CoroutineFunction<F>
+    auto operator()(F&& function, EventLoopOptions options) const {
+        return (*this)(options, std::forward<F>(function));
     }
 
 private:

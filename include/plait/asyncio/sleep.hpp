@@ -10,6 +10,7 @@
 #include <plait/core/timer_wheel.hpp>
 
 #include <coroutine>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -17,36 +18,61 @@ namespace plait::inline PLAIT_ABI::asyncio {
 
 namespace detail {
 
-class SleepAwaiter : public AwaiterBase, private TimerNode, private Waiter {
+/// A task's sleep of a while.
+class TimedSleep final : private TimerNode, private Waiter {
+public:
+    explicit TimedSleep(TaskBase& task) noexcept : task_{task} {}
+    ~TimedSleep() {
+        if (is_timed()) task_.loop()->timers.remove(*this);
+    }
+    template <class P>
+    void begin(std::coroutine_handle<P> handle, Timeout delay) noexcept {
+        task_.loop()->start_timer(*this, delay);
+        task_.suspend(handle, this);
+    }
+    TaskBase& task() const noexcept { return task_; }
+
+private:
+    void on_time() noexcept override { task_.wake(); }
+    bool cancel_wait() noexcept override {
+        task_.loop()->stop_timer(*this);
+        return false;
+    }
+
+    TaskBase& task_;
+};
+
+class SleepAwaiter : public AwaiterBase {
 public:
     explicit SleepAwaiter(Timeout delay) noexcept : delay_{delay} {}
     ~SleepAwaiter() {
-        if (is_timed()) task_->loop()->timers.remove(*this);
+        if (timed_) sleep_.~TimedSleep();
     }
 
     static bool await_ready() noexcept { return false; }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) noexcept {
-        task_ = running().task;
+        TaskBase* const task = running().task;
         if (delay_.is_zero()) {
-            task_->suspend(handle, nullptr);
-            task_->wake();
+            task_ = task;
+            task->suspend(handle, nullptr);
+            task->wake();
         } else {
-            task_->loop()->start_timer(*this, delay_);
-            task_->suspend(handle, this);
+            const Timeout delay = delay_;
+            timed_ = true;
+            ::new (static_cast<void*>(&sleep_)) TimedSleep(*task);
+            sleep_.begin(handle, delay);
         }
     }
-    void await_resume() const { task_->check_cancelled(); }
+    void await_resume() const { (timed_ ? &sleep_.task() : task_)->check_cancelled(); }
 
 private:
-    void on_time() noexcept override { task_->wake(); }
-    bool cancel_wait() noexcept override {
-        task_->loop()->stop_timer(*this);
-        return false;
-    }
-
-    Timeout delay_;
-    TaskBase* task_ = nullptr;
+    bool timed_ = false;
+    union {
+        Timeout delay_;
+        TaskBase* task_;
+        TimedSleep sleep_;
+    };
 };
 
 /// What `sleep(delay)` gives: nothing happens before it is awaited.

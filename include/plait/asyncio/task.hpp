@@ -19,6 +19,8 @@
 
 namespace plait::inline PLAIT_ABI::asyncio {
 
+using plait::CancelledError;
+
 template <class T = void>
 class Task;
 
@@ -28,7 +30,8 @@ class Task;
 struct TaskOptions {
     /// Other than "Task-1".
     std::string_view name = {};
-    /// The first step is taken where the task is made, if its loop runs here, and not in the next pass.
+    /// The first step is taken where the task is made, if its loop runs here, and not in the next pass. (Of many that make
+    /// one another, each 65th begins in the next pass.)
     ///
     /// Python: asyncio.eager_task_factory.
     bool eager_start = false;
@@ -226,9 +229,11 @@ private:
         return false;
     }
     [[nodiscard]] TaskBase* awaited_task() const noexcept override { return &TaskAccess::state(task_); }
+    [[nodiscard]] CancelMark* cancel_mark() noexcept override { return &cancel_mark_; }
 
     Task<T> task_;
     TaskBase* waiting_ = nullptr;
+    CancelMark cancel_mark_;
 };
 
 /// A callback at a task's end; owns itself.

@@ -70,11 +70,20 @@ public:
             return loop.create_task(options, std::forward<F>(function), std::forward<Args>(args)...);
         });
     }
+    template <class F>
+        requires detail::CoroutineFunction<F>
+    auto create_task(F&& function, TaskOptions options) {
+        return create_task(options, std::forward<F>(function));
+    }
+    template <class T>
+    Task<T> create_task(Coroutine<T>& coroutine, TaskOptions options = {}) {
+        return create_task(std::move(coroutine), options);
+    }
     template <class A>
         requires detail::PlainAwaitable<A>
-    auto create_task(A&& awaitable) {
+    auto create_task(A&& awaitable, TaskOptions options = {}) {
         state_.check_open();
-        return state_.add([&](EventLoop& loop) { return loop.create_task(std::forward<A>(awaitable)); });
+        return state_.add([&](EventLoop& loop) { return loop.create_task(std::forward<A>(awaitable), options); });
     }
 
 private:
@@ -89,7 +98,8 @@ namespace detail {
 
 struct TaskGroupFunction {
     /// Runs `body(group)`, then waits for all the tasks of the group, and gives the body's value. The body is kept until
-    /// then, so that its captures live.
+    /// then, so that its captures live. (For g++ 12 give a body whose captures have destructors a name first: see the
+    /// README.)
     ///
     ///     int n = co_await task_group([&](TaskGroup& group) -> Coroutine<int> {
     ///         Task<int> task = group.create_task(late(5));

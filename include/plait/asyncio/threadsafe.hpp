@@ -64,7 +64,11 @@ public:
             TaskAccess::state(task).mark_retrieved();
             state_->settle_cancelled();
         } else {
-            state_->settle(Outcome<T>::of([&]() -> T { return std::move(task).result(); }));
+            auto outcome = Outcome<T>::of([&]() -> T { return std::move(task).result(); });
+            const std::exception_ptr error = outcome.exception();
+            if (!state_->settle(std::move(outcome)) && error && TaskAccess::state(task).loop() != nullptr)
+                TaskAccess::state(task).loop()->report("a coroutine failed after its future was cancelled", error,
+                                                       &TaskAccess::state(task));
         }
     }
 

@@ -91,7 +91,7 @@ struct TimeoutFunction {
     using TimePoint = TimeoutScope::TimePoint;
 
     /// Runs `body` for `limit` at most, from the await on, and gives its value. It is a function, kept until its end, or
-    /// anything that can be awaited.
+    /// anything that can be awaited. (For g++ 12 give a lambda whose captures have destructors a name first.)
     ///
     ///     int x = co_await timeout(2s, [&]() -> Coroutine<int> {
     ///         co_await connect();

@@ -21,7 +21,8 @@ struct WaitForFunction {
     ///     int x = co_await wait_for(late(1), 2s);
     ///
     /// Python: asyncio.wait_for. What has not ended then is cancelled, and has ended when TimeoutError is thrown; if it
-    /// makes of that a value or an error of its own, that is the result. At zero or less a coroutine is not even started.
+    /// makes of that a value or an error of its own, that is the result. At zero or less it is tried once, and a coroutine is not
+    /// even started.
     /// Cancel: reaches what is awaited, and comes back as CancelledError.
     template <class A>
         requires Awaitable<A>

@@ -171,9 +171,10 @@ private:
 /// What an AsyncGenerator's body is thrown at its `co_yield` when the generator is closed.
 ///
 /// Python: GeneratorExit. Not a std::exception, for the reason why CancelledError is none; throw it on as that.
-class PLAIT_VISIBLE GeneratorExit{public : const char * what() const noexcept {return "the generator is being closed";
-}
-}
-;
+class PLAIT_VISIBLE GeneratorExit {
+public:
+    GeneratorExit() noexcept = default;
+    const char* what() const noexcept { return "the generator is being closed"; }
+};
 
 }  // namespace plait::inline PLAIT_ABI

@@ -35,6 +35,9 @@ struct Resumption {
 
 }  // namespace detail
 
+template <class T, class Sent>
+class YieldFrom;
+
 /// A function that gives its results one by one, and takes a value in between: Python's `yield` and `send`.
 ///
 ///     Generator<std::string, int> consumer() {
@@ -95,6 +98,7 @@ public:
 
 private:
     friend promise_type;
+    friend class YieldFrom<T, Sent>;
     using Promise = promise_type;
     using Handle = std::coroutine_handle<Promise>;
     using Resumption = detail::Resumption<T, Sent>;
@@ -121,19 +125,25 @@ private:
 template <class T, class Sent>
 class [[nodiscard("co_yield it")]] YieldFrom {
 public:
-    explicit YieldFrom(Generator<T, Sent>&& other) noexcept : generator_{std::move(other)} {}
+    /// Throws: UsageError where the other one is running: it is, or waits for, the one that would yield from it.
+    explicit YieldFrom(Generator<T, Sent>&& other) : generator_{checked(other)} {}
 
 private:
     friend class detail::GeneratorPromise<T, Sent>;
+    static Generator<T, Sent>&& checked(Generator<T, Sent>& other) {
+        if (other.handle_ && other.promise().resumption != nullptr)
+            throw UsageError("yield_from a generator that is running: a body cannot yield from its own generator");
+        return std::move(other);
+    }
     Generator<T, Sent> generator_;
 };
 
 template <class T, class Sent>
-YieldFrom<T, Sent> yield_from(Generator<T, Sent>&& other) noexcept {
+YieldFrom<T, Sent> yield_from(Generator<T, Sent>&& other) {
     return YieldFrom<T, Sent>{std::move(other)};
 }
 template <class T, class Sent>
-YieldFrom<T, Sent> yield_from(Generator<T, Sent>& other) noexcept {
+YieldFrom<T, Sent> yield_from(Generator<T, Sent>& other) {
     return YieldFrom<T, Sent>{std::move(other)};
 }
 

@@ -130,8 +130,12 @@ private:
 
     void* address() noexcept { return static_cast<void*>(std::addressof(value_)); }
     void check() const {
+        if (!has_value()) [[unlikely]]
+            throw_cause();
+    }
+    [[noreturn]] void throw_cause() const {
         if (has_exception()) std::rethrow_exception(exception_);
-        if (empty()) throw UsageError("plait::Outcome: there is no value yet; ask empty() first");
+        throw UsageError("plait::Outcome: there is no value yet; ask empty() first");
     }
     void reset() noexcept {
         if (state_ == State::value)

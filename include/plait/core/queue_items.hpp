@@ -42,6 +42,8 @@ public:
         try {
             while (place > 0 && before(entries_.back(), entries_[parent(place)])) place = parent(place);
         } catch (...) {
+            // It was moved in, and is still who put it's.
+            if constexpr (std::is_same_v<U, T>) item = std::move(entries_.back().item);
             entries_.pop_back();
             throw;
         }

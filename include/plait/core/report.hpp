@@ -47,7 +47,7 @@ inline void print_error_line(const std::string& line) noexcept {
 }
 
 inline void print_unraisable(const std::string& where, std::exception_ptr exception) {
-    print_error_line("plait: " + where + ": " + describe(exception));
+    print_error_line("plait: " + where + (exception ? ": " + describe(exception) : std::string{}));
 }
 
 PLAIT_VISIBLE inline std::atomic<UnraisableHook>& unraisable_hook() {
@@ -62,6 +62,16 @@ inline void report_unraisable(const std::string& where, std::exception_ptr excep
         unraisable_hook().load(std::memory_order_acquire)(where, exception);
     } catch (...) {
         print_error_line("plait: the unraisable hook itself threw an exception");
+    }
+}
+
+/// The same from where nothing may be thrown: without memory for the words too.
+inline void report_unraisable(const char* where, std::exception_ptr exception) noexcept {
+    try {
+        report_unraisable(std::string{where}, std::move(exception));
+    } catch (...) {
+        std::fputs(where, stderr);
+        std::fputs(" (and there is no memory to say more)\n", stderr);
     }
 }
 

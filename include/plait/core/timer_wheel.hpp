@@ -96,7 +96,7 @@ private:
     [[nodiscard]] std::size_t first_slot(std::size_t level) const noexcept;
     [[nodiscard]] std::uint64_t first_tick(std::size_t level, std::size_t slot) const noexcept;
     /// Deals out the slots that time has entered.
-    void advance(std::uint64_t tick) noexcept;
+    bool advance(std::uint64_t tick) noexcept;
     /// Brings the late ones to their places in `near_`.
     void settle() noexcept;
     [[nodiscard]] Nanoseconds find_next() noexcept;
@@ -163,7 +163,7 @@ inline std::uint64_t TimerWheel::first_tick(std::size_t level, std::size_t slot)
     return above | std::uint64_t{slot} << shift;
 }
 
-inline void TimerWheel::advance(std::uint64_t tick) noexcept {
+inline bool TimerWheel::advance(std::uint64_t tick) noexcept {
     for (;;) {
         const std::size_t level = lowest_level();
         if (level == levels) break;
@@ -177,15 +177,16 @@ inline void TimerWheel::advance(std::uint64_t tick) noexcept {
         occupied_[level] &= ~(std::uint64_t{1} << slot);
         if (level == 0) {
             adopt_sorted(sort(node));
-        } else {
-            while (node != nullptr) {
-                TimerNode* const next = node->next_;
-                place(*node);
-                node = next;
-            }
+            return true;
+        }
+        while (node != nullptr) {
+            TimerNode* const next = node->next_;
+            place(*node);
+            node = next;
         }
     }
     reached_ = (std::max)(reached_, tick);
+    return false;
 }
 
 inline void TimerWheel::settle() noexcept {
@@ -199,14 +200,20 @@ inline void TimerWheel::settle() noexcept {
 
 inline void TimerWheel::expire(Nanoseconds now) noexcept {
     if (now < next_) return;
-    advance(tick_of(now));
-    settle();
-    List& nearest = lists_[near_place];
-    while (nearest.first != nullptr && nearest.first->deadline_ <= now) {
-        TimerNode& node = *nearest.first;
-        unlink(node);
-        --count_;
-        node.on_time();
+    // A slot at a time, while what it holds is in the cache; and no more at once than a loop may be held up for.
+    const std::uint64_t tick = tick_of(now);
+    int left = 1024;
+    for (bool more = true; more;) {
+        more = left > 0 && advance(tick);
+        settle();
+        List& nearest = lists_[near_place];
+        while (nearest.first != nullptr && nearest.first->deadline_ <= now) {
+            TimerNode& node = *nearest.first;
+            unlink(node);
+            --count_;
+            --left;
+            node.on_time();
+        }
     }
     next_ = find_next();
 }

@@ -333,6 +333,12 @@ TEST_CASE("an item whose move throws is not put, and is not lost to who gets it"
         Fragile::fails() = 1;
         CHECK_THROWS_WITH(queue.get_nowait(), "a move failed");
         CHECK(queue.qsize() == 1);
+        // The one move that takes it out is the last: a second one that failed would lose it.
+        Fragile::fails() = 2;
+        CHECK(queue.get_nowait().value == 2);
+        CHECK(Fragile::fails() == 1);
+        Fragile::fails() = 0;
+        queue.put_nowait(Fragile{2});
 
         // Of two that wait to put, and two that wait to get, the first one fails and the second is served.
         auto put = aio::create_task(queue.put(Fragile{3}));

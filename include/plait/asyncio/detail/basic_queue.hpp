@@ -109,6 +109,7 @@ private:
     template <class U>
     void insert(U&& item);
     T take();
+    T take_item();
     /// Promises what is there to those who wait longest; wakes who waits for what will never come.
     void keep_promises() noexcept;
     static void wake_all(WaitList& list) noexcept {
@@ -291,12 +292,18 @@ void BasicQueue<T, Items>::insert(U&& item) {
 
 template <class T, class Items>
 T BasicQueue<T, Items>::take() {
+    T item = take_item();
+    ++taken_;
+    if (putters_.tasks.waiting() != 0 || shutdown_) [[unlikely]]
+        keep_promises();
+    return item;
+}
+
+// Apart from take(): g++ 12 moves a variable out of a block with a try, and that move may throw when the item has left.
+template <class T, class Items>
+T BasicQueue<T, Items>::take_item() {
     try {
-        T item = items_.take();
-        ++taken_;
-        if (putters_.tasks.waiting() != 0 || shutdown_) [[unlikely]]
-            keep_promises();
-        return item;
+        return items_.take();
     } catch (...) {
         keep_promises();
         throw;

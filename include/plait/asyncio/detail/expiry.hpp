@@ -6,12 +6,19 @@
 #include <plait/asyncio/detail/loop_core.hpp>
 #include <plait/asyncio/detail/own_cancel.hpp>
 #include <plait/core/config.hpp>
+#include <plait/core/error.hpp>
 #include <plait/core/timeout.hpp>
 #include <plait/core/timer_wheel.hpp>
 
 #include <chrono>
 #include <type_traits>
 #include <utility>
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::TimeoutError;
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
 

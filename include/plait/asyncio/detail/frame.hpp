@@ -19,6 +19,11 @@ void free_frame(void* frame, std::size_t size) noexcept;
 struct FrameAllocated {
     static void* operator new(std::size_t size) { return allocate_frame(size); }
     static void operator delete(void* frame, std::size_t size) noexcept { free_frame(frame, size); }
+    // For what asks for more than the usual alignment.
+    static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
+    static void operator delete(void* frame, std::size_t, std::align_val_t alignment) noexcept {
+        ::operator delete(frame, alignment);
+    }
 };
 
 class FramePool {

@@ -45,12 +45,18 @@ class TaskBase;
 class LoopCore;
 
 /// What this thread's loop is doing. `next` is the trampoline: whoever awaits a coroutine or ends one leaves here what
-/// is to be resumed, and returns to the loop, so that no chain of coroutines ever grows the stack.
+/// is to be resumed, and returns to the loop, so that no chain of coroutines ever grows the stack. (An awaited coroutine is
+/// resumed from the await itself, up to some depth: one that ends without a wait costs a call then.)
 struct Running {
-    std::coroutine_handle<> next;
-    TaskBase* task;
-    LoopCore* loop;
-    const Context* outside;  // the context of what is no task, once one was set
+    static constexpr unsigned deepest = 16;
+    static constexpr unsigned deepest_eager = 64;
+
+    std::coroutine_handle<> next = nullptr;
+    TaskBase* task = nullptr;
+    LoopCore* loop = nullptr;
+    const Context* outside = nullptr;  // the context of what is no task, once one was set
+    unsigned depth = 0;                // how many coroutines run within the await of another: `deepest` at most
+    unsigned eager_depth = 0;          // how many eager tasks begin within the turn of another
 };
 
 PLAIT_VISIBLE inline Running& running() noexcept {
@@ -123,7 +129,8 @@ public:
     inline void leave() noexcept;
     /// Tells the handler, or by default standard error.
     void report(const ErrorContext& context) noexcept;
-    void report(const char* message) noexcept { report(ErrorContext{message, std::current_exception()}); }
+    inline void report(const char* message, const std::exception_ptr& exception, const TaskBase* task) noexcept;
+    void report(const char* message) noexcept { report(message, std::current_exception(), nullptr); }
 
     ReadyQueue ready;
     TimerWheel timers;
@@ -135,6 +142,7 @@ public:
     std::unique_ptr<LoopService> executor;
     std::shared_ptr<ExceptionHandler> exception_handler;
     CancelRelay::Course cancel_course;
+    std::uint64_t turns = 0;  // how many tasks ever took
     const os::ForkMark fork_mark;
     Nanoseconds slow_callback_duration = 0;  // in debug mode
     bool debug = false;

@@ -7,7 +7,9 @@
 #include <plait/core/config.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
@@ -17,6 +19,7 @@ namespace plait::inline PLAIT_ABI::asyncio::detail {
 class Stragglers {
 public:
     static constexpr std::chrono::seconds patience{10};
+    static constexpr std::size_t most_named = 10;
 
     explicit Stragglers(EventLoop& loop) noexcept : loop_{loop} {}
     Stragglers(const Stragglers&) = delete;
@@ -38,10 +41,13 @@ public:
 
 private:
     void report() {
+        std::size_t left = 0;
         for (const AnyTask& task : tasks_)
-            if (!task.done())
+            if (!task.done() && ++left <= most_named)
                 loop_.call_exception_handler(
                     {"a task still runs ten seconds after it was cancelled, and is waited for", nullptr, task.name()});
+        if (left > most_named)
+            loop_.call_exception_handler({"and " + std::to_string(left - most_named) + " tasks more", nullptr, {}});
     }
 
     EventLoop& loop_;

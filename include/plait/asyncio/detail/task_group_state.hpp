@@ -100,7 +100,7 @@ private:
 
 inline TaskGroupState::~TaskGroupState() {
     const auto report = [&](const std::exception_ptr& error) {
-        loop_.call_exception_handler({"a task group was destroyed with its loop before it could throw", error});
+        LoopAccess::core(loop_).report("a task group was destroyed before it could throw", error, nullptr);
     };
     if (body_error_) report(body_error_);
     while (first_failed_ != nullptr) {
@@ -192,8 +192,9 @@ inline void TaskGroupState::cancel_each() noexcept {
 }
 
 inline bool TaskGroupState::cancel_wait() noexcept {
-    cancelled_ = true;
-    abort();
+    // The first request leaves those that a failure cancelled to clean up; a second one is meant.
+    const bool again = std::exchange(cancelled_, true);
+    if (!aborted_ || again) abort();
     // A child that waits for this very task has sent the request back.
     if (task().cancel_due()) waiting_ = false;
     return waiting_;
@@ -210,7 +211,8 @@ inline void TaskGroupState::await_resume() noexcept {
 inline void TaskGroupState::end_body() {
     body_ended_ = true;
     request_.take_back();
-    if (body_error_ || body_cancellation_) abort();
+    // Once: a second request would break off the cleaning up of those that had the first.
+    if ((body_error_ || body_cancellation_) && !aborted_) abort();
 }
 
 inline std::vector<std::exception_ptr> TaskGroupState::take_errors() {

@@ -48,7 +48,7 @@ public:
     [[nodiscard]] std::string name() const;
     void set_name(std::string name) { extra().name = std::move(name); }
 
-    bool cancel(const std::string& message);
+    bool cancel(const std::string& message) noexcept;
     [[nodiscard]] std::uint32_t cancel_requests() const noexcept { return cancel_requests_; }
     std::uint32_t uncancel() noexcept {
         if (cancel_requests_ != 0 && --cancel_requests_ == 0) must_cancel_ = false;
@@ -58,7 +58,7 @@ public:
     [[nodiscard]] bool cancel_due() const noexcept { return must_cancel_; }
     void drop_due_cancel() noexcept { must_cancel_ = false; }
     /// Its request, which was passed on, has come to something else: it is to be thrown at the next await.
-    void make_cancel_due() noexcept { must_cancel_ = true; }
+    void make_cancel_due() noexcept { must_cancel_ = cancel_requests_ != 0; }
     [[nodiscard]] const std::string& cancel_message() const noexcept;
 
     // For awaiters, from the running task's await_suspend and await_resume.
@@ -148,7 +148,8 @@ private:
         return *extra_;
     }
     [[noreturn]] void throw_cancelled();
-    void request_cancel(const std::string& message);
+    static std::exception_ptr cancellation(const char* message) noexcept;
+    void request_cancel(const std::string& message) noexcept;
     // For one that waits: asks what it waits for, or makes it give up waiting.
     void deliver_cancel() noexcept;
     void give_up_wait() noexcept;
@@ -249,30 +250,41 @@ inline void TaskBase::add_done_link(DoneLink& link) noexcept {
     last_link_ = &link;
 }
 
-inline bool TaskBase::cancel(const std::string& message) {
-    if (done()) return false;
-    // Down a chain of tasks that wait for one another, to the one at its end: by a loop, however long the chain. A ring
-    // has no end; it is cut where the walk comes by its mark again.
-    TaskBase* task = this;
-    TaskBase* mark = this;
-    for (std::uint64_t steps = 1, next_mark = 2;; ++steps) {
-        task->request_cancel(message);
-        TaskBase* const inner = task->waiter_ != nullptr ? task->waiter_->awaited_task() : nullptr;
-        if (inner == nullptr || inner == mark) break;
-        task = inner;
-        if (steps == next_mark) {
-            mark = task;
-            next_mark *= 2;
+inline bool TaskBase::cancel(const std::string& message) noexcept {
+    if (done() || loop_ == nullptr) return false;
+    // Down a chain of tasks that wait for one another, to the one at its end: by a loop, however long the chain.
+    const std::uint64_t turn = loop_->turns;
+    TaskBase* end = this;
+    for (;;) {
+        end->request_cancel(message);
+        TaskBase* const inner = end->waiter_ != nullptr ? end->waiter_->awaited_task() : nullptr;
+        if (inner == nullptr) break;
+        CancelMark& mark = *end->waiter_->cancel_mark();
+        if (mark.turn == turn) {
+            // Null: round a ring, which is cut here.
+            if (mark.end != nullptr) end = mark.end;
+            break;
         }
+        mark = CancelMark{turn, nullptr};
+        end = inner;
     }
-    task->must_cancel_ = true;
-    if (task->waiter_ != nullptr) task->give_up_wait();
+    for (TaskBase* task = this; task->waiter_ != nullptr; task = task->waiter_->awaited_task()) {
+        CancelMark* const mark = task->waiter_->awaited_task() != nullptr ? task->waiter_->cancel_mark() : nullptr;
+        if (mark == nullptr || mark->end != nullptr) break;
+        mark->end = end;
+    }
+    end->must_cancel_ = true;
+    if (end->waiter_ != nullptr) end->give_up_wait();
     return true;
 }
 
-inline void TaskBase::request_cancel(const std::string& message) {
+inline void TaskBase::request_cancel(const std::string& message) noexcept {
     ++cancel_requests_;
-    if (!message.empty() || extra_) extra().cancel_message = message;
+    try {
+        if (!message.empty() || extra_) extra().cancel_message = message;
+    } catch (...) {
+        // No memory for the message: the request counts without it.
+    }
 }
 
 inline void TaskBase::deliver_cancel() noexcept {
@@ -285,8 +297,8 @@ inline void TaskBase::deliver_cancel() noexcept {
 }
 
 inline void TaskBase::give_up_wait() noexcept {
-    // Not its waiter meanwhile: giving up may run callbacks of the user's, and passing on may come round in a ring of
-    // gathers. Who then asks this task again only leaves the mark; where the request was passed on, that cuts the ring.
+    // Not its waiter meanwhile: passing on may come round in a ring of gathers. Who then asks this task again only leaves
+    // the mark, and that cuts the ring. None of this runs code of the user's: tasks are between two states here.
     Waiter* const waiter = std::exchange(waiter_, nullptr);
     must_cancel_ = false;
     if (waiter->cancel_wait() && !must_cancel_) {
@@ -294,6 +306,14 @@ inline void TaskBase::give_up_wait() noexcept {
     } else {
         must_cancel_ = true;
         wake();
+    }
+}
+
+inline std::exception_ptr TaskBase::cancellation(const char* message) noexcept {
+    try {
+        return std::make_exception_ptr(CancelledError(message));
+    } catch (...) {
+        return std::current_exception();  // no memory for one
     }
 }
 
@@ -328,6 +348,8 @@ inline void set_current_context(Context context) {
 
 inline void TaskBase::begin_at_once() noexcept {
     const Running around = running();
+    if (around.eager_depth == Running::deepest_eager) return begin_in_next_pass();
+    running().eager_depth = around.eager_depth + 1;
     on_turn();
     running() = around;
 }
@@ -335,9 +357,10 @@ inline void TaskBase::begin_at_once() noexcept {
 inline void TaskBase::on_turn() noexcept {
     Running& context = running();
     context.task = this;
+    ++loop_->turns;
     if (must_cancel_ && innermost_ == nullptr) {
         // Cancelled before its first step: the body never runs.
-        set_cancelled(std::make_exception_ptr(CancelledError(cancel_message())));
+        set_cancelled(cancellation(cancel_message().c_str()));
         end(Status::cancelled);
     } else {
         std::coroutine_handle<> next = std::exchange(resume_, nullptr);
@@ -361,6 +384,7 @@ inline void TaskBase::end(Status status) noexcept {
     }
     TaskLink::unlink();
     if (owners_ > 1) insert_before(loop_->finished);
+    running().task = nullptr;  // what dies with it, or tells of its error, finds no task that is dying
     drop_owner();
 }
 
@@ -374,15 +398,16 @@ inline void TaskBase::destroy_frames() noexcept {
         std::exchange(link->child, nullptr).destroy();
         innermost_ = parent;
     }
+    resume_ = nullptr;  // who looks at the task meanwhile finds no frame
     std::exchange(root_, nullptr).destroy();
 }
 
 inline void TaskBase::abandon() noexcept {
-    loop_->report(ErrorContext{"a task was destroyed with its loop before it had ended", nullptr, name()});
+    loop_->report("a task was destroyed with its loop before it had ended", nullptr, this);
     // The waiter dies with its frame; destructors of frames around it may still cancel this task.
     waiter_ = nullptr;
     destroy_frames();
-    set_cancelled(std::make_exception_ptr(CancelledError("the event loop was closed")));
+    set_cancelled(cancellation("the event loop was closed"));
     status_ = Status::cancelled;
     abandon_links();
     TaskLink::unlink();
@@ -411,6 +436,14 @@ inline void TaskBase::abandon_links() noexcept {
     }
 }
 
+inline void LoopCore::report(const char* message, const std::exception_ptr& exception, const TaskBase* task) noexcept {
+    try {
+        report(ErrorContext{message, exception, task != nullptr ? task->name() : std::string{}});
+    } catch (...) {
+        plait::detail::report_unraisable(message, exception);  // no memory to say whose it was
+    }
+}
+
 inline void LoopCore::take_timed_turn(ReadyNode& node) {
     TaskBase* const task = node.is_task() ? static_cast<TaskBase*>(&node) : nullptr;
     if (task != nullptr) task->add_owner();  // so that it still has a name afterwards
@@ -429,14 +462,14 @@ inline void LoopCore::report_if_slow(Clock::time_point begin, const TaskBase* ta
                                 std::to_string(milliseconds) + " ms: co_await to_thread for what blocks or computes",
                             nullptr, task != nullptr ? task->name() : std::string{}});
     } catch (...) {
-        report("a turn held its loop up, and there is no memory to say more");
+        report("a turn held its loop up", nullptr, nullptr);
     }
 }
 
 inline void TaskBase::report_unretrieved(const std::exception_ptr& exception) noexcept {
     const char* const message = "a task failed and nobody asked for its result";
     if (loop_ != nullptr)
-        loop_->report(ErrorContext{message, exception, name()});
+        loop_->report(message, exception, this);
     else
         plait::detail::report_unraisable(message, exception);
 }

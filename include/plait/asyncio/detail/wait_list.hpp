@@ -222,7 +222,7 @@ class ScopedAwaiter : public TurnAwaiter<Owner> {
 public:
     explicit ScopedAwaiter(Owner& owner) noexcept : TurnAwaiter<Owner>{owner} {}
 
-    auto await_resume() {
+    [[nodiscard("the lock is released where the guard is dropped")]] auto await_resume() {
         TurnAwaiter<Owner>::await_resume();
         return typename Owner::Guard{this->owner()};
     }

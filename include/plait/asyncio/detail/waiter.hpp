@@ -3,9 +3,18 @@
 
 #include <plait/core/config.hpp>
 
+#include <cstdint>
+
 namespace plait::inline PLAIT_ABI::asyncio::detail {
 
 class TaskBase;
+
+/// Where a request to cancel went that was passed on in that turn of the loop: another in the same turn, in which nothing
+/// else happens, goes there at once. So who cancels each of a long chain of tasks walks it once.
+struct CancelMark {
+    std::uint64_t turn = UINT64_MAX;
+    TaskBase* end = nullptr;  // null while the request is on its way
+};
 
 /// What a suspended task waits for.
 class Waiter {
@@ -16,8 +25,9 @@ public:
     /// The task is asked to end. True where the request was passed on, and will come back by the way of the result;
     /// false where the wait has been given up: the task is to be woken, and throws CancelledError.
     virtual bool cancel_wait() noexcept = 0;
-    /// Where the wait is for another task, the one to cancel in its stead.
+    /// Where the wait is for another task, the one to cancel in its stead; and which request was last passed on to it.
     [[nodiscard]] virtual TaskBase* awaited_task() const noexcept { return nullptr; }
+    [[nodiscard]] virtual CancelMark* cancel_mark() noexcept { return nullptr; }
 
 protected:
     Waiter() = default;
