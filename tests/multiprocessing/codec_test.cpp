@@ -26,21 +26,21 @@ using plait::multiprocessing::Encoder;
 
 namespace {
 
-struct Point {
+struct Position {
     int x, y;
-    bool operator==(const Point&) const = default;
+    bool operator==(const Position&) const = default;
 };
 struct Person {
     std::string name;
     int age;
     std::vector<std::string> languages;
-    std::map<std::string, Point> places;
+    std::map<std::string, Position> places;
     bool operator==(const Person&) const = default;
 };
-struct Tree {
+struct NumberTree {
     int value;
-    std::vector<Tree> children;
-    bool operator==(const Tree&) const = default;
+    std::vector<NumberTree> children;
+    bool operator==(const NumberTree&) const = default;
 };
 
 /// 32 fields, of which some hold structs that hold containers.
@@ -49,32 +49,32 @@ struct Wide {
     std::string b0;
     std::vector<int> c0;
     std::optional<std::string> d0;
-    Point e0;
-    std::map<std::string, Point> f0;
+    Position e0;
+    std::map<std::string, Position> f0;
     std::vector<Person> g0;
     std::array<std::uint16_t, 3> h0;
     int a1;
     std::string b1;
     std::vector<int> c1;
     std::optional<std::string> d1;
-    Point e1;
-    std::map<std::string, Point> f1;
+    Position e1;
+    std::map<std::string, Position> f1;
     std::vector<Person> g1;
     std::array<std::uint16_t, 3> h1;
     int a2;
     std::string b2;
     std::vector<int> c2;
     std::optional<std::string> d2;
-    Point e2;
-    std::map<std::string, Point> f2;
+    Position e2;
+    std::map<std::string, Position> f2;
     std::vector<Person> g2;
     std::array<std::uint16_t, 3> h2;
     int a3;
     std::string b3;
     std::vector<int> c3;
     std::optional<std::string> d3;
-    Point e3;
-    std::map<std::string, Point> f3;
+    Position e3;
+    std::map<std::string, Position> f3;
     std::vector<Person> g3;
     std::array<std::uint16_t, 3> h3;
     bool operator==(const Wide&) const = default;
@@ -156,8 +156,8 @@ struct plait::multiprocessing::Codec<OneWay> {
 TEST_CASE("a struct of structs and containers comes back equal, without a line for it") {
     const Person ada{"Ada", 36, {"English", "French"}, {{"London", {1, 2}}, {"Turin", {3, 4}}}};
     CHECK(decode<Person>(encode(ada)) == ada);
-    const Tree tree{1, {{2, {}}, {3, {{4, {}}, {5, {}}}}}};
-    CHECK(decode<Tree>(encode(tree)) == tree);
+    const NumberTree tree{1, {{2, {}}, {3, {{4, {}}, {5, {}}}}}};
+    CHECK(decode<NumberTree>(encode(tree)) == tree);
 }
 
 TEST_CASE("a struct of 32 fields, nested in others and in containers, comes back equal") {

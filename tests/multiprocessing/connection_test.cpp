@@ -62,15 +62,15 @@ Bytes pattern(std::size_t size) {
     return bytes;
 }
 
-struct Point {
+struct GridPoint {
     int x = 0;
     int y = 0;
-    friend bool operator==(const Point&, const Point&) = default;
+    friend bool operator==(const GridPoint&, const GridPoint&) = default;
 };
 struct Record {
     std::string name;
     std::vector<double> numbers;
-    std::map<std::string, Point> points;
+    std::map<std::string, GridPoint> points;
     friend bool operator==(const Record&, const Record&) = default;
 };
 
@@ -182,8 +182,8 @@ TEST_CASE("values of every kind arrive as they were sent, both ways") {
     round(true);
     round(std::string("seven"));
     round(std::string());
-    round(Point{1, 2});
-    round(std::vector<Point>{{1, 2}, {3, 4}});
+    round(GridPoint{1, 2});
+    round(std::vector<GridPoint>{{1, 2}, {3, 4}});
     round(std::vector<bool>{true, false});
     round(std::optional<int>{});
     round(std::variant<int, std::string>{"text"});
@@ -377,12 +377,12 @@ TEST_CASE("a message of another type is an error that names both, and the next o
     auto [left, right] = Pipe();
     const auto receive_int = [&, &end = right] { static_cast<void>(end.recv<int>()); };
     left.send("text");
-    left.send(std::vector<Point>(10'000));
+    left.send(std::vector<GridPoint>(10'000));
     left.send_bytes(pattern(3));
     left.send(1.5);
     left.send(7);
     CHECK_THAT(text_of<CodecError>(receive_int), ContainsSubstring("int") && ContainsSubstring("string"));
-    CHECK_THAT(text_of<CodecError>(receive_int), ContainsSubstring("int") && ContainsSubstring("Point"));
+    CHECK_THAT(text_of<CodecError>(receive_int), ContainsSubstring("int") && ContainsSubstring("GridPoint"));
     CHECK_THAT(text_of<CodecError>(receive_int), ContainsSubstring("recv_bytes"));
     CHECK_THAT(text_of<CodecError>([&, &end = right] { static_cast<void>(end.recv_bytes()); }),
                ContainsSubstring("bytes") && ContainsSubstring("double"));

@@ -9,6 +9,7 @@
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
+#include "support/process_targets.hpp"
 #include "support/served.hpp"
 
 #include <plait/multiprocessing/process.hpp>
@@ -57,15 +58,6 @@ namespace mp = plait::multiprocessing::detail;
 namespace os = plait::os;
 
 namespace {
-
-void do_nothing() {}
-void run_exit_with(int code) { exit_with(code); }
-void stand_at(const std::string& gate) { pass_gate(gate); }
-
-std::string contents(const std::string& file) {
-    std::ifstream in{file};
-    return {std::istreambuf_iterator<char>{in}, {}};
-}
 
 int status_of(Process& child) {
     child.start();

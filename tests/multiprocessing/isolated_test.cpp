@@ -9,6 +9,7 @@
 #include "support/misbehaviour.hpp"
 #include "support/no_threads.hpp"
 #include "support/process_state.hpp"
+#include "support/process_targets.hpp"
 
 #include <plait/multiprocessing/connection.hpp>
 #include <plait/multiprocessing/pipe.hpp>
@@ -81,9 +82,8 @@ ProcessDied death_of(Call&&... call) {
     return *death;
 }
 
-int square(int x) { return x * x; }
+int squared(int x) { return x * x; }
 std::string both(const std::string& left, const std::string& right) { return left + right; }
-void do_nothing() {}
 const int& own_constant() {
     static const int constant = 7;
     return constant;
@@ -109,8 +109,8 @@ struct plait::multiprocessing::Codec<Unwelcome> {
 
 namespace {
 
-void take(const Unwelcome&) {}
-Unwelcome give() { return {}; }
+void take_unwelcome(const Unwelcome&) {}
+Unwelcome give_unwelcome() { return {}; }
 
 std::vector<char> many(std::size_t count) { return std::vector<char>(count, 'm'); }
 std::size_t count(const std::vector<char>& bytes) { return bytes.size(); }
@@ -206,7 +206,7 @@ int use_memory(std::size_t size) {
 }
 int read_standard_input(int) { return std::getchar(); }
 
-int isolated_square(int x) { return isolated(square, x); }
+int isolated_square(int x) { return isolated(squared, x); }
 int isolated_death(int x) {
     try {
         isolated(exit_with, x);
@@ -239,9 +239,9 @@ std::string content_of(const std::string& file) {
 
 TEST_CASE("an isolated call gives its value, whatever its type") {
     const IsolatedOptions options = any_way();
-    CHECK(isolated(options, square, 7) == 49);
+    CHECK(isolated(options, squared, 7) == 49);
     CHECK(isolated(options, both, "left ", "right") == "left right");
-    CHECK(isolated(options, function<&square>, 3) == 9);
+    CHECK(isolated(options, function<&squared>, 3) == 9);
     CHECK(isolated(
               options, [](int x) { return std::vector<std::string>(static_cast<std::size_t>(x), "x"); }, 2) ==
           std::vector<std::string>{"x", "x"});
@@ -253,7 +253,7 @@ TEST_CASE("an isolated call gives its value, whatever its type") {
 }
 
 TEST_CASE("an isolated call goes by the program's start method, and by its own name") {
-    CHECK(isolated(square, 5) == 25);
+    CHECK(isolated(squared, 5) == 25);
     CHECK(isolated(any_way({.name = "parser"}), [] { return plait::multiprocessing::current_process().name(); }) ==
           "parser");
 }
@@ -275,8 +275,8 @@ TEST_CASE("what an isolated call throws comes home as its own type where that ca
 TEST_CASE("what cannot be decoded on either side is a CodecError") {
     const IsolatedOptions options = any_way();
     if (options.start_method != StartMethod::fork)  // nothing is decoded in a copy of the program
-        CHECK(caught<plait::CodecError>([&] { isolated(options, take, Unwelcome{}); }));
-    CHECK(caught<plait::CodecError>([&] { isolated(options, give); }));
+        CHECK(caught<plait::CodecError>([&] { isolated(options, take_unwelcome, Unwelcome{}); }));
+    CHECK(caught<plait::CodecError>([&] { isolated(options, give_unwelcome); }));
 }
 
 TEST_CASE("the end of an isolated call's process is told with its cause, number and name") {
@@ -319,20 +319,20 @@ TEST_CASE("an isolated call that forks and returns in both is answered once") {
 #if defined(__GLIBC__)
 TEST_CASE("a process that refuses to be an isolated call's says why") {
     const NoThreads none;  // nor can it have the one that ends it with the program
-    CHECK(caught<std::system_error>([] { isolated(IsolatedOptions{.start_method = StartMethod::fork}, square, 2); }));
+    CHECK(caught<std::system_error>([] { isolated(IsolatedOptions{.start_method = StartMethod::fork}, squared, 2); }));
 }
 #endif
 
 TEST_CASE("an isolated call that finds no descriptor left is an error, and leaves nothing behind") {
     const IsolatedOptions options = any_way();
-    isolated(options, square, 1);
+    isolated(options, squared, 1);
     const std::size_t descriptors = open_descriptors().size();
     int refused = 0;
     for (unsigned more = 0; more < 24; ++more) {
         int value = 0;
         try {
             const DescriptorLimit limit{more};
-            value = isolated(options, square, 3);
+            value = isolated(options, squared, 3);
         } catch (const std::system_error&) {
             ++refused;
             continue;
@@ -397,12 +397,12 @@ TEST_CASE("an isolated call that takes too long is killed, also where it ignores
     CHECK_THAT(error->what(), ContainsSubstring("limit of 0.05 s"));
     CHECK_FALSE(is_alive(static_cast<int>(error->pid())));
     CHECK(Clock::now() - begin < 20s);
-    CHECK(isolated(options.start_method == StartMethod::fork ? options : IsolatedOptions{}, square, 2) == 4);
+    CHECK(isolated(options.start_method == StartMethod::fork ? options : IsolatedOptions{}, squared, 2) == 4);
 }
 
 TEST_CASE("a limit of no time at all is over at once, and one in the far future never") {
     CHECK(caught<TaskTimeoutError>([] { isolated(IsolatedOptions{.timeout = 0s}, run_for_ever, 0); }));
-    CHECK(isolated(IsolatedOptions{.timeout = std::chrono::hours::max()}, square, 2) == 4);
+    CHECK(isolated(IsolatedOptions{.timeout = std::chrono::hours::max()}, squared, 2) == 4);
 }
 
 TEST_CASE("an isolated call that a signal stops is ended, and one that is stopped for a moment is not") {
@@ -420,13 +420,13 @@ TEST_CASE("an isolated call that runs out of memory says so itself") {
 TEST_CASE("an isolated call that has more memory than its limit is killed") {
     const IsolatedOptions options = any_way({.memory_limit = 256 * mebibyte});
     if (!plait::os::resident_memory(::getpid())) {
-        CHECK(caught<UsageError>([&] { isolated(options, square, 2); }));
+        CHECK(caught<UsageError>([&] { isolated(options, squared, 2); }));
         return;
     }
     const ProcessDied death = death_of(options, use_memory, 384 * mebibyte);
     CHECK(death.signal() == SIGKILL);
     CHECK_THAT(death.what(), ContainsSubstring("more than its limit of 256 MiB"));
-    CHECK(isolated(options, square, 2) == 4);
+    CHECK(isolated(options, squared, 2) == 4);
 }
 
 TEST_CASE("isolated calls are made from many threads at once") {
@@ -438,7 +438,7 @@ TEST_CASE("isolated calls are made from many threads at once") {
         threads.emplace_back([&, i] {
             const int x = static_cast<int>(i);
             try {
-                results[i] = x % 2 == 0 ? isolated(options, square, x) : isolated(options, exit_with, x);
+                results[i] = x % 2 == 0 ? isolated(options, squared, x) : isolated(options, exit_with, x);
             } catch (const ProcessDied& death) {
                 results[i] = static_cast<int>(death.exitcode());
             }
@@ -474,7 +474,7 @@ TEST_CASE("locks, queues and connections may be an isolated call's arguments") {
 TEST_CASE("an isolated call needs no SIGCHLD of a host that ignores it") {
     const IsolatedOptions options = any_way();
     void (*const before)(int) = ::signal(SIGCHLD, SIG_IGN);
-    const int value = isolated(options, square, 4);
+    const int value = isolated(options, squared, 4);
     const auto death = caught<ProcessDied>([&] { isolated(options, exit_with, 3); });
     const auto late = caught<TaskTimeoutError>(
         [&] { isolated(IsolatedOptions{.timeout = 20ms, .start_method = options.start_method}, run_for_ever, 0); });
@@ -508,14 +508,14 @@ TEST_CASE("an isolated call goes with a program that is killed") {
 
 TEST_CASE("two hundred isolated calls leave no descriptor, no process and no zombie") {
     const IsolatedOptions options = any_way({.termination_grace = 0s});
-    isolated(options, square, 1);  // what is made at the first need stays
+    isolated(options, squared, 1);  // what is made at the first need stays
     const std::size_t descriptors = open_descriptors().size();
     const std::size_t processes = children().size();
     for (int i = 0; i < 200; ++i) {
         if (i % 4 == 0)
             CHECK(caught<ProcessDied>([&] { isolated(options, exit_with, 1); }));
         else
-            CHECK(isolated(options, square, i) == i * i);
+            CHECK(isolated(options, squared, i) == i * i);
     }
     CHECK(open_descriptors().size() == descriptors);
     CHECK(children().size() == processes);

@@ -38,7 +38,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 std::size_t size_of(const std::string& text) { return text.size(); }
-std::string text_of(std::size_t size) { return std::string(size, 'x'); }
+std::string long_text(std::size_t size) { return std::string(size, 'x'); }
 
 /// The bytes of this program that are in memory.
 std::size_t resident() {
@@ -125,7 +125,7 @@ TEST_CASE("a task that was given to a worker which is killed before it reads it 
     for (const int pid : pids) REQUIRE(within(30s, [&] { return process_state(pid).value().state == 'T'; }));
     // To submit waits for no reader, however large the argument is.
     std::vector<Future<std::size_t>> futures;
-    for (std::size_t i = 0; i < 3; ++i) futures.push_back(pool.apply_async(size_of, text_of(size + i)));
+    for (std::size_t i = 0; i < 3; ++i) futures.push_back(pool.apply_async(size_of, long_text(size + i)));
     for (const auto& future : futures) CHECK_FALSE(future.ready());
     for (const int pid : pids) REQUIRE(::kill(pid, SIGKILL) == 0);
     for (std::size_t i = 0; i < 3; ++i) CHECK(futures[i].get(30s) == size + i);
@@ -140,7 +140,7 @@ TEST_CASE("a stopped worker with a large argument before it holds up nobody else
     REQUIRE(::kill(pids[0], SIGSTOP) == 0);
     REQUIRE(within(30s, [&] { return process_state(pids[0]).value().state == 'T'; }));
     std::vector<Future<std::size_t>> large;
-    for (std::size_t i = 0; i < shape.count(); ++i) large.push_back(pool.apply_async(size_of, text_of(4 << 20)));
+    for (std::size_t i = 0; i < shape.count(); ++i) large.push_back(pool.apply_async(size_of, long_text(4 << 20)));
     bool are_done = true;
     for (int i = 0; i < 20 && are_done; ++i) are_done = end_of(pool.apply_async(square, i), 5s) == "value";
     CHECK(are_done);
@@ -153,11 +153,11 @@ TEST_CASE("a worker that dies while it reads its arguments fails that task only"
     const Shape shape = any_shape();
     CAPTURE(shape);
     Pool pool(shape.with());
-    std::vector<Deadly> items(9, Deadly{Deadly::Place::nowhere, text_of(100'000)});
+    std::vector<Deadly> items(9, Deadly{Deadly::Place::nowhere, long_text(100'000)});
     items[4].place = Deadly::Place::in_decode;
     auto before = pool.apply_async(square, 3);
     auto whole = pool.map_async(weight, items, 3);
-    auto deadly = pool.apply_async(weight, Deadly{Deadly::Place::in_decode, text_of(5 << 20)});
+    auto deadly = pool.apply_async(weight, Deadly{Deadly::Place::in_decode, long_text(5 << 20)});
     auto after = pool.apply_async(square, 4);
     CHECK_THROWS_AS(deadly.get(30s), ProcessDied);
     CHECK_THAT(caught<ProcessDied>([&] { whole.get(30s); }).value().what(), ContainsSubstring("task 5,"));
@@ -173,8 +173,8 @@ TEST_CASE("a worker that dies while it writes its result fails that task only") 
     auto deadly = pool.apply_async(make_deadly, true);
     auto after = pool.apply_async(make_deadly, false);
     CHECK(caught<ProcessDied>([&] { deadly.get(30s); }).value().signal() == SIGKILL);
-    CHECK(before.get(30s).ballast == text_of(1 << 20));
-    CHECK(after.get(30s).ballast == text_of(1 << 20));
+    CHECK(before.get(30s).ballast == long_text(1 << 20));
+    CHECK(after.get(30s).ballast == long_text(1 << 20));
 }
 
 TEST_CASE("a worker that is killed at some point of a large argument and a large result answers whole or not at all") {
@@ -182,7 +182,7 @@ TEST_CASE("a worker that is killed at some point of a large argument and a large
     CAPTURE(shape);
     constexpr auto echo = [](const std::string& text) { return text; };
     Pool pool(shape.with());
-    const std::string text = text_of(8 << 20);
+    const std::string text = long_text(8 << 20);
     for (int round = 0; round < rounds(6); ++round) {
         CAPTURE(round);
         auto future = pool.apply_async(echo, text);

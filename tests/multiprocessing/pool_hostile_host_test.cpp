@@ -475,6 +475,7 @@ TEST_CASE("a task that is stuck at a full standard output is that task's matter 
     ::close(saved);
     REQUIRE(is_made);
     auto stuck = pool->apply_async(print_much, 0);
+    CHECK(busy_worker_of(*pool) > 0);  // it has begun
     for (int i = 0; i < 20; ++i) CHECK(pool->apply_async(square, i).get(30s) == i * i);
     CHECK_FALSE(stuck.ready());
     pool->terminate();

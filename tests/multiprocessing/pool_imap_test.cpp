@@ -56,7 +56,7 @@ std::filesystem::path visit(const std::string& file) {
 }
 
 /// What the codec refuses to send.
-struct Stubborn {
+struct StubbornItem {
     bool refuses = false;
 };
 
@@ -86,17 +86,17 @@ std::string turn_of(Results& results) {
 }  // namespace
 
 template <>
-struct plait::multiprocessing::Codec<Stubborn> {
-    static void encode(Encoder& out, const Stubborn& value) {
+struct plait::multiprocessing::Codec<StubbornItem> {
+    static void encode(Encoder& out, const StubbornItem& value) {
         if (value.refuses) throw CodecError("it refuses to go");
         out.write(value.refuses);
     }
-    static Stubborn decode(Decoder& in) { return {in.read<bool>()}; }
+    static StubbornItem decode(Decoder& in) { return {in.read<bool>()}; }
 };
 
 namespace {
 
-int take(const Stubborn&) { return 1; }
+int take_item(const StubbornItem&) { return 1; }
 
 }  // namespace
 
@@ -182,7 +182,7 @@ TEST_CASE("an item that cannot be sent fails at its turn, and it alone") {
     const Shape shape = any_shape();
     CAPTURE(shape);
     Pool pool(shape.with());
-    auto results = pool.imap(take, std::vector<Stubborn>{{}, {true}, {}});
+    auto results = pool.imap(take_item, std::vector<StubbornItem>{{}, {true}, {}});
     CHECK(turn_of(results) == "1");
     CHECK(turn_of(results) == "CodecError");
     CHECK(turn_of(results) == "1");

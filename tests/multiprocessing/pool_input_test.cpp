@@ -92,9 +92,9 @@ Forged<T> hand_out(std::vector<std::byte> bytes) {
 }
 
 struct Nothing {};
-struct Tree {
+struct BranchingTree {
     int number = 0;
-    std::vector<Tree> branches;
+    std::vector<BranchingTree> branches;
 };
 
 std::vector<std::byte> random_bytes(std::mt19937& random) {
@@ -254,7 +254,7 @@ TEST_CASE("bytes that lie about their value are a CodecError, and the worker liv
         deep.insert(deep.end(), 4, std::byte{0});
         deep.insert(deep.end(), level.begin(), level.end());
     }
-    forge<Tree>(pool, deep);
+    forge<BranchingTree>(pool, deep);
     CHECK(pool.map(square, numbers_up_to(3), 1) == std::vector{0, 1, 4});
     CHECK(pids_of(pool) == pids);
 }
@@ -271,7 +271,7 @@ TEST_CASE("bytes by chance are some value or a CodecError, and the worker lives 
         forge<std::optional<std::vector<bool>>>(pool, random_bytes(random));
         forge<std::variant<int, std::string, std::vector<double>>>(pool, random_bytes(random));
         forge<std::map<std::string, std::pair<bool, StartMethod>>>(pool, random_bytes(random));
-        forge<Tree>(pool, random_bytes(random));
+        forge<BranchingTree>(pool, random_bytes(random));
     }
     CHECK(pool.apply(square, 3) == 9);
     CHECK(pids_of(pool) == pids);

@@ -56,12 +56,12 @@ struct Scale {
     int operator()(int x) const { return factor * x; }
 };
 
-struct Point {
+struct LabelledPoint {
     int x = 0;
     std::string name;
-    friend bool operator==(const Point&, const Point&) = default;
+    friend bool operator==(const LabelledPoint&, const LabelledPoint&) = default;
 };
-Point moved_right(Point point) {
+LabelledPoint moved_right(LabelledPoint point) {
     ++point.x;
     return point;
 }
@@ -88,8 +88,8 @@ struct plait::multiprocessing::Codec<Stubborn> {
 
 namespace {
 
-int take(const Stubborn&) { return 1; }
-Stubborn give(bool refuses_to_go) { return {refuses_to_go, !refuses_to_go}; }
+int take_stubborn(const Stubborn&) { return 1; }
+Stubborn give_stubborn(bool refuses_to_go) { return {refuses_to_go, !refuses_to_go}; }
 
 }  // namespace
 
@@ -102,7 +102,7 @@ TEST_CASE("a pool calls functions, lambdas and function objects with converted a
     CHECK(pool.apply([](auto text) { return text + "!"; }, "hey") == "hey!");
     CHECK(pool.apply(Scale{3}, 5) == 15);
     CHECK(pool.apply(mp::function<&square>, 5) == 25);
-    CHECK(pool.apply(moved_right, Point{1, "p"}) == Point{2, "p"});
+    CHECK(pool.apply(moved_right, LabelledPoint{1, "p"}) == LabelledPoint{2, "p"});
     pool.apply(nothing, 1);
     CHECK(pool.submit(square, 3).get(30s) == 9);
     CHECK(pool.apply(own_pid, 0) != ::getpid());
@@ -171,16 +171,16 @@ TEST_CASE("an argument or a result that the codec refuses fails its own call, ev
     Pool pool(PoolOptions{.processes = 1, .start_method = any_start_method()});
     const int worker = pool.apply(own_pid, 0);
     for (int i = 0; i < 20; ++i) {
-        auto refused = pool.apply_async(take, Stubborn{true, false});
+        auto refused = pool.apply_async(take_stubborn, Stubborn{true, false});
         CHECK_THAT(caught<CodecError>([&] { refused.get(30s); }).value().what(), ContainsSubstring("refuses to go"));
-        CHECK_THROWS_AS(pool.apply(take, Stubborn{false, true}), CodecError);  // over there
-        CHECK_THROWS_AS(pool.apply(give, true), CodecError);                   // over there, on its way back
-        CHECK_THROWS_AS(pool.apply(give, false), CodecError);                  // here
+        CHECK_THROWS_AS(pool.apply(take_stubborn, Stubborn{false, true}), CodecError);  // over there
+        CHECK_THROWS_AS(pool.apply(give_stubborn, true), CodecError);                   // over there, on its way back
+        CHECK_THROWS_AS(pool.apply(give_stubborn, false), CodecError);                  // here
     }
-    auto whole = pool.map_async(take, std::vector<Stubborn>{{}, {true, false}, {}});
+    auto whole = pool.map_async(take_stubborn, std::vector<Stubborn>{{}, {true, false}, {}});
     CHECK_THROWS_AS(whole.get(30s), CodecError);
-    CHECK_THROWS_AS(pool.map(take, std::vector<Stubborn>{{}, {false, true}, {}}), CodecError);
-    CHECK(pool.apply(take, Stubborn{}) == 1);
+    CHECK_THROWS_AS(pool.map(take_stubborn, std::vector<Stubborn>{{}, {false, true}, {}}), CodecError);
+    CHECK(pool.apply(take_stubborn, Stubborn{}) == 1);
     CHECK(pool.apply(own_pid, 0) == worker);
 }
 

@@ -7,6 +7,7 @@
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
+#include "support/process_targets.hpp"
 #include "support/served.hpp"
 
 #include <plait/os/process.hpp>
@@ -39,9 +40,6 @@ using plait::multiprocessing::StartMethod;
 
 namespace {
 
-void do_nothing() {}
-void run_exit_with(int code) { exit_with(code); }
-void stand_at(const std::string& gate) { pass_gate(gate); }
 /// As after a change of its user, say: the system does not wake it at its parent's end.
 void stand_unwoken_at(const std::string& gate) {
     ::prctl(PR_SET_PDEATHSIG, 0);
@@ -50,8 +48,6 @@ void stand_unwoken_at(const std::string& gate) {
 void spin(int) {
     for (volatile int turns = 0;;) turns = turns + 1;
 }
-
-StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
 
 /// Runs `body` in a copy of this program, which is to be killed.
 template <class Body>

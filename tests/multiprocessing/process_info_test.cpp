@@ -7,6 +7,7 @@
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
+#include "support/process_targets.hpp"
 #include "support/served.hpp"
 
 #include <plait/multiprocessing/process.hpp>
@@ -37,16 +38,6 @@ using plait::multiprocessing::ProcessOptions;
 using plait::multiprocessing::StartMethod;
 
 namespace {
-
-void do_nothing() {}
-void stand_at(const std::string& gate) { pass_gate(gate); }
-
-std::string contents(const std::string& file) {
-    std::ifstream in{file};
-    return {std::istreambuf_iterator<char>{in}, {}};
-}
-
-StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
 
 /// What a process tells of itself and its parent.
 std::string family() {

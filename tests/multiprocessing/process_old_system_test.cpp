@@ -8,6 +8,7 @@
 #include "support/misbehaviour.hpp"
 #include "support/old_system.hpp"
 #include "support/process_state.hpp"
+#include "support/process_targets.hpp"
 
 #include <signal.h>
 #include <sys/syscall.h>
@@ -30,11 +31,6 @@ using plait::multiprocessing::StartMethod;
 namespace {
 
 constexpr auto hidden_case = "processes live and die as elsewhere";
-
-void run_exit_with(int code) { exit_with(code); }
-void stand_at(const std::string& gate) { pass_gate(gate); }
-
-StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
 
 /// Runs the hidden case in a fresh start of `executable`.
 int run_hidden_case(const char* executable) { return support::run_hidden_case(executable, hidden_case); }

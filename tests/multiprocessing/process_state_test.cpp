@@ -8,6 +8,7 @@
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
+#include "support/process_targets.hpp"
 #include "support/served.hpp"
 
 #include <plait/multiprocessing/process.hpp>
@@ -49,39 +50,29 @@ using plait::multiprocessing::StartMethod;
 
 namespace {
 
-struct Stubborn {
+struct StubbornArgument {
     bool refuses_to_go = false;
 };
 
 }  // namespace
 
 template <>
-struct plait::multiprocessing::Codec<Stubborn> {
-    static void encode(Encoder& out, const Stubborn& value) {
+struct plait::multiprocessing::Codec<StubbornArgument> {
+    static void encode(Encoder& out, const StubbornArgument& value) {
         if (value.refuses_to_go) throw CodecError("it refuses to go");
         out.write(true);
     }
-    static Stubborn decode(Decoder&) { throw CodecError("it refuses to arrive"); }
+    static StubbornArgument decode(Decoder&) { throw CodecError("it refuses to arrive"); }
 };
 
 namespace {
 
-void do_nothing() {}
-void run_exit_with(int code) { exit_with(code); }
-void stand_at(const std::string& gate) { pass_gate(gate); }
-void take(const Stubborn&) {}
-
-StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
-
-std::string contents(const std::string& file) {
-    std::ifstream in{file};
-    return {std::istreambuf_iterator<char>{in}, {}};
-}
+void take_argument(const StubbornArgument&) {}
 
 }  // namespace
 
 TEST_CASE("arguments that cannot be encoded fail start, and leave nothing behind") {
-    Process child(take, Stubborn{true});
+    Process child(take_argument, StubbornArgument{true});
     CHECK_THROWS_AS(child.start(), CodecError);
     CHECK_FALSE(child.pid());
     CHECK(nothing_is_left());
@@ -89,7 +80,7 @@ TEST_CASE("arguments that cannot be encoded fail start, and leave nothing behind
 }
 
 TEST_CASE("arguments that cannot be decoded are an exception of the process") {
-    Process child(take, Stubborn{});
+    Process child(take_argument, StubbornArgument{});
     child.start();
     child.join();
     CHECK(child.exitcode() == 1);

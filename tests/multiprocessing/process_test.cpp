@@ -6,6 +6,7 @@
 #include "support/gate.hpp"
 #include "support/misbehaviour.hpp"
 #include "support/process_state.hpp"
+#include "support/process_targets.hpp"
 #include "support/served.hpp"
 
 #include <plait/multiprocessing/codec/luggage.hpp>
@@ -52,7 +53,7 @@ using process_test::PipeEnd;
 namespace {
 
 /// Something whose copies are counted.
-struct Counted {
+struct CountedArgument {
     std::shared_ptr<int> counter;
 };
 bool refuses_to_go = false;
@@ -66,12 +67,12 @@ struct plait::multiprocessing::Codec<PipeEnd> {
     static PipeEnd decode(Decoder& in) { return {detail::get_handle(in)}; }
 };
 template <>
-struct plait::multiprocessing::Codec<Counted> {
-    static void encode(Encoder& out, const Counted&) {
+struct plait::multiprocessing::Codec<CountedArgument> {
+    static void encode(Encoder& out, const CountedArgument&) {
         if (refuses_to_go) throw CodecError("it refuses to go");
         out.write(true);
     }
-    static Counted decode(Decoder& in) {
+    static CountedArgument decode(Decoder& in) {
         static_cast<void>(in.read<bool>());
         return {};
     }
@@ -79,7 +80,7 @@ struct plait::multiprocessing::Codec<Counted> {
 
 namespace {
 
-void take(const Counted&) {}
+void take_counted(const CountedArgument&) {}
 void write_to(PipeEnd end, const std::string& gate) {
     const bool written = ::write(end.handle.get(), "x", 1) == 1;
     end.handle.reset();
@@ -87,18 +88,8 @@ void write_to(PipeEnd end, const std::string& gate) {
     if (!written) exit_with(9);
 }
 
-void do_nothing() {}
-void stand_at(const std::string& gate) { pass_gate(gate); }
 void throw_overflow(int x) { throw std::overflow_error("too much: " + std::to_string(x)); }
 void write_file(const std::string& file, const std::string& text) { std::ofstream{file} << text; }
-void run_exit_with(int code) { exit_with(code); }
-
-std::string contents(const std::string& file) {
-    std::ifstream in{file};
-    return {std::istreambuf_iterator<char>{in}, {}};
-}
-
-StartMethod any_start_method() { return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork); }
 
 bool is_readable(int handle) {
     pollfd item{handle, POLLIN, 0};
@@ -319,7 +310,7 @@ TEST_CASE("a forked process is a copy of the program, captures and all") {
 TEST_CASE("once a process has started, what it was given is no more held here; a start that fails keeps it") {
     const auto start_method = any_start_method();
     const auto counter = std::make_shared<int>();
-    Process child(ProcessOptions{.start_method = start_method}, take, Counted{counter});
+    Process child(ProcessOptions{.start_method = start_method}, take_counted, CountedArgument{counter});
     CHECK(counter.use_count() == 2);
     if (start_method != StartMethod::fork) {
         refuses_to_go = true;

@@ -138,7 +138,7 @@ struct LastWords {
 void put_numbers(Queue<std::uint64_t> queue, std::uint64_t who, std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) queue.put(who << 32 | i, soon);
 }
-void square(Queue<int> numbers, Queue<int> squares) {
+void square_all(Queue<int> numbers, Queue<int> squares) {
     for (;;) {
         const int number = numbers.get(soon);
         if (number < 0) return;
@@ -146,7 +146,7 @@ void square(Queue<int> numbers, Queue<int> squares) {
     }
 }
 void hand_on(Queue<int> numbers, Queue<int> squares) {
-    Process grandchild(square, numbers, squares);
+    Process grandchild(square_all, numbers, squares);
     grandchild.start();
     grandchild.join();
 }
@@ -282,7 +282,7 @@ TEST_CASE("a queue goes to a process by every start method, and on to its child"
     const auto method = GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork);
     const Queue<int> numbers;
     const Queue<int> squares;
-    Process child(ProcessOptions{.start_method = method}, square, numbers, squares);
+    Process child(ProcessOptions{.start_method = method}, square_all, numbers, squares);
     child.start();
     for (int i = 0; i < 100; ++i) numbers.put(i);
     for (int i = 0; i < 100; ++i) CHECK(squares.get(soon) == i * i);

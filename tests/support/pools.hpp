@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/deadline.hpp"
 #include "support/process_state.hpp"
+#include "support/process_targets.hpp"
 #include "support/race.hpp"
 
 #include <plait/core/error.hpp>
@@ -25,11 +26,6 @@
 // Pools of every kind for tests that say their behaviour once, and what one asks of them.
 
 namespace support {
-
-inline plait::multiprocessing::StartMethod any_start_method() {
-    using plait::multiprocessing::StartMethod;
-    return GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork);
-}
 
 /// How many workers a pool has, and how they start.
 ///

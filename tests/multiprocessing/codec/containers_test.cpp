@@ -36,12 +36,12 @@ using plait::multiprocessing::Encoder;
 
 namespace {
 
-struct Empty {
-    bool operator==(const Empty&) const = default;
+struct Nothing {
+    bool operator==(const Nothing&) const = default;
 };
-struct Point {
+struct Spot {
     double x, y;
-    bool operator==(const Point&) const = default;
+    bool operator==(const Spot&) const = default;
 };
 struct NoDefault {
     explicit NoDefault(int n) : number{n} {}
@@ -77,12 +77,12 @@ struct Counting {
 };
 
 template <class T>
-bool comes_back(const T& value) {
+bool arrives_equal(const T& value) {
     return decode<T>(encode(value)) == value;
 }
 
 template <class T>
-bool refused(std::span<const std::byte> bytes) {
+bool is_refused(std::span<const std::byte> bytes) {
     try {
         (void)decode<T>(bytes);
         return false;
@@ -98,7 +98,7 @@ bool bomb_refused(std::uint64_t count, std::size_t rest) {
     out.write(count);
     out.write_bytes(std::vector<std::byte>(rest));
     largest_allocation() = 0;
-    return refused<T>(out.bytes()) && largest_allocation() <= 1024 + 8 * rest;
+    return is_refused<T>(out.bytes()) && largest_allocation() <= 1024 + 8 * rest;
 }
 
 Chain chain_of(unsigned length) {
@@ -125,44 +125,44 @@ struct plait::multiprocessing::Codec<Silent> {
 };
 
 TEST_CASE("every standard container comes back") {
-    CHECK(comes_back(std::string("text\0with zero", 14)));
-    CHECK(comes_back(std::wstring(L"wide")));
-    CHECK(comes_back(std::u8string(u8"eight")));
-    CHECK(comes_back(std::u16string(u"sixteen")));
-    CHECK(comes_back(std::vector<int>{1, 2, 3}));
-    CHECK(comes_back(std::vector<bool>{true, false, true}));
-    CHECK(comes_back(std::vector<std::string>{"one", "", "three"}));
-    CHECK(comes_back(std::vector<std::vector<Point>>{{{1, 2}}, {}, {{3, 4}, {5, 6}}}));
-    CHECK(comes_back(std::deque<int>{1, 2, 3}));
-    CHECK(comes_back(std::list<std::string>{"one", "two"}));
-    CHECK(comes_back(std::forward_list<std::string>{"one", "two"}));
-    CHECK(comes_back(std::set<std::string>{"a", "b"}));
-    CHECK(comes_back(std::multiset<int>{1, 1, 2}));
-    CHECK(comes_back(std::map<std::string, std::vector<int>>{{"a", {1}}, {"b", {}}}));
-    CHECK(comes_back(std::multimap<int, char>{{1, 'a'}, {1, 'b'}}));
-    CHECK(comes_back(std::unordered_set<int>{1, 2, 3}));
-    CHECK(comes_back(std::unordered_map<std::string, Point>{{"a", {1, 2}}, {"b", {3, 4}}}));
-    CHECK(comes_back(std::unordered_multimap<int, int>{{1, 1}, {1, 2}}));
-    CHECK(comes_back(std::array<int, 3>{1, 2, 3}));
-    CHECK(comes_back(std::array<std::string, 2>{"one", "two"}));
-    CHECK(comes_back(std::array<bool, 0>{}));
-    CHECK(comes_back(std::bitset<13>{0b1010101010101}));
-    CHECK(comes_back(std::bitset<0>{}));
+    CHECK(arrives_equal(std::string("text\0with zero", 14)));
+    CHECK(arrives_equal(std::wstring(L"wide")));
+    CHECK(arrives_equal(std::u8string(u8"eight")));
+    CHECK(arrives_equal(std::u16string(u"sixteen")));
+    CHECK(arrives_equal(std::vector<int>{1, 2, 3}));
+    CHECK(arrives_equal(std::vector<bool>{true, false, true}));
+    CHECK(arrives_equal(std::vector<std::string>{"one", "", "three"}));
+    CHECK(arrives_equal(std::vector<std::vector<Spot>>{{{1, 2}}, {}, {{3, 4}, {5, 6}}}));
+    CHECK(arrives_equal(std::deque<int>{1, 2, 3}));
+    CHECK(arrives_equal(std::list<std::string>{"one", "two"}));
+    CHECK(arrives_equal(std::forward_list<std::string>{"one", "two"}));
+    CHECK(arrives_equal(std::set<std::string>{"a", "b"}));
+    CHECK(arrives_equal(std::multiset<int>{1, 1, 2}));
+    CHECK(arrives_equal(std::map<std::string, std::vector<int>>{{"a", {1}}, {"b", {}}}));
+    CHECK(arrives_equal(std::multimap<int, char>{{1, 'a'}, {1, 'b'}}));
+    CHECK(arrives_equal(std::unordered_set<int>{1, 2, 3}));
+    CHECK(arrives_equal(std::unordered_map<std::string, Spot>{{"a", {1, 2}}, {"b", {3, 4}}}));
+    CHECK(arrives_equal(std::unordered_multimap<int, int>{{1, 1}, {1, 2}}));
+    CHECK(arrives_equal(std::array<int, 3>{1, 2, 3}));
+    CHECK(arrives_equal(std::array<std::string, 2>{"one", "two"}));
+    CHECK(arrives_equal(std::array<bool, 0>{}));
+    CHECK(arrives_equal(std::bitset<13>{0b1010101010101}));
+    CHECK(arrives_equal(std::bitset<0>{}));
 }
 
 TEST_CASE("an order of its own survives, and so does the last of many") {
     std::vector<int> numbers(10'000);
     for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<int>(i * 7919 % 10'007);
-    CHECK(comes_back(numbers));
-    CHECK(comes_back(std::list<int>(numbers.begin(), numbers.end())));
-    CHECK(comes_back(std::set<int>(numbers.begin(), numbers.end())));
-    CHECK(comes_back(std::unordered_set<int>(numbers.begin(), numbers.end())));
+    CHECK(arrives_equal(numbers));
+    CHECK(arrives_equal(std::list<int>(numbers.begin(), numbers.end())));
+    CHECK(arrives_equal(std::set<int>(numbers.begin(), numbers.end())));
+    CHECK(arrives_equal(std::unordered_set<int>(numbers.begin(), numbers.end())));
 }
 
 TEST_CASE("elements need no default, and may be such as only move") {
-    CHECK(comes_back(std::vector<NoDefault>{NoDefault{1}, NoDefault{2}}));
-    CHECK(comes_back(std::list<NoDefault>{NoDefault{1}}));
-    CHECK(comes_back(std::array<NoDefault, 2>{NoDefault{1}, NoDefault{2}}));
+    CHECK(arrives_equal(std::vector<NoDefault>{NoDefault{1}, NoDefault{2}}));
+    CHECK(arrives_equal(std::list<NoDefault>{NoDefault{1}}));
+    CHECK(arrives_equal(std::array<NoDefault, 2>{NoDefault{1}, NoDefault{2}}));
     std::vector<std::unique_ptr<int>> owners;
     owners.push_back(std::make_unique<int>(7));
     owners.push_back(nullptr);
@@ -173,13 +173,13 @@ TEST_CASE("elements need no default, and may be such as only move") {
 }
 
 TEST_CASE("a block of trivial elements is its size and its memory, whatever its alignment") {
-    const std::vector<Point> points{{1, 2}, {3, 4}};
-    CHECK(encode(points).size() == sizeof(std::uint64_t) + 2 * sizeof(Point));
-    for (std::size_t offset = 0; offset < alignof(Point); ++offset) {
+    const std::vector<Spot> points{{1, 2}, {3, 4}};
+    CHECK(encode(points).size() == sizeof(std::uint64_t) + 2 * sizeof(Spot));
+    for (std::size_t offset = 0; offset < alignof(Spot); ++offset) {
         std::vector<std::byte> bytes(offset);
         const auto encoded = encode(points);
         bytes.insert(bytes.end(), encoded.begin(), encoded.end());
-        CHECK(decode<std::vector<Point>>(std::span(bytes).subspan(offset)) == points);
+        CHECK(decode<std::vector<Spot>>(std::span(bytes).subspan(offset)) == points);
     }
 }
 
@@ -192,12 +192,12 @@ TEST_CASE("a view is encoded as what it shows") {
 }
 
 TEST_CASE("elements that take no bytes are counted all the same") {
-    CHECK(comes_back(std::vector<Empty>(1'000)));
-    CHECK(comes_back(std::list<std::tuple<>>(3)));
-    CHECK(comes_back(std::vector<Silent>(5)));
-    CHECK(comes_back(std::vector<std::array<int, 0>>(5)));
-    CHECK(encode(std::vector<Empty>(5)).size() == sizeof(std::uint64_t) + 5);
-    CHECK(refused<std::vector<Empty>>(encode(std::uint64_t{1}, std::uint8_t{1})));
+    CHECK(arrives_equal(std::vector<Nothing>(1'000)));
+    CHECK(arrives_equal(std::list<std::tuple<>>(3)));
+    CHECK(arrives_equal(std::vector<Silent>(5)));
+    CHECK(arrives_equal(std::vector<std::array<int, 0>>(5)));
+    CHECK(encode(std::vector<Nothing>(5)).size() == sizeof(std::uint64_t) + 5);
+    CHECK(is_refused<std::vector<Nothing>>(encode(std::uint64_t{1}, std::uint8_t{1})));
 }
 
 TEST_CASE("a count that the bytes cannot hold is refused before anything is allocated for it") {
@@ -205,7 +205,7 @@ TEST_CASE("a count that the bytes cannot hold is refused before anything is allo
     using Numbers = std::vector<double, Counting<double>>;
     using Texts = std::vector<std::string, Counting<std::string>>;
     using Large = std::vector<std::optional<std::array<char, 4096>>, Counting<std::optional<std::array<char, 4096>>>>;
-    using Empties = std::vector<Empty, Counting<Empty>>;
+    using Empties = std::vector<Nothing, Counting<Nothing>>;
     using Flags = std::vector<bool, Counting<bool>>;
     using Hashed = std::unordered_map<int, int, std::hash<int>, std::equal_to<>, Counting<std::pair<const int, int>>>;
     using Text = std::basic_string<char, std::char_traits<char>, Counting<char>>;
@@ -233,28 +233,28 @@ TEST_CASE("a count that the bytes might hold reserves no more than they make lik
     out.write(std::uint64_t{10'000});
     out.write_bytes(std::vector<std::byte>(10'000, std::byte{2}));  // each could be an empty optional, but is none
     largest_allocation() = 0;
-    CHECK(refused<Large>(out.bytes()));
+    CHECK(is_refused<Large>(out.bytes()));
     CHECK(largest_allocation() < 100'000);
 }
 
 TEST_CASE("a key that is there twice is refused, and one that equals nothing does no harm") {
     const auto twice = encode(std::uint64_t{2}, 1, 1);
-    CHECK(refused<std::set<int>>(twice));
-    CHECK(refused<std::unordered_set<int>>(twice));
+    CHECK(is_refused<std::set<int>>(twice));
+    CHECK(is_refused<std::unordered_set<int>>(twice));
     CHECK(decode<std::multiset<int>>(twice).size() == 2);
     const auto map_twice = encode(std::uint64_t{2}, 1, 'a', 1, 'b');
-    CHECK(refused<std::map<int, char>>(map_twice));
-    CHECK(refused<std::unordered_map<int, char>>(map_twice));
+    CHECK(is_refused<std::map<int, char>>(map_twice));
+    CHECK(is_refused<std::unordered_map<int, char>>(map_twice));
     CHECK(decode<std::set<int>>(encode(std::uint64_t{3}, 3, 1, 2)) == std::set<int>{1, 2, 3});
 
     const auto nans = encode(std::uint64_t{2}, std::nan(""), std::nan(""));
     CHECK(decode<std::unordered_set<double>>(nans).size() == 2);
-    CHECK(refused<std::set<double>>(nans));
+    CHECK(is_refused<std::set<double>>(nans));
 }
 
 TEST_CASE("bits past the end of a bitset are refused") {
     CHECK(decode<std::bitset<3>>(encode(std::uint8_t{7})).all());
-    CHECK(refused<std::bitset<3>>(encode(std::uint8_t{8})));
+    CHECK(is_refused<std::bitset<3>>(encode(std::uint8_t{8})));
 }
 
 TEST_CASE("nesting ends at a limit in both directions, long before the stack does") {
@@ -265,9 +265,9 @@ TEST_CASE("nesting ends at a limit in both directions, long before the stack doe
 
     std::vector<std::byte> one_too_deep(limit, std::byte{1});
     one_too_deep.push_back(std::byte{0});
-    CHECK(refused<Chain>(one_too_deep));
+    CHECK(is_refused<Chain>(one_too_deep));
     const std::vector<std::byte> hostile(1'000'000, std::byte{1});
-    CHECK(refused<Chain>(hostile));
+    CHECK(is_refused<Chain>(hostile));
     Encoder out;
     for (int i = 0; i < 20; ++i) {
         CHECK_THROWS_AS(out.write(chain_of(limit)), CodecError);

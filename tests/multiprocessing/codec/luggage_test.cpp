@@ -40,9 +40,9 @@ struct Trip {
     std::vector<Pass> passes;
 };
 
-struct Tree {
+struct NestedTree {
     int value;
-    std::vector<Tree> children;
+    std::vector<NestedTree> children;
 };
 
 os::Handle open_null() { return os::Handle{::open("/dev/null", O_RDONLY | O_CLOEXEC)}; }
@@ -72,7 +72,7 @@ TEST_CASE("the compiler knows what carries handles, however deep it holds them")
     CHECK(carries_handles<std::array<Pass, 2>>());
     CHECK_FALSE(carries_handles<int>());
     CHECK_FALSE(carries_handles<std::map<std::string, std::vector<int>>>());
-    CHECK_FALSE(carries_handles<Tree>());
+    CHECK_FALSE(carries_handles<NestedTree>());
 }
 
 TEST_CASE("handles go along with the values that hold them") {

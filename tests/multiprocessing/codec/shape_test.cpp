@@ -34,10 +34,10 @@ using detail::shape;
 
 namespace {
 
-enum class Truth : bool { no, yes };
-enum class Colour : unsigned char { red, green };
-struct Empty {};
-struct Point {
+enum class YesOrNo : bool { no, yes };
+enum class Light : unsigned char { red, green };
+struct Fieldless {};
+struct Place {
     double x, y;
 };
 struct Padded {
@@ -49,10 +49,10 @@ struct Flagged {
 };
 struct Text {
     std::string text;
-    Point point;
+    Place point;
 };
-struct Tree {
-    std::vector<Tree> children;
+struct Branch {
+    std::vector<Branch> children;
 };
 struct Json : std::map<std::string, Json> {};
 struct Coded {
@@ -90,7 +90,7 @@ TEST_CASE("each standard type is known by its shape") {
     STATIC_REQUIRE(shape<std::bitset<9>> == Shape::bitset);
     STATIC_REQUIRE(shape<std::filesystem::path> == Shape::path);
     STATIC_REQUIRE(shape<std::optional<int>> == Shape::optional);
-    STATIC_REQUIRE(shape<std::variant<int, Empty>> == Shape::variant);
+    STATIC_REQUIRE(shape<std::variant<int, Fieldless>> == Shape::variant);
     STATIC_REQUIRE(shape<std::unique_ptr<int>> == Shape::owner);
     STATIC_REQUIRE(shape<std::array<int, 0>> == Shape::array);
     STATIC_REQUIRE(shape<std::pair<int, int>> == Shape::tuple);
@@ -116,19 +116,19 @@ TEST_CASE("a type is its bytes when every pattern is a value and nothing is padd
     STATIC_REQUIRE(Bitwise<int>);
     STATIC_REQUIRE(Bitwise<double>);
     STATIC_REQUIRE(Bitwise<std::byte>);
-    STATIC_REQUIRE(Bitwise<Colour>);
-    STATIC_REQUIRE(Bitwise<Point>);
-    STATIC_REQUIRE(Bitwise<std::array<Point, 3>>);
+    STATIC_REQUIRE(Bitwise<Light>);
+    STATIC_REQUIRE(Bitwise<Place>);
+    STATIC_REQUIRE(Bitwise<std::array<Place, 3>>);
     STATIC_REQUIRE(Bitwise<std::chrono::nanoseconds>);
     STATIC_REQUIRE(Bitwise<std::chrono::system_clock::time_point>);
     STATIC_REQUIRE(Bitwise<std::complex<double>>);
     STATIC_REQUIRE_FALSE(Bitwise<bool>);
-    STATIC_REQUIRE_FALSE(Bitwise<Truth>);
+    STATIC_REQUIRE_FALSE(Bitwise<YesOrNo>);
     STATIC_REQUIRE_FALSE(Bitwise<long double>);
     STATIC_REQUIRE_FALSE(Bitwise<Padded>);
     STATIC_REQUIRE_FALSE(Bitwise<Flagged>);
     STATIC_REQUIRE_FALSE(Bitwise<Text>);
-    STATIC_REQUIRE_FALSE(Bitwise<Empty>);
+    STATIC_REQUIRE_FALSE(Bitwise<Fieldless>);
     STATIC_REQUIRE_FALSE(Bitwise<Coded>);
     STATIC_REQUIRE_FALSE(Bitwise<std::array<bool, 3>>);
 }
@@ -137,26 +137,26 @@ TEST_CASE("the least size of a type is a bound for its count in a container") {
     STATIC_REQUIRE(minimum_size<int>() == sizeof(int));
     STATIC_REQUIRE(minimum_size<std::string>() == 8);
     STATIC_REQUIRE(minimum_size<std::optional<Text>>() == 1);
-    STATIC_REQUIRE(minimum_size<Text>() == 8 + sizeof(Point));
+    STATIC_REQUIRE(minimum_size<Text>() == 8 + sizeof(Place));
     STATIC_REQUIRE(minimum_size<Padded>() == 1 + sizeof(int));
     STATIC_REQUIRE(minimum_size<std::array<bool, 5>>() == 5);
     STATIC_REQUIRE(minimum_size<std::tuple<char, bool>>() == 2);
-    STATIC_REQUIRE(minimum_size<Empty>() == 0);
+    STATIC_REQUIRE(minimum_size<Fieldless>() == 0);
     STATIC_REQUIRE(minimum_size<Coded>() == 0);
 }
 
 TEST_CASE("what can cross is known before anything is instantiated, also for types that hold themselves") {
-    STATIC_REQUIRE(both_ways<Tree>);
+    STATIC_REQUIRE(both_ways<Branch>);
     STATIC_REQUIRE(both_ways<Json>);
     STATIC_REQUIRE(both_ways<std::map<std::string, std::vector<std::optional<Text>>>>);
-    STATIC_REQUIRE(both_ways<std::unique_ptr<Tree>>);
+    STATIC_REQUIRE(both_ways<std::unique_ptr<Branch>>);
     STATIC_REQUIRE(both_ways<Coded>);
     STATIC_REQUIRE(no_way<const char*>);
     STATIC_REQUIRE(no_way<int&>);
     STATIC_REQUIRE(no_way<void>);
     STATIC_REQUIRE(no_way<int[3]>);
     STATIC_REQUIRE(no_way<void (*)()>);
-    STATIC_REQUIRE(no_way<int Point::*>);
+    STATIC_REQUIRE(no_way<int Place::*>);
     STATIC_REQUIRE(no_way<Either>);
     STATIC_REQUIRE(no_way<Virtual>);
     STATIC_REQUIRE(no_way<std::unique_ptr<Virtual>>);

@@ -29,10 +29,10 @@ namespace {
 enum class Truth : bool { no, yes };
 enum Colour { red, green, blue };
 
-struct Constants {
+struct ConstantFields {
     const int number;
     const std::string text;
-    bool operator==(const Constants&) const = default;
+    bool operator==(const ConstantFields&) const = default;
 };
 struct Defaults {
     int first = 1;
@@ -152,7 +152,7 @@ TEST_CASE("pairs and tuples are their parts, and may be nested and empty") {
 }
 
 TEST_CASE("an aggregate needs neither a default nor assignable fields") {
-    CHECK(comes_back(Constants{1, "one"}));
+    CHECK(comes_back(ConstantFields{1, "one"}));
     CHECK(comes_back(ConstantPair{1, 2}));
     CHECK(comes_back(Defaults{3, 4}));
 }
