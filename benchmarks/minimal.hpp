@@ -28,24 +28,15 @@ public:
         Frame*& first = lists()[list_of(size)];
         first = ::new (frame) Frame{first};
     }
-    /// Gives them back, so that the next measure of memory sees all of it.
-    static void clear() {
-        for (std::size_t list = 0; list < list_count; ++list)
-            while (Frame* const frame = lists()[list]) {
-                lists()[list] = frame->next;
-                ::operator delete(frame);
-            }
-    }
 
 private:
     struct Frame {
         Frame* next;
     };
     static constexpr std::size_t step = 16;
-    static constexpr std::size_t list_count = 64;
     static std::size_t list_of(std::size_t size) { return (size - 1) / step; }
     static Frame** lists() {
-        static constinit thread_local Frame* all[list_count]{};
+        static constinit thread_local Frame* all[64]{};
         return all;
     }
 };

@@ -4,20 +4,22 @@
 
 #include <plait/asyncio/loop.hpp>
 
-#ifdef BENCHMARK_ASIO
-#  include <asio/executor_work_guard.hpp>
-#  include <asio/io_context.hpp>
-#  include <asio/post.hpp>
+#ifdef BENCHMARK_UV
+#  include <uv.h>
 #endif
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdlib>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "asio_peers.hpp"
+#include "asyncio_peer.hpp"
 #include "table.hpp"
 
 namespace {
@@ -65,19 +67,62 @@ private:
     plait::asyncio::EventLoop loop_;
 };
 
-#ifdef BENCHMARK_ASIO
+template <class Asio>
 class AsioLoop {
 public:
     template <class F>
     void post(F call) {
-        asio::post(context_, std::move(call));
+        Asio::post(context_, std::move(call));
     }
     void run() { context_.run(); }
     void stop() { context_.stop(); }
 
 private:
-    asio::io_context context_;
-    asio::executor_work_guard<asio::io_context::executor_type> guard_{context_.get_executor()};
+    typename Asio::Context context_;
+    typename Asio::Guard guard_{context_.get_executor()};
+};
+
+#ifdef BENCHMARK_UV
+/// It is woken by uv_async_send, which carries nothing: the calls are in a list beside it.
+class UvLoop {
+public:
+    UvLoop() {
+        if (uv_loop_init(&loop_) != 0 || uv_async_init(&loop_, &mail_, on_mail) != 0) std::abort();
+        mail_.data = this;
+    }
+    UvLoop(const UvLoop&) = delete;
+    UvLoop& operator=(const UvLoop&) = delete;
+    ~UvLoop() {
+        uv_close(reinterpret_cast<uv_handle_t*>(&mail_), nullptr);
+        uv_run(&loop_, UV_RUN_DEFAULT);
+        uv_loop_close(&loop_);
+    }
+    template <class F>
+    void post(F call) {
+        {
+            const std::scoped_lock lock{mutex_};
+            calls_.emplace_back(std::move(call));
+        }
+        uv_async_send(&mail_);
+    }
+    void run() { uv_run(&loop_, UV_RUN_DEFAULT); }
+    void stop() { uv_stop(&loop_); }
+
+private:
+    static void on_mail(uv_async_t* mail) {
+        auto& self = *static_cast<UvLoop*>(mail->data);
+        std::vector<std::function<void()>> calls;
+        {
+            const std::scoped_lock lock{self.mutex_};
+            calls.swap(self.calls_);
+        }
+        for (const auto& call : calls) call();
+    }
+
+    uv_loop_t loop_;
+    uv_async_t mail_;
+    std::mutex mutex_;
+    std::vector<std::function<void()>> calls_;
 };
 #endif
 
@@ -136,29 +181,37 @@ double round_trip() {
     return benchmark::nanoseconds([&] { trips.run(); }) / static_cast<double>(count);
 }
 
+/// All of them, in a table; `work` is Python's name for it.
+template <class Measure>
+void compare(benchmark::Table table, Measure measure, const std::string& work) {
+    table.bare("std::mutex, vector and condition_variable", [=] { return measure.template operator()<PlainLoop>(); });
+#ifdef BENCHMARK_UV
+    table.peer("libuv: uv_async_send", [=] { return measure.template operator()<UvLoop>(); });
+#endif
+    benchmark::for_each_asio([&](auto library) {
+        using Asio = decltype(library);
+        table.peer(Asio::named("post"), [=] { return measure.template operator()<AsioLoop<Asio>>(); });
+    });
+    for (const benchmark::PythonLoop& loop : benchmark::python_loops())
+        table.peer(loop.named("call_soon_threadsafe"), [=] { return loop(work); });
+    table.plait("EventLoop::call_soon_threadsafe", [=] { return measure.template operator()<PlaitLoop>(); });
+    table.run();
+}
+
 }  // namespace
 
 int main() {
-#ifndef BENCHMARK_ASIO
-    benchmark::missing("Asio");
+    benchmark::look_for_asio();
+    benchmark::look_for_python_loops();
+#ifndef BENCHMARK_UV
+    benchmark::missing("libuv");
 #endif
-    {
-        benchmark::Table table{"B6: a post from another thread, a million flat out", benchmark::ns, "at most 27 ns"};
-        table.bare("std::mutex, vector and condition_variable", flat_out<PlainLoop>);
-#ifdef BENCHMARK_ASIO
-        table.peer("asio::post", flat_out<AsioLoop>);
-#endif
-        table.plait("EventLoop::call_soon_threadsafe", flat_out<PlaitLoop>);
-        table.run();
-    }
-    {
-        benchmark::Table table{"B6: two loops post to each other, a round trip", benchmark::us,
-                               "at most 1.5 µs hot, 45 µs where the threads sleep"};
-        table.bare("std::mutex, vector and condition_variable", round_trip<PlainLoop>);
-#ifdef BENCHMARK_ASIO
-        table.peer("asio::post", round_trip<AsioLoop>);
-#endif
-        table.plait("EventLoop::call_soon_threadsafe", round_trip<PlaitLoop>);
-        table.run();
-    }
+    using benchmark::Table;
+    compare(
+        Table{"B6: a post from another thread, a million flat out", benchmark::ns, "at most 27 ns"},
+        []<class Loop> { return flat_out<Loop>(); }, "posts " + std::to_string(benchmark::scaled(30'000)));
+    compare(
+        Table{"B6: two loops post to each other, a round trip", benchmark::us,
+              "at most 1.5 µs hot, 45 µs where the threads sleep"},
+        []<class Loop> { return round_trip<Loop>(); }, "round_trips " + std::to_string(benchmark::scaled(1'000)));
 }
