@@ -2275,7 +2275,7 @@ inline std::string describe(const std::source_location& where) {
     const std::size_t begin = function.find('(');
     const std::size_t end = function.rfind("::_Z");
     if (begin < end && end != std::string::npos) function = function.substr(begin + 1, end - begin - 1);
-    constexpr std::size_t longest = 80;
+    constexpr std::size_t longest = 120;
     if (function.size() > longest) function.replace(longest, std::string::npos, "...");
     return std::string{where.file_name()} + ":" + std::to_string(where.line()) + " (" + function + ")";
 }
@@ -2556,8 +2556,9 @@ inline bool TaskBase::cancel(const std::string& message) noexcept {
         if (inner == nullptr) break;
         CancelMark& mark = *end->waiter_->cancel_mark();
         if (mark.turn == turn) {
-            // Null: round a ring, which is cut here.
-            if (mark.end != nullptr) end = mark.end;
+            if (mark.end == nullptr) break;  // round a ring, which is cut here
+            end = mark.end;
+            end->request_cancel(message);
             break;
         }
         mark = CancelMark{turn, nullptr};

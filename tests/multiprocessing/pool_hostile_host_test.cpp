@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -342,6 +343,13 @@ TEST_CASE("of the signals that reach a worker those end it that end any process,
     const Shape shape = any_shape();
     CAPTURE(shape);
     Pool pool(shape.with());
+    // Before it is a worker a new process takes SIGINT as any other.
+    REQUIRE(within(30s, [&] {
+        const auto workers = pool.workers();
+        return std::none_of(workers.begin(), workers.end(), [](const auto& worker) {
+            return worker.state == plait::multiprocessing::WorkerInfo::State::starting;
+        });
+    }));
     for (const int harmless : {SIGINT, SIGCHLD, SIGWINCH, SIGURG, SIGCONT}) {
         CAPTURE(harmless);
         Gate gate;

@@ -228,7 +228,7 @@ inline std::string describe(const std::source_location& where) {
     const std::size_t begin = function.find('(');
     const std::size_t end = function.rfind("::_Z");
     if (begin < end && end != std::string::npos) function = function.substr(begin + 1, end - begin - 1);
-    constexpr std::size_t longest = 80;
+    constexpr std::size_t longest = 120;
     if (function.size() > longest) function.replace(longest, std::string::npos, "...");
     return std::string{where.file_name()} + ":" + std::to_string(where.line()) + " (" + function + ")";
 }

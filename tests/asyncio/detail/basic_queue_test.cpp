@@ -338,6 +338,7 @@ TEST_CASE("an item whose move throws is not put, and is not lost to who gets it"
         CHECK(queue.get_nowait().value == 2);
         CHECK(Fragile::fails() == 1);
         Fragile::fails() = 0;
+        queue.task_done();
         queue.put_nowait(Fragile{2});
 
         // Of two that wait to put, and two that wait to get, the first one fails and the second is served.

@@ -261,8 +261,9 @@ inline bool TaskBase::cancel(const std::string& message) noexcept {
         if (inner == nullptr) break;
         CancelMark& mark = *end->waiter_->cancel_mark();
         if (mark.turn == turn) {
-            // Null: round a ring, which is cut here.
-            if (mark.end != nullptr) end = mark.end;
+            if (mark.end == nullptr) break;  // round a ring, which is cut here
+            end = mark.end;
+            end->request_cancel(message);
             break;
         }
         mark = CancelMark{turn, nullptr};
