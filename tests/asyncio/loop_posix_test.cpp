@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
-#include <plait/asyncio/create_task.hpp>
-#include <plait/asyncio/executor.hpp>
-#include <plait/asyncio/loop.hpp>
-#include <plait/asyncio/run.hpp>
-#include <plait/asyncio/sleep.hpp>
-#include <plait/core/error.hpp>
+#if __has_include(<sys/wait.h>)  // where there are forks
+#  include <plait/asyncio/create_task.hpp>
+#  include <plait/asyncio/executor.hpp>
+#  include <plait/asyncio/loop.hpp>
+#  include <plait/asyncio/run.hpp>
+#  include <plait/asyncio/sleep.hpp>
+#  include <plait/core/error.hpp>
 
-#include "support/catch.hpp"
-#include "support/forked_child.hpp"
+#  include "support/catch.hpp"
+#  include "support/forked_child.hpp"
 
-#include <chrono>
-#include <optional>
+#  include <chrono>
+#  include <optional>
 
 // A fork in the midst of a loop's run, as a Process with StartMethod::fork makes.
 
@@ -72,3 +73,4 @@ TEST_CASE("a process that was forked in the midst of a loop runs loops of its ow
     });
     CHECK(got == 1);
 }
+#endif
