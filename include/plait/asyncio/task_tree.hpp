@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <source_location>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -84,12 +85,18 @@ private:
         std::size_t frames = 0;
         for (const PromiseBase* frame = task.innermost(); frame != nullptr;
              frame = frame->link != nullptr ? frame->link->parent : nullptr) {
+            if (is_of_library(frame->where)) continue;
             if (++frames <= most_frames) text_ += indent + "  at " + detail::describe(frame->where) + "\n";
         }
         if (frames > most_frames)
             text_ += indent + "  in " + std::to_string(frames - most_frames) + " coroutines more\n";
     }
 
+    /// What `gather` or `timeout` runs is no place in the user's program.
+    static bool is_of_library(const std::source_location& where) {
+        const std::string function = where.function_name();
+        return function.substr(0, function.find('(')).find("asyncio::detail::") != std::string::npos;
+    }
     static std::string seconds(Nanoseconds length) {
         const auto milliseconds = length / 1'000'000;
         std::string fraction = std::to_string(milliseconds % 1000);
