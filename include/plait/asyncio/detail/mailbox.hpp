@@ -97,6 +97,11 @@ private:
 /// who finds the loop asleep has to wake it, and the loop does not leave `wait` before that is done.
 class Mailbox {
 public:
+    Mailbox() = default;
+    Mailbox(const Mailbox&) = delete;
+    Mailbox& operator=(const Mailbox&) = delete;
+    ~Mailbox() { static_cast<void>(close()); }
+
     /// Leaves it for the loop, and wakes that if it sleeps. False, with nothing done, once the loop is closed.
     bool post(Mail& mail) noexcept {
         Mail* newest = newest_.load(std::memory_order_relaxed);
@@ -130,6 +135,9 @@ public:
         Mail* const newest = newest_.exchange(closed(), std::memory_order_acquire);
         return MailList{newest != closed() ? newest : nullptr};
     }
+
+    /// Closes a fork's copy, whose mail is the parent's alone.
+    void leave() noexcept { newest_.store(closed(), std::memory_order_relaxed); }
 
 private:
     // What newest_ holds besides mail and null; nobody looks into them.
