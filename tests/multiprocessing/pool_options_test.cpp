@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -47,13 +48,16 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t mebibyte = std::size_t{1} << 20;
 
-std::vector<char>& ballast() {
-    static std::vector<char> bytes;
+/// Memory that was written to, all at once: a vector's bytes are written one by one where nothing is optimised.
+std::unique_ptr<char[]> written(std::size_t size) {
+    std::unique_ptr<char[]> bytes{new char[size]};
+    std::memset(bytes.get(), 'x', size);
     return bytes;
 }
 /// From now on this process has `size` bytes more in memory.
 int hold(std::size_t size) {
-    ballast().assign(size, 'x');
+    static std::unique_ptr<char[]> ballast;
+    ballast = written(size);
     return own_pid(0);
 }
 int hold_and_stay(std::size_t size) {
@@ -61,8 +65,8 @@ int hold_and_stay(std::size_t size) {
     return run_for_ever(0);
 }
 int hold_and_let_go(std::size_t size) {
-    const std::vector<char> bytes(size, 'x');
-    return bytes.back() == 'x' ? own_pid(0) : 0;
+    const auto bytes = written(size);
+    return bytes[size - 1] == 'x' ? own_pid(0) : 0;
 }
 
 /// What a process like this one has in memory before it holds anything; nothing where the system does not tell.
