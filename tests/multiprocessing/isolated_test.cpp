@@ -298,10 +298,10 @@ TEST_CASE("the end of an isolated call's process is told with its cause, number 
     CHECK_THAT(gone.what(), ContainsSubstring("perhaps the kernel was out of memory"));
 }
 
-TEST_CASE("an isolated call takes and gives a hundred mebibytes") {
+TEST_CASE("an isolated call takes and gives thirty mebibytes") {
     const IsolatedOptions options = any_way();
-    CHECK(isolated(options, many, 100 * mebibyte) == std::vector<char>(100 * mebibyte, 'm'));
-    CHECK(isolated(options, count, std::vector<char>(100 * mebibyte)) == 100 * mebibyte);
+    CHECK(isolated(options, many, 30 * mebibyte) == std::vector<char>(30 * mebibyte, 'm'));
+    CHECK(isolated(options, count, std::vector<char>(30 * mebibyte)) == 30 * mebibyte);
 }
 
 TEST_CASE("an isolated call that is killed while it gives its result has died, and not for long") {
