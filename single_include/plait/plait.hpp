@@ -1206,6 +1206,13 @@ private:
     const Table* table_ = nullptr;
 };
 
+/// What can be called without arguments and says, as a bool or as a value that is true or not, whether to wait no longer.
+template <class F>
+concept WaitPredicate = requires(F& predicate) {
+    static_cast<bool>(predicate());
+    requires !std::is_void_v<decltype(predicate())>;
+};
+
 }  // namespace plait::inline PLAIT_ABI::detail
 
 // --- plait/core/report.hpp -------------------------------------------------------------------------------------------
@@ -4732,17 +4739,6 @@ inline bool Lock::take_or_queue(detail::WaitPlace& place, detail::TaskBase& task
 
 namespace plait::inline PLAIT_ABI::asyncio {
 
-namespace detail {
-
-/// What can be called without arguments and says, as a bool or as a value that is true or not, whether to wait no longer.
-template <class F>
-concept WaitPredicate = requires(F& predicate) {
-    static_cast<bool>(predicate());
-    requires !std::is_void_v<decltype(predicate())>;
-};
-
-}  // namespace detail
-
 /// A lock with a place to wait at: `wait` gives the lock up, waits until another task notifies, and takes it again.
 ///
 ///     Condition changed;
@@ -4791,7 +4787,7 @@ public:
     /// Throws: UsageError also where tasks of another loop wait.
     detail::Wait<detail::ConditionAwaiter, Condition> wait() noexcept;
     /// Waits until `predicate()`, called while the lock is held, gives something true; gives what it gave last.
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> wait_for(Predicate predicate);
 
     /// Wakes the `count` tasks that have waited longest, or as many as wait. They go on once they get the lock. Throws:
@@ -4896,7 +4892,7 @@ inline detail::Wait<detail::ConditionAwaiter, Condition> Condition::wait() noexc
     return detail::Wait<detail::ConditionAwaiter, Condition>{*this};
 }
 
-template <detail::WaitPredicate Predicate>
+template <plait::detail::WaitPredicate Predicate>
 Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> Condition::wait_for(Predicate predicate) {
     check_owned();
     for (;;) {
@@ -6928,15 +6924,19 @@ protected:
     OutsideWaiter() = default;
     ~OutsideWaiter() { give_up(); }
 
-    /// Before the running task is suspended: `arrange(tell)` sees to it that `tell()` is called, once, on any thread. If
-    /// either throws, nothing has begun.
-    template <class Arrange>
-    void begin(Arrange arrange) {
+    /// The running task waits from now on for the future's end, on whichever thread that comes. If it throws, nothing has
+    /// begun.
+    template <class T, class P>
+    void wait_for_end(const Future<T>& future, std::coroutine_handle<P> handle) {
         task_ = running().task;
         LoopCore& loop = *task_->loop();
         call_ = std::make_shared<OutsideCall>(*this);
         ++loop.awaited_outside;
-        arrange([call = call_, mailbox = loop.mailbox]() mutable { OutsideCall::tell(std::move(call), *mailbox); });
+        // To the state: a callback that is given the future would be a second owner of its value.
+        plait::detail::FutureAccess::state(future).add_callback(
+            [call = call_, mailbox = loop.mailbox]() mutable { OutsideCall::tell(std::move(call), *mailbox); });
+        // Last: a cancellation that is due ends the wait within it.
+        task_->suspend(handle, this);
     }
     /// What comes later finds nobody.
     void give_up() noexcept {
@@ -6977,10 +6977,7 @@ public:
     bool await_ready() const { return future_.ready(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        // To the state: a callback that is given the future would be a second owner of its value.
-        begin([&](auto tell) { plait::detail::FutureAccess::state(future_).add_callback(std::move(tell)); });
-        // Last: a cancellation that is due ends the wait within it.
-        task()->suspend(handle, this);
+        wait_for_end(future_, handle);
     }
     decltype(auto) await_resume() {
         cancel_if_asked();
@@ -7052,10 +7049,7 @@ public:
     [[nodiscard]] bool await_ready() const { return over(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        // To the state: a callback that is given the future would be a second owner of its value.
-        begin([&](auto tell) { plait::detail::FutureAccess::state(future_).add_callback(std::move(tell)); });
-        // Last: a cancellation that is due ends the wait within it.
-        task()->suspend(handle, this);
+        wait_for_end(future_, handle);
     }
     void await_resume() {
         if (task() == nullptr || !task()->cancel_due()) return;
@@ -27263,17 +27257,6 @@ private:
 
 namespace plait::inline PLAIT_ABI::threading {
 
-namespace detail {
-
-/// What can be called without arguments and says, as a bool or as a value that is true or not, whether to wait no longer.
-template <class F>
-concept WaitPredicate = requires(F& predicate) {
-    static_cast<bool>(predicate());
-    requires !std::is_void_v<decltype(predicate())>;
-};
-
-}  // namespace detail
-
 /// A lock with a place to wait at: `wait` gives the lock up, sleeps until another thread notifies, and takes it again.
 ///
 /// Python: threading.Condition. For a flag use Event; to hand over values, Queue.
@@ -27335,20 +27318,20 @@ public:
     }
 
     /// Waits until `predicate()`, called while the lock is held, gives something true; returns what it gave last.
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     auto wait_for(Predicate predicate) {
         return wait_for_until(predicate, detail::Deadline::never(), nullptr);
     }
     /// Waits for `timeout` at most, in all; then `predicate()` is asked once more.
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     [[nodiscard]] auto wait_for(Predicate predicate, Timeout timeout) {
         return wait_for_until(predicate, detail::Deadline{timeout}, nullptr);
     }
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     [[nodiscard]] auto wait_for(Predicate predicate, const StopToken& stop) {
         return wait_for_until(predicate, detail::Deadline::never(), &stop);
     }
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     [[nodiscard]] auto wait_for(Predicate predicate, Timeout timeout, const StopToken& stop) {
         return wait_for_until(predicate, detail::Deadline{timeout}, &stop);
     }

@@ -9,6 +9,7 @@
 #include <plait/asyncio/lock.hpp>
 #include <plait/core/config.hpp>
 #include <plait/core/error.hpp>
+#include <plait/core/function.hpp>
 
 #include <coroutine>
 #include <cstddef>
@@ -17,17 +18,6 @@
 #include <utility>
 
 namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-/// What can be called without arguments and says, as a bool or as a value that is true or not, whether to wait no longer.
-template <class F>
-concept WaitPredicate = requires(F& predicate) {
-    static_cast<bool>(predicate());
-    requires !std::is_void_v<decltype(predicate())>;
-};
-
-}  // namespace detail
 
 /// A lock with a place to wait at: `wait` gives the lock up, waits until another task notifies, and takes it again.
 ///
@@ -77,7 +67,7 @@ public:
     /// Throws: UsageError also where tasks of another loop wait.
     detail::Wait<detail::ConditionAwaiter, Condition> wait() noexcept;
     /// Waits until `predicate()`, called while the lock is held, gives something true; gives what it gave last.
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> wait_for(Predicate predicate);
 
     /// Wakes the `count` tasks that have waited longest, or as many as wait. They go on once they get the lock. Throws:
@@ -182,7 +172,7 @@ inline detail::Wait<detail::ConditionAwaiter, Condition> Condition::wait() noexc
     return detail::Wait<detail::ConditionAwaiter, Condition>{*this};
 }
 
-template <detail::WaitPredicate Predicate>
+template <plait::detail::WaitPredicate Predicate>
 Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> Condition::wait_for(Predicate predicate) {
     check_owned();
     for (;;) {

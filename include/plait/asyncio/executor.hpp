@@ -40,10 +40,7 @@ public:
     [[nodiscard]] bool await_ready() const { return over(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        // To the state: a callback that is given the future would be a second owner of its value.
-        begin([&](auto tell) { plait::detail::FutureAccess::state(future_).add_callback(std::move(tell)); });
-        // Last: a cancellation that is due ends the wait within it.
-        task()->suspend(handle, this);
+        wait_for_end(future_, handle);
     }
     void await_resume() {
         if (task() == nullptr || !task()->cancel_due()) return;

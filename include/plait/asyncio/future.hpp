@@ -45,15 +45,19 @@ protected:
     OutsideWaiter() = default;
     ~OutsideWaiter() { give_up(); }
 
-    /// Before the running task is suspended: `arrange(tell)` sees to it that `tell()` is called, once, on any thread. If
-    /// either throws, nothing has begun.
-    template <class Arrange>
-    void begin(Arrange arrange) {
+    /// The running task waits from now on for the future's end, on whichever thread that comes. If it throws, nothing has
+    /// begun.
+    template <class T, class P>
+    void wait_for_end(const Future<T>& future, std::coroutine_handle<P> handle) {
         task_ = running().task;
         LoopCore& loop = *task_->loop();
         call_ = std::make_shared<OutsideCall>(*this);
         ++loop.awaited_outside;
-        arrange([call = call_, mailbox = loop.mailbox]() mutable { OutsideCall::tell(std::move(call), *mailbox); });
+        // To the state: a callback that is given the future would be a second owner of its value.
+        plait::detail::FutureAccess::state(future).add_callback(
+            [call = call_, mailbox = loop.mailbox]() mutable { OutsideCall::tell(std::move(call), *mailbox); });
+        // Last: a cancellation that is due ends the wait within it.
+        task_->suspend(handle, this);
     }
     /// What comes later finds nobody.
     void give_up() noexcept {
@@ -94,10 +98,7 @@ public:
     bool await_ready() const { return future_.ready(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> handle) {
-        // To the state: a callback that is given the future would be a second owner of its value.
-        begin([&](auto tell) { plait::detail::FutureAccess::state(future_).add_callback(std::move(tell)); });
-        // Last: a cancellation that is due ends the wait within it.
-        task()->suspend(handle, this);
+        wait_for_end(future_, handle);
     }
     decltype(auto) await_resume() {
         cancel_if_asked();

@@ -97,4 +97,11 @@ private:
     const Table* table_ = nullptr;
 };
 
+/// What can be called without arguments and says, as a bool or as a value that is true or not, whether to wait no longer.
+template <class F>
+concept WaitPredicate = requires(F& predicate) {
+    static_cast<bool>(predicate());
+    requires !std::is_void_v<decltype(predicate())>;
+};
+
 }  // namespace plait::inline PLAIT_ABI::detail

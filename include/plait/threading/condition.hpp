@@ -3,6 +3,7 @@
 
 #include <plait/core/config.hpp>
 #include <plait/core/error.hpp>
+#include <plait/core/function.hpp>
 #include <plait/core/parking.hpp>
 #include <plait/core/stop_token.hpp>
 #include <plait/core/timeout.hpp>
@@ -15,17 +16,6 @@
 #include <type_traits>
 
 namespace plait::inline PLAIT_ABI::threading {
-
-namespace detail {
-
-/// What can be called without arguments and says, as a bool or as a value that is true or not, whether to wait no longer.
-template <class F>
-concept WaitPredicate = requires(F& predicate) {
-    static_cast<bool>(predicate());
-    requires !std::is_void_v<decltype(predicate())>;
-};
-
-}  // namespace detail
 
 /// A lock with a place to wait at: `wait` gives the lock up, sleeps until another thread notifies, and takes it again.
 ///
@@ -88,20 +78,20 @@ public:
     }
 
     /// Waits until `predicate()`, called while the lock is held, gives something true; returns what it gave last.
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     auto wait_for(Predicate predicate) {
         return wait_for_until(predicate, detail::Deadline::never(), nullptr);
     }
     /// Waits for `timeout` at most, in all; then `predicate()` is asked once more.
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     [[nodiscard]] auto wait_for(Predicate predicate, Timeout timeout) {
         return wait_for_until(predicate, detail::Deadline{timeout}, nullptr);
     }
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     [[nodiscard]] auto wait_for(Predicate predicate, const StopToken& stop) {
         return wait_for_until(predicate, detail::Deadline::never(), &stop);
     }
-    template <detail::WaitPredicate Predicate>
+    template <plait::detail::WaitPredicate Predicate>
     [[nodiscard]] auto wait_for(Predicate predicate, Timeout timeout, const StopToken& stop) {
         return wait_for_until(predicate, detail::Deadline{timeout}, &stop);
     }
