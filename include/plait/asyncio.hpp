@@ -33,3 +33,8 @@
 #include <plait/asyncio/wait.hpp>
 #include <plait/asyncio/wait_for.hpp>
 #include <plait/core/generator.hpp>
+
+// Input and output: POSIX's so far.
+#if __has_include(<sys/socket.h>)
+#  include <plait/asyncio/input_output.hpp>
+#endif

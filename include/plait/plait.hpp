@@ -3,6 +3,8 @@
 
 // Everything: threads, processes and coroutines.
 
+#include <plait/asyncio/input_output.hpp>  // which asyncio.hpp includes only where there is POSIX
+
 #include <plait/asyncio.hpp>
 #include <plait/multiprocessing.hpp>
 #include <plait/threading.hpp>

@@ -225,113 +225,6 @@ using Awaited = typename AwaitResult<A>::Type;
 }  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
-// --- plait/asyncio/detail/frame.hpp ----------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-/// Where coroutine frames and tasks get their memory: lists of freed blocks by size, one set a thread.
-///
-/// A block freed here is handed out here again without a lock. It may be freed on another thread than it came from, and
-/// then serves that one. Each list is bounded, large blocks are not kept, and a thread's lists go with the thread.
-void* allocate_frame(std::size_t size);
-void free_frame(void* frame, std::size_t size) noexcept;
-
-/// Gives a class its memory from the pool; `delete` through a base needs a virtual destructor, as ever.
-struct FrameAllocated {
-    static void* operator new(std::size_t size) { return allocate_frame(size); }
-    static void operator delete(void* frame, std::size_t size) noexcept { free_frame(frame, size); }
-    // For what asks for more than the usual alignment.
-    static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
-    static void operator delete(void* frame, std::size_t, std::align_val_t alignment) noexcept {
-        ::operator delete(frame, alignment);
-    }
-};
-
-class FramePool {
-public:
-    static constexpr std::size_t step = 16;
-    static constexpr std::size_t largest = 1024;
-    static constexpr std::size_t bytes_kept_each = 128 * 1024;
-
-    static constexpr bool pools(std::size_t size) noexcept {
-        return !plait::detail::address_sanitizer && size <= largest;
-    }
-    static constexpr std::size_t list_of(std::size_t size) noexcept { return (size - 1) / step; }
-    static constexpr std::size_t rounded(std::size_t size) noexcept { return (list_of(size) + 1) * step; }
-
-    /// A block, or null where the list is empty.
-    void* take(std::size_t list) noexcept {
-        Block* const block = lists_[list];
-        if (block != nullptr) lists_[list] = block->next;
-        return block;
-    }
-    /// False where there is no room for it.
-    bool keep(void* frame, std::size_t list) noexcept {
-        Block* const next = lists_[list];
-        const std::size_t room = next != nullptr ? next->room : bytes_kept_;
-        const std::size_t size = (list + 1) * step;
-        if (room < size) return false;
-        lists_[list] = ::new (frame) Block{next, room - size};
-        return true;
-    }
-    /// Makes room, the first time that a block comes; false from then on.
-    bool open() noexcept;
-
-private:
-    // A block tells how many bytes its list has room for: a counter beside the list would be written at each take, too.
-    struct Block {
-        Block* next;
-        std::size_t room;
-    };
-    // Gives everything back at the thread's end. Apart from the pool, which thus needs no guard at each access.
-    struct Closer {
-        Closer() noexcept {}
-        ~Closer();
-    };
-
-    Block* lists_[largest / step];
-    std::size_t bytes_kept_;  // in each list at most: none until the thread's end is being watched, and after it
-    bool opened_;
-};
-
-PLAIT_VISIBLE inline FramePool& frame_pool() noexcept {
-    static constinit thread_local FramePool pool{};
-    return pool;
-}
-
-inline bool FramePool::open() noexcept {
-    if (opened_) return false;
-    opened_ = true;
-    static thread_local Closer closer;
-    static_cast<void>(closer);
-    bytes_kept_ = bytes_kept_each;
-    return true;
-}
-
-inline FramePool::Closer::~Closer() {
-    FramePool& pool = frame_pool();
-    pool.bytes_kept_ = 0;
-    for (std::size_t list = 0; list < largest / step; ++list)
-        while (void* const block = pool.take(list)) ::operator delete(block);
-}
-
-inline void* allocate_frame(std::size_t size) {
-    if (!FramePool::pools(size)) return ::operator new(size);
-    if (void* const block = frame_pool().take(FramePool::list_of(size))) return block;
-    return ::operator new(FramePool::rounded(size));
-}
-
-inline void free_frame(void* frame, std::size_t size) noexcept {
-    if (FramePool::pools(size)) {
-        FramePool& pool = frame_pool();
-        const std::size_t list = FramePool::list_of(size);
-        if (pool.keep(frame, list) || (pool.open() && pool.keep(frame, list))) return;
-    }
-    ::operator delete(frame);
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
-
 // --- plait/asyncio/detail/context_values.hpp -------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
@@ -621,6 +514,27 @@ private:
     Mail* first_ = nullptr;
 };
 
+/// Where a loop sleeps that waits for more than mail and time. Made and used by its thread; `interrupt` by any.
+class Sleeper {
+public:
+    Sleeper(const Sleeper&) = delete;
+    Sleeper& operator=(const Sleeper&) = delete;
+    virtual ~Sleeper() = default;
+
+    /// Until something has come that it waits for, `interrupt` was called, or `deadline` has passed; perhaps sooner.
+    /// Queues what is to be done about it.
+    virtual void sleep(plait::detail::Deadline deadline) noexcept = 0;
+    /// Ends the present sleep, or the next.
+    virtual void interrupt() noexcept = 0;
+    /// The loop closes: what was made for it closes too, and nothing is waited for any more.
+    virtual void close() noexcept = 0;
+    /// This is a fork's copy, of which nothing may be used any more.
+    virtual void leave() noexcept = 0;
+
+protected:
+    Sleeper() = default;
+};
+
 /// Where other threads leave calls for a loop, and where the loop sleeps when it has nothing to do.
 ///
 /// Held by whoever may still send: it outlives its loop, and a closed one takes nothing more.
@@ -664,6 +578,12 @@ public:
     MailList take() noexcept { return MailList{newest_.exchange(nullptr, std::memory_order_acquire)}; }
     /// Sleeps until there is mail or `deadline` has passed.
     void wait(plait::detail::Deadline deadline);
+    /// The same in `sleeper`, which may end it too and which posters have been told of by `wake_by`.
+    void wait_in(Sleeper& sleeper, plait::detail::Deadline deadline);
+    void wake_by(Sleeper& sleeper) {
+        const std::scoped_lock lock{mutex_};
+        sleeper_ = &sleeper;
+    }
     /// Refuses what comes from now on, and gives back what nobody has read.
     MailList close() noexcept {
         Mail* const newest = newest_.exchange(closed(), std::memory_order_acquire);
@@ -692,6 +612,7 @@ private:
         // Notified under the mutex: once it is free the loop may leave, and the box be gone.
         const std::scoped_lock lock{mutex_};
         woken_ = true;
+        if (sleeper_ != nullptr) sleeper_->interrupt();
         awake_.notify_one();
     }
 
@@ -700,7 +621,9 @@ private:
     std::atomic<Mail*> newest_{nullptr};
     std::mutex mutex_;
     std::condition_variable awake_;
-    bool woken_ = false;  // under the mutex
+    bool woken_ = false;            // under the mutex
+    Sleeper* sleeper_ = nullptr;    // the same: where the loop sleeps, if not at `awake_`
+    bool answered_at_once_ = true;  // whether the last sleep in it was ended by mail
 };
 
 inline void Mailbox::wait(plait::detail::Deadline deadline) {
@@ -730,6 +653,22 @@ inline void Mailbox::wait(plait::detail::Deadline deadline) {
         awake_.wait_until(lock, until);
     }
     woken_ = false;
+}
+
+inline void Mailbox::wait_in(Sleeper& sleeper, plait::detail::Deadline deadline) {
+    // Who answers at once is met awake; but nobody looks at handles meanwhile.
+    if (answered_at_once_ && plait::detail::spin_until([this] { return has_mail(); })) return;
+    Mail* found = nullptr;
+    if (!newest_.compare_exchange_strong(found, asleep(), std::memory_order_relaxed)) return;
+    sleeper.sleep(deadline);
+    found = asleep();
+    answered_at_once_ = !newest_.compare_exchange_strong(found, nullptr, std::memory_order_relaxed);
+    if (answered_at_once_) {
+        // Somebody is on the way to wake this, and needs the box and the sleeper.
+        std::unique_lock lock{mutex_};
+        awake_.wait(lock, [this] { return woken_; });
+        woken_ = false;
+    }
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
@@ -1756,6 +1695,17 @@ public:
     virtual ~LoopService() = default;
 };
 
+/// What a loop does about signals. Their handlers come at any time, in any thread, and only leave word.
+class LoopSignals : public LoopService {
+public:
+    /// Queues what is to be done about those that have come.
+    virtual void on_ring() noexcept = 0;
+    /// From now on one that comes ends a sleep in the loop's Sleeper.
+    virtual void prepare_sleep() noexcept = 0;
+
+    std::atomic<bool> rung{false};  // one has come; set by handlers, taken back by on_ring
+};
+
 /// The working parts of an EventLoop, which tasks and awaiters use; it never waits for anything but mail and time.
 class LoopCore {
 public:
@@ -1798,6 +1748,9 @@ public:
     std::uint32_t tasks_made = 0;
     std::size_t awaited_outside = 0;  // what other threads are to complete: while there is any, a manual clock stands
     std::unique_ptr<LoopService> executor;
+    std::unique_ptr<LoopService> handle_callbacks;
+    std::unique_ptr<LoopSignals> signal_handlers;
+    std::unique_ptr<Sleeper> sleeper;  // once handles are waited for, too: the Reactor
     std::shared_ptr<ExceptionHandler> exception_handler;
     CancelRelay::Course cancel_course;
     std::uint64_t turns = 0;  // how many tasks ever took
@@ -1810,6 +1763,8 @@ public:
 
 private:
     void sleep();
+    void sleep_until(plait::detail::Deadline deadline);
+    void look_at_handles_now_and_then();
     // For debug mode: a turn by the clock, which reports one that held up the loop.
     inline void take_timed_turn(ReadyNode& node);
     void report_if_slow(Clock::time_point begin, const TaskBase* task) noexcept;
@@ -1817,11 +1772,17 @@ private:
 
     EventLoop& owner_;
     Nanoseconds manual_time_ = 0;
-    MailList mail_;  // taken and not yet delivered
+    MailList mail_;                // taken and not yet delivered
+    std::uint64_t looked_at_ = 0;  // the turn when handles were last looked at
+    unsigned passes_ = 0;          // since then
 };
 
 inline void LoopCore::run_once() {
-    if (ready.empty() && !stopping && mail_.empty() && !mailbox->has_mail()) sleep();
+    if (ready.empty() && !stopping && mail_.empty() && !mailbox->has_mail())
+        sleep();
+    else if (sleeper != nullptr)
+        look_at_handles_now_and_then();
+    if (signal_handlers != nullptr && signal_handlers->rung.load(std::memory_order_relaxed)) signal_handlers->on_ring();
     if (!timers.empty()) timers.expire(now());
     // The mail's turn comes after what was ready before it: so calls keep the order in which the loop's own thread made
     // them, by whichever door.
@@ -1848,15 +1809,42 @@ inline LoopCore* running_loop() noexcept {
     return loop != nullptr && !loop->fork_mark.is_copy() ? loop : nullptr;
 }
 
+inline void LoopCore::sleep_until(plait::detail::Deadline deadline) {
+    if (signal_handlers != nullptr) {
+        signal_handlers->prepare_sleep();
+        // Sequentially consistent: a signal that has not seen whom to wake is seen here.
+        if (signal_handlers->rung.load(std::memory_order_seq_cst)) return;
+    }
+    if (sleeper == nullptr) return mailbox->wait(deadline);
+    mailbox->wait_in(*sleeper, deadline);
+    looked_at_ = turns;
+    passes_ = 0;
+}
+
+/// While there is always something to do: a look is a system call, much more than a task's turn.
+inline void LoopCore::look_at_handles_now_and_then() {
+    constexpr std::uint64_t most_turns = 64;
+    constexpr unsigned most_passes = 16;
+    if (turns - looked_at_ < most_turns && ++passes_ < most_passes) return;
+    sleeper->sleep(plait::detail::Deadline::at({}));
+    looked_at_ = turns;
+    passes_ = 0;
+}
+
 inline void LoopCore::sleep() {
     using plait::detail::Deadline;
     const Nanoseconds next = timers.next_deadline();
-    if (timers.empty() || next == TimerWheel::never) return mailbox->wait(Deadline::never());
+    if (timers.empty() || next == TimerWheel::never) return sleep_until(Deadline::never());
     if (!manual_clock) {
         const auto since_epoch = std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{next});
-        return mailbox->wait(Deadline::at(Clock::time_point{since_epoch}));
+        return sleep_until(Deadline::at(Clock::time_point{since_epoch}));
     }
-    if (awaited_outside != 0) return mailbox->wait(Deadline::never());
+    if (awaited_outside != 0) return sleep_until(Deadline::never());
+    if (sleeper != nullptr) {
+        // What has come by a handle comes before what time brings.
+        sleeper->sleep(Deadline::at({}));
+        if (!ready.empty()) return;
+    }
     manual_time_ = (std::max)(manual_time_, next);
 }
 
@@ -1876,6 +1864,920 @@ inline void LoopCore::report(const ErrorContext& context) noexcept {
 
 }  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/os/system_error.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// A failed call of the operating system as an exception: `call` names it and, where that helps, what it was for.
+[[noreturn]] inline void throw_system_error(const std::string& call, int error = errno) {
+    throw std::system_error(error, std::system_category(), call);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+// --- plait/os/handle.hpp ---------------------------------------------------------------------------------------------
+
+// Contract: `Handle`, the owner of one object of the kernel. Move-only; `get`, `release`, `reset`, and `operator bool`
+// for "owns one". Closing changes no error code. `NativeHandle` is the system's own type, `Handle::none` no object.
+// duplicate(handle) is another handle of the same object.
+// identity_of(native) tells whether a number is still that of the same object: equal as long as it is.
+// inherited_handle(native) owns one that this process was started with, and keeps it from what this process starts.
+
+#if defined(_WIN32)
+#  error "plait: processes are not built on Windows yet; include plait/threading.hpp and plait/asyncio.hpp instead"
+#else
+
+// --- plait/os/posix/handle.hpp ---------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+using NativeHandle = int;
+
+class Handle {
+public:
+    static constexpr NativeHandle none = -1;
+
+    Handle() noexcept = default;
+    explicit Handle(NativeHandle owned) noexcept : native_{owned} {}
+    Handle(Handle&& other) noexcept : native_{other.release()} {}
+    Handle& operator=(Handle&& other) noexcept {
+        if (this != &other) reset(other.release());
+        return *this;
+    }
+    ~Handle() { reset(); }
+
+    explicit operator bool() const noexcept { return native_ != none; }
+    [[nodiscard]] NativeHandle get() const noexcept { return native_; }
+    [[nodiscard]] NativeHandle release() noexcept { return std::exchange(native_, none); }
+    void reset(NativeHandle owned = none) noexcept {
+        const int error = errno;
+        // Not again on EINTR: Linux has freed the number by then, and another thread may have it.
+        if (native_ != none) ::close(native_);
+        errno = error;
+        native_ = owned;
+    }
+
+private:
+    NativeHandle native_ = none;
+};
+
+/// Owns what a call returned; numbers 0 to 2 are moved up, for a program that closed its standard streams gets those,
+/// and would print into our channel.
+inline Handle above_standard_streams(NativeHandle owned) noexcept {
+    Handle handle{owned};
+    if (owned < 0 || owned > 2) return handle;
+    return Handle{::fcntl(owned, F_DUPFD_CLOEXEC, 3)};
+}
+
+/// Another handle of the same. Throws: std::system_error where there is no number left.
+inline Handle duplicate(NativeHandle handle) {
+    Handle copy{::fcntl(handle, F_DUPFD_CLOEXEC, 3)};
+    if (!copy) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    return copy;
+}
+inline Handle duplicate(const Handle& handle) { return duplicate(handle.get()); }
+
+/// Which object a handle is of.
+struct HandleIdentity {
+    std::uint64_t device = 0;
+    std::uint64_t number = 0;  ///< 0 for a handle that is closed
+    friend bool operator==(const HandleIdentity&, const HandleIdentity&) = default;
+};
+inline HandleIdentity identity_of(NativeHandle handle) noexcept {
+    struct ::stat status{};
+    if (::fstat(handle, &status) != 0) return {};
+    return {status.st_dev, status.st_ino};
+}
+
+/// Owns a handle that this process was started with; what it executes itself shall not have it.
+inline Handle inherited_handle(NativeHandle native) noexcept {
+    ::fcntl(native, F_SETFD, FD_CLOEXEC);
+    return Handle{native};
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/os/poller.hpp ---------------------------------------------------------------------------------------------
+
+// Contract:
+//   PollItem{handle, events, ready}   what to watch one handle for, and what was seen: `readable`, `writable`, `hung_up`
+//   poll(items, deadline) -> bool     waits until one is ready or the deadline passes; signals do not end it
+//   Waker                             `wake()` from any thread makes `handle()` readable until `clear()`; never blocks
+//     writing_end(), Waker::wake(end)   for another process, which was given that end, and may close it, but not clear it
+//   Poller                            watches any number of handles, level-triggered; one thread's
+//     add(handle, events, stamp)        from now on, for `readable`, `writable` or both
+//     change(handle, events, stamp)     instead of what was asked before; the same as add where the system knows it no more
+//     remove(handle)                    no more; before it is closed
+//     wait(deadline, told)              until one is ready, the deadline has passed, a signal came, or an hour is over:
+//                                       then told(handle, stamp, events) for each that is ready; told does not throw
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/poller.hpp ---------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <span>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr short readable = POLLIN;
+inline constexpr short writable = POLLOUT;
+/// The other end is gone; told without being asked for. What it sent before may still be readable.
+inline constexpr short hung_up = POLLHUP | POLLERR | POLLNVAL;
+
+/// A pollfd under names of our own.
+struct PollItem : pollfd {
+    PollItem(NativeHandle handle, short wanted) noexcept : pollfd{handle, wanted, 0} {}
+
+    [[nodiscard]] bool is_ready() const noexcept { return revents != 0; }
+    [[nodiscard]] bool is_readable() const noexcept { return (revents & (POLLIN | hung_up)) != 0; }
+    [[nodiscard]] bool is_writable() const noexcept { return (revents & POLLOUT) != 0; }
+    /// The other end was closed; of something that has one.
+    [[nodiscard]] bool has_hung_up() const noexcept { return (revents & POLLHUP) != 0; }
+};
+
+inline bool poll(std::span<PollItem> items, detail::Deadline deadline) {
+    for (;;) {
+        int milliseconds = -1;
+        if (!deadline.is_never()) {
+            // Rounded up, so that the deadline has passed when poll says so.
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left().duration());
+            milliseconds = static_cast<int>((std::min)(left.count(), std::chrono::milliseconds::rep{3'600'000}));
+        }
+        const int count = ::poll(items.data(), static_cast<nfds_t>(items.size()), milliseconds);
+        if (count > 0) return true;
+        if (count < 0 && errno != EINTR) {
+            if (errno != ENOMEM && errno != EAGAIN) throw_system_error("poll");
+            ::poll(nullptr, 0, 1);  // the kernel is short of memory for a moment: no reason to give up a wait
+        }
+        if (!deadline.is_never() && deadline.has_passed()) return false;
+    }
+}
+
+inline bool wait_readable(NativeHandle handle, detail::Deadline deadline) {
+    PollItem item{handle, readable};
+    return poll({&item, 1}, deadline);
+}
+
+class Waker {
+public:
+    Waker() {
+        int ends[2];
+        if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_system_error("pipe2");
+        read_ = above_standard_streams(ends[0]);
+        write_ = above_standard_streams(ends[1]);
+        if (!read_ || !write_) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    }
+
+    [[nodiscard]] NativeHandle handle() const noexcept { return read_.get(); }
+    [[nodiscard]] const Handle& writing_end() const noexcept { return write_; }
+    void wake() noexcept { wake(write_); }
+    static void wake(const Handle& writing_end) noexcept {
+        const char byte = 0;
+        // A full pipe is as readable as one byte more would make it.
+        while (::write(writing_end.get(), &byte, 1) < 0 && errno == EINTR) {
+        }
+    }
+    void clear() noexcept {
+        char bytes[64];
+        for (;;) {
+            const auto count = ::read(read_.get(), bytes, sizeof bytes);
+            if (count == static_cast<ssize_t>(sizeof bytes) || (count < 0 && errno == EINTR)) continue;
+            return;
+        }
+    }
+
+private:
+    Handle read_;
+    Handle write_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/poller.hpp ---------------------------------------------------------------------------------------
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI::os {
+
+namespace detail {
+
+using namespace plait::detail;
+
+// glibc has epoll_pwait2 since 2.35: a template finds it where it is.
+template <class Event>
+int wait_in_epoll(int epoll, Event* events, int most, std::chrono::nanoseconds left) noexcept {
+    if constexpr (requires { epoll_pwait2(epoll, events, most, nullptr, nullptr); }) {
+        const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
+        const ::timespec time{static_cast<time_t>(seconds.count()), static_cast<long>((left - seconds).count())};
+        const int count = epoll_pwait2(epoll, events, most, &time, nullptr);
+        if (count >= 0 || errno != ENOSYS) return count;
+    }
+    const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(left);
+    return ::epoll_wait(epoll, events, most, static_cast<int>(milliseconds.count()));
+}
+
+}  // namespace detail
+
+class Poller {
+public:
+    Poller() : epoll_{above_standard_streams(::epoll_create1(EPOLL_CLOEXEC))} {
+        if (!epoll_) throw_system_error("epoll_create1");
+    }
+
+    void add(NativeHandle handle, short events, std::uint32_t stamp) {
+        if (control(EPOLL_CTL_ADD, handle, events, stamp)) return;
+        if (errno != EEXIST || !control(EPOLL_CTL_MOD, handle, events, stamp)) throw_system_error("epoll_ctl");
+    }
+    void change(NativeHandle handle, short events, std::uint32_t stamp) {
+        if (control(EPOLL_CTL_MOD, handle, events, stamp)) return;
+        if (errno != ENOENT || !control(EPOLL_CTL_ADD, handle, events, stamp)) throw_system_error("epoll_ctl");
+    }
+    void remove(NativeHandle handle) noexcept { static_cast<void>(control(EPOLL_CTL_DEL, handle, 0, 0)); }
+
+    template <class Told>
+    void wait(detail::Deadline deadline, Told told) {
+        std::array<::epoll_event, 256> events;
+        const int most = static_cast<int>(events.size());
+        int count = 0;
+        if (deadline.is_never()) {
+            count = ::epoll_wait(epoll_.get(), events.data(), most, -1);
+        } else {
+            const auto left = (std::min)(deadline.left().duration(), std::chrono::nanoseconds{std::chrono::hours{1}});
+            count = left.count() == 0 ? ::epoll_wait(epoll_.get(), events.data(), most, 0)
+                                      : detail::wait_in_epoll(epoll_.get(), events.data(), most, left);
+        }
+        if (count < 0 && errno != EINTR) throw_system_error("epoll_wait");
+        for (int i = 0; i < count; ++i) {
+            const ::epoll_event& event = events[static_cast<std::size_t>(i)];
+            told(static_cast<NativeHandle>(event.data.u64 & UINT32_MAX),
+                 static_cast<std::uint32_t>(event.data.u64 >> 32), static_cast<short>(event.events));
+        }
+    }
+    /// Lets go of it in a fork's copy, where it is the parent's still.
+    void close() noexcept { epoll_.reset(); }
+
+private:
+    [[nodiscard]] bool control(int what, NativeHandle handle, short events, std::uint32_t stamp) noexcept {
+        ::epoll_event event{};
+        event.events = static_cast<std::uint32_t>(events);
+        event.data.u64 = std::uint64_t{stamp} << 32 | static_cast<std::uint32_t>(handle);
+        return ::epoll_ctl(epoll_.get(), what, handle, &event) == 0;
+    }
+
+    Handle epoll_;
+};
+
+static_assert(readable == EPOLLIN && writable == EPOLLOUT && (hung_up & EPOLLERR) != 0 && (hung_up & EPOLLHUP) != 0);
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/poller_fallback.hpp ------------------------------------------------------------------------------
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+class Poller {
+public:
+    void add(NativeHandle handle, short events, std::uint32_t stamp) {
+        // Else it would be told of as ready.
+        if (identity_of(handle) == HandleIdentity{}) throw_system_error("poll", EBADF);
+        const auto number = static_cast<std::size_t>(handle);
+        if (number >= places_.size()) places_.resize(number + 1, nowhere);
+        if (places_[number] == nowhere) {
+            stamps_.reserve(items_.size() + 1);
+            items_.emplace_back(handle, events);
+            stamps_.push_back(stamp);
+            places_[number] = items_.size() - 1;
+        } else {
+            items_[places_[number]].events = events;
+            stamps_[places_[number]] = stamp;
+        }
+    }
+    void change(NativeHandle handle, short events, std::uint32_t stamp) { add(handle, events, stamp); }
+    void remove(NativeHandle handle) noexcept {
+        const auto number = static_cast<std::size_t>(handle);
+        if (number >= places_.size() || places_[number] == nowhere) return;
+        const std::size_t place = places_[number];
+        items_[place] = items_.back();
+        stamps_[place] = stamps_.back();
+        places_[static_cast<std::size_t>(items_[place].fd)] = place;
+        places_[number] = nowhere;
+        items_.pop_back();
+        stamps_.pop_back();
+    }
+
+    template <class Told>
+    void wait(detail::Deadline deadline, Told told) {
+        int milliseconds = -1;
+        if (!deadline.is_never()) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left().duration());
+            milliseconds = static_cast<int>((std::min)(left.count(), std::chrono::milliseconds::rep{3'600'000}));
+        }
+        const int count = ::poll(items_.data(), static_cast<nfds_t>(items_.size()), milliseconds);
+        if (count < 0 && errno != EINTR && errno != EAGAIN && errno != ENOMEM) throw_system_error("poll");
+        if (count <= 0) return;
+        // Who is told may have others added or removed: so from a copy.
+        told_.clear();
+        for (std::size_t i = 0; i < items_.size(); ++i)
+            if (items_[i].is_ready()) told_.push_back({items_[i].fd, stamps_[i], items_[i].revents});
+        for (const Ready& ready : told_) told(ready.handle, ready.stamp, ready.events);
+    }
+    void close() noexcept {}
+
+private:
+    static constexpr std::size_t nowhere = SIZE_MAX;
+    struct Ready {
+        NativeHandle handle;
+        std::uint32_t stamp;
+        short events;
+    };
+
+    std::vector<PollItem> items_;
+    std::vector<std::uint32_t> stamps_;  // of the items
+    std::vector<std::size_t> places_;    // by handle
+    std::vector<Ready> told_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#endif
+
+// --- plait/asyncio/detail/reactor.hpp --------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+enum class Direction : std::uint8_t { read, write };
+
+class Reactor;
+
+/// Wants to hear, once, that a handle is ready to be read or written, or has failed.
+class ReadyListener {
+public:
+    ReadyListener(const ReadyListener&) = delete;
+    ReadyListener& operator=(const ReadyListener&) = delete;
+
+    /// It listens no longer, and may do so anew. Runs none of the user's code.
+    virtual void on_ready() noexcept = 0;
+    [[nodiscard]] bool is_listening() const noexcept { return reactor_ != nullptr; }
+    inline void stop_listening() noexcept;
+
+protected:
+    ReadyListener() = default;
+    ~ReadyListener() { stop_listening(); }
+
+private:
+    friend class Reactor;
+    Reactor* reactor_ = nullptr;  // where it listens
+    ReadyListener* previous_ = nullptr;
+    ReadyListener* next_ = nullptr;
+    os::NativeHandle handle_ = os::Handle::none;
+    Direction direction_ = Direction::read;
+};
+
+/// Owns handles that a loop waits for, and may outlive it.
+class ReactorObject : private TaskLink {
+public:
+    /// The loop closes; its tasks are gone. To close its handles now, and not to use the reactor again.
+    virtual void on_loop_close() noexcept = 0;
+
+protected:
+    ReactorObject() = default;
+    ~ReactorObject() { unlink(); }
+    inline void join(Reactor& reactor) noexcept;
+    void leave() noexcept { unlink(); }
+
+private:
+    friend class Reactor;
+};
+
+/// Where a loop sleeps that waits for handles: who listens is told when the system says that a handle is ready.
+///
+/// Made at the first need. The system is asked level-triggered: what is ready is told again until it is read. It is asked
+/// for a handle when somebody listens to it, and goes on being asked until it tells of one that nobody listens to; so who
+/// reads, and listens again before the next sleep, costs no system call but the read.
+class Reactor final : public Sleeper {
+public:
+    static Reactor& of(LoopCore& loop) {
+        if (loop.closed) throw UsageError("this event loop is closed: make another");
+        if (!loop.sleeper) {
+            auto reactor = std::make_unique<Reactor>(loop);
+            loop.mailbox->wake_by(*reactor);
+            loop.sleeper = std::move(reactor);
+        }
+        return static_cast<Reactor&>(*loop.sleeper);
+    }
+    static Reactor& of_running_loop() {
+        LoopCore* const loop = running_loop();
+        if (loop == nullptr)
+            throw UsageError("no event loop runs on this thread: call this from a coroutine or a callback");
+        return of(*loop);
+    }
+
+    explicit Reactor(LoopCore& loop) : loop_{loop} { poller_.add(waker_.handle(), os::readable, 0); }
+    ~Reactor() override { let_everybody_go(); }
+
+    [[nodiscard]] LoopCore& loop() const noexcept { return loop_; }
+    /// Ends a sleep; also from a signal's handler.
+    [[nodiscard]] os::Waker& waker() noexcept { return waker_; }
+    /// Where bytes are received before it is known how many come; of use until the next who receives.
+    [[nodiscard]] std::span<char> scratch() {
+        if (!scratch_) scratch_ = std::make_unique_for_overwrite<char[]>(scratch_size);
+        return {scratch_.get(), scratch_size};
+    }
+
+    /// Any number may listen to one handle; all are told. For a handle that `forget` is called for before it is closed.
+    ///
+    /// Throws: std::system_error, where it is no open handle, or a file that is always ready.
+    void listen(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
+        Watched& watched = place_of(handle);
+        const short bit = bit_of(direction);
+        if ((watched.asked & bit) == 0) ask(handle, watched, static_cast<short>(watched.asked | bit));
+        append(watched, handle, direction, listener);
+    }
+    /// The same for the handle of a stranger, who may have closed it since it was last listened to, and another may have
+    /// its number.
+    void listen_to_stranger(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
+        Watched& watched = place_of(handle);
+        ++watched.stamp;  // so that what the system tells of the former holder of the number is known for that
+        ask(handle, watched, static_cast<short>(events_of(watched) | bit_of(direction)));
+        append(watched, handle, direction, listener);
+    }
+    /// Before the handle is closed. Who still listens is told, and is to find it closed.
+    void forget(os::NativeHandle handle) noexcept;
+
+    void sleep(plait::detail::Deadline deadline) noexcept override;
+    void interrupt() noexcept override { waker_.wake(); }
+    void close() noexcept override;
+    void leave() noexcept override {
+        left_ = true;
+        poller_.close();
+        close();
+    }
+    /// Whether this is a fork's copy: the system's part is the parent's, and so is what handles were to carry.
+    [[nodiscard]] bool is_left() const noexcept { return left_ || loop_.fork_mark.is_copy(); }
+
+private:
+    friend class ReadyListener;
+    friend class ReactorObject;
+
+    struct Watched {
+        std::array<ReadyListener*, 2> first{};  // by direction; each the head of a list
+        std::uint32_t stamp = 0;                // told with its events: another once it was forgotten
+        short asked = 0;                        // what the system has been asked for
+    };
+
+    static short bit_of(Direction direction) noexcept {
+        return direction == Direction::read ? os::readable : os::writable;
+    }
+    static short events_of(const Watched& watched) noexcept {
+        return static_cast<short>((watched.first[0] != nullptr ? os::readable : 0) |
+                                  (watched.first[1] != nullptr ? os::writable : 0));
+    }
+    Watched& place_of(os::NativeHandle handle) {
+        if (handle < 0) throw UsageError("an event loop cannot wait for a handle that is none: it was closed or moved");
+        const auto number = static_cast<std::size_t>(handle);
+        if (number >= watched_.size()) watched_.resize(number + 1);
+        return watched_[number];
+    }
+    void ask(os::NativeHandle handle, Watched& watched, short events) {
+        if (is_left())
+            throw UsageError("this event loop was copied by a fork, and runs in the parent alone: make another here");
+        if (watched.asked == 0)
+            poller_.add(handle, events, watched.stamp);
+        else
+            poller_.change(handle, events, watched.stamp);
+        watched.asked = events;
+    }
+    void append(Watched& watched, os::NativeHandle handle, Direction direction, ReadyListener& listener) noexcept;
+    void remove(ReadyListener& listener) noexcept;
+    void on_event(os::NativeHandle handle, std::uint32_t stamp, short events) noexcept;
+    void tell(os::NativeHandle handle, Direction direction) noexcept;
+    void tell_all(os::NativeHandle handle) noexcept {
+        tell(handle, Direction::read);
+        tell(handle, Direction::write);
+    }
+    void stop_asking(os::NativeHandle handle, Watched& watched, short events) noexcept;
+    void start_anew() noexcept;
+    void let_everybody_go() noexcept;
+
+    static constexpr std::size_t scratch_size = 64 * 1024;
+
+    LoopCore& loop_;
+    os::Poller poller_;
+    os::Waker waker_;
+    std::vector<Watched> watched_;     // by handle
+    std::unique_ptr<char[]> scratch_;  // once somebody receives
+    TaskLink objects_;
+    bool stranger_told_ = false;  // whether the last sleep was ended by a handle that is not watched
+    bool left_ = false;
+};
+
+inline void ReadyListener::stop_listening() noexcept {
+    if (reactor_ != nullptr) reactor_->remove(*this);
+}
+
+inline void ReactorObject::join(Reactor& reactor) noexcept { insert_before(reactor.objects_); }
+
+inline void Reactor::append(Watched& watched, os::NativeHandle handle, Direction direction,
+                            ReadyListener& listener) noexcept {
+    listener.reactor_ = this;
+    listener.handle_ = handle;
+    listener.direction_ = direction;
+    listener.next_ = nullptr;
+    // The first one's predecessor is the last: so all are told in the order in which they came.
+    ReadyListener*& first = watched.first[static_cast<std::size_t>(direction)];
+    if (first == nullptr) {
+        listener.previous_ = &listener;
+        first = &listener;
+    } else {
+        listener.previous_ = first->previous_;
+        first->previous_->next_ = &listener;
+        first->previous_ = &listener;
+    }
+}
+
+inline void Reactor::remove(ReadyListener& listener) noexcept {
+    Watched& watched = watched_[static_cast<std::size_t>(listener.handle_)];
+    ReadyListener*& first = watched.first[static_cast<std::size_t>(listener.direction_)];
+    if (first == &listener) {
+        first = listener.next_;
+        if (first != nullptr) first->previous_ = listener.previous_;
+    } else {
+        listener.previous_->next_ = listener.next_;
+        (listener.next_ != nullptr ? listener.next_ : first)->previous_ = listener.previous_;
+    }
+    listener.reactor_ = nullptr;
+}
+
+inline void Reactor::forget(os::NativeHandle handle) noexcept {
+    const auto number = static_cast<std::size_t>(handle);
+    if (handle < 0 || number >= watched_.size()) return;
+    Watched& watched = watched_[number];
+    if (watched.asked != 0 && !is_left()) poller_.remove(handle);
+    watched.asked = 0;
+    ++watched.stamp;
+    tell_all(handle);
+}
+
+/// Tells those who listen now, and not those who begin to meanwhile.
+inline void Reactor::tell(os::NativeHandle handle, Direction direction) noexcept {
+    const auto number = static_cast<std::size_t>(handle);
+    const auto side = static_cast<std::size_t>(direction);
+    ReadyListener* const first = watched_[number].first[side];
+    if (first == nullptr) return;
+    const ReadyListener* const last = first->previous_;
+    for (bool more = true; more;) {
+        ReadyListener* const listener = watched_[number].first[side];  // the table may have grown
+        if (listener == nullptr) return;
+        more = listener != last;
+        remove(*listener);
+        listener->on_ready();
+    }
+}
+
+inline void Reactor::on_event(os::NativeHandle handle, std::uint32_t stamp, short events) noexcept {
+    if (handle == waker_.handle()) return waker_.clear();
+    const auto number = static_cast<std::size_t>(handle);
+    if (number >= watched_.size() || watched_[number].stamp != stamp || watched_[number].asked == 0) {
+        stranger_told_ = true;
+        return;
+    }
+    const bool failed = (events & os::hung_up) != 0;
+    const bool for_readers = failed || (events & os::readable) != 0;
+    const bool for_writers = failed || (events & os::writable) != 0;
+    const short heard = events_of(watched_[number]);
+    if (for_readers) tell(handle, Direction::read);
+    if (for_writers) tell(handle, Direction::write);
+    // What nobody listened to would be told again and again. (Who was told has it read first, in its turn.)
+    const auto unheard = static_cast<short>((for_readers ? os::readable : 0) | (for_writers ? os::writable : 0));
+    Watched& watched = watched_[number];
+    if ((unheard & watched.asked & ~heard) != 0 && watched.stamp == stamp)
+        stop_asking(handle, watched, static_cast<short>(watched.asked & ~(unheard & ~heard)));
+}
+
+inline void Reactor::stop_asking(os::NativeHandle handle, Watched& watched, short events) noexcept {
+    const auto left = static_cast<short>(events | events_of(watched));
+    if (left == watched.asked) return;
+    watched.asked = left;
+    if (left == 0) return poller_.remove(handle);
+    try {
+        poller_.change(handle, left, watched.stamp);
+    } catch (...) {
+        // It was closed by somebody who should have told, or memory is short: who listens finds out by trying.
+        watched.asked = 0;
+        tell_all(handle);
+    }
+}
+
+inline void Reactor::sleep(plait::detail::Deadline deadline) noexcept {
+    const bool told_before = std::exchange(stranger_told_, false);
+    try {
+        poller_.wait(deadline, [this](os::NativeHandle handle, std::uint32_t stamp, short events) {
+            on_event(handle, stamp, events);
+        });
+    } catch (...) {
+        loop_.report("an event loop could not wait for its handles");
+    }
+    if (stranger_told_ && told_before) start_anew();
+}
+
+/// A handle was closed while a copy of it lives on, in a forked process perhaps: the system tells of it again and again,
+/// and takes back nothing, for nobody here can name it.
+inline void Reactor::start_anew() noexcept {
+    try {
+        os::Poller fresh;
+        fresh.add(waker_.handle(), os::readable, 0);
+        poller_ = std::move(fresh);
+    } catch (...) {
+        return loop_.report("an event loop could not begin anew to wait for its handles");
+    }
+    for (std::size_t number = 0; number < watched_.size(); ++number) {
+        const auto handle = static_cast<os::NativeHandle>(number);
+        watched_[number].asked = 0;
+        const short events = events_of(watched_[number]);
+        try {
+            if (events != 0) ask(handle, watched_[number], events);
+        } catch (...) {
+            tell_all(handle);  // they find out by trying
+        }
+    }
+}
+
+inline void Reactor::close() noexcept {
+    while (objects_.following != &objects_) {
+        auto& object = static_cast<ReactorObject&>(*objects_.following);
+        object.unlink();
+        object.on_loop_close();
+    }
+    let_everybody_go();
+}
+
+inline void Reactor::let_everybody_go() noexcept {
+    while (objects_.following != &objects_) objects_.following->unlink();
+    for (Watched& watched : watched_)
+        for (ReadyListener*& first : watched.first)
+            while (first != nullptr) remove(*first);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/handle_callbacks.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// What `add_reader` and `add_writer` were given: called in each pass in which the handle is ready.
+class HandleCallback final : private ReadyListener, private ReadyNode {
+public:
+    using Callable = plait::detail::MoveOnlyFunction<void()>;
+
+    HandleCallback(os::NativeHandle handle, Direction direction, Callable callable)
+        : handle_{handle}, direction_{direction}, callable_{std::move(callable)} {}
+
+    [[nodiscard]] bool is_for(os::NativeHandle handle, Direction direction) const noexcept {
+        return handle_ == handle && direction_ == direction;
+    }
+    void begin(Reactor& reactor) {
+        reactor.listen_to_stranger(handle_, direction_, *this);
+        reactor_ = &reactor;
+    }
+    /// It is called no more, and goes when its turn, if it has one, is over.
+    void drop() noexcept {
+        stop_listening();
+        dropped_ = true;
+        if (!queued_ && !called_) delete this;
+    }
+
+private:
+    ~HandleCallback() = default;
+
+    void on_ready() noexcept override {
+        queued_ = true;
+        reactor_->loop().ready.push(*this);
+    }
+    void on_turn() noexcept override {
+        queued_ = false;
+        if (!dropped_) {
+            called_ = true;
+            try {
+                // Before the call, which may remove it.
+                reactor_->listen(handle_, direction_, *this);
+                callable_();
+            } catch (...) {
+                reactor_->loop().report("an exception left a callback");
+            }
+            called_ = false;
+        }
+        if (dropped_) delete this;
+    }
+    void on_drop() noexcept override {
+        queued_ = false;
+        if (dropped_) delete this;
+    }
+
+    os::NativeHandle handle_;
+    Direction direction_;
+    bool queued_ = false;
+    bool called_ = false;
+    bool dropped_ = false;
+    Reactor* reactor_ = nullptr;
+    Callable callable_;
+};
+
+class HandleCallbacks final : public LoopService {
+public:
+    static HandleCallbacks& of(LoopCore& loop) {
+        Reactor& reactor = Reactor::of(loop);
+        if (!loop.handle_callbacks) loop.handle_callbacks = std::make_unique<HandleCallbacks>(reactor);
+        return static_cast<HandleCallbacks&>(*loop.handle_callbacks);
+    }
+    explicit HandleCallbacks(Reactor& reactor) noexcept : reactor_{reactor} {}
+    ~HandleCallbacks() override {
+        // One by one: what a callable does as it dies may remove others.
+        while (!callbacks_.empty()) take(callbacks_.back())->drop();
+    }
+
+    void add(os::NativeHandle handle, Direction direction, HandleCallback::Callable callable) {
+        callbacks_.reserve(callbacks_.size() + 1);
+        auto fresh = std::unique_ptr<HandleCallback, Drop>{new HandleCallback{handle, direction, std::move(callable)}};
+        fresh->begin(reactor_);
+        static_cast<void>(remove(handle, direction));
+        callbacks_.push_back(fresh.release());
+    }
+    static bool remove(LoopCore& loop, os::NativeHandle handle, Direction direction) noexcept {
+        return loop.handle_callbacks && static_cast<HandleCallbacks&>(*loop.handle_callbacks).remove(handle, direction);
+    }
+
+private:
+    struct Drop {
+        void operator()(HandleCallback* callback) const noexcept { callback->drop(); }
+    };
+
+    bool remove(os::NativeHandle handle, Direction direction) noexcept {
+        for (HandleCallback*& callback : callbacks_) {
+            if (!callback->is_for(handle, direction)) continue;
+            take(callback)->drop();
+            return true;
+        }
+        return false;
+    }
+    HandleCallback* take(HandleCallback*& place) noexcept {
+        HandleCallback* const taken = std::exchange(place, callbacks_.back());
+        callbacks_.pop_back();
+        return taken;
+    }
+
+    Reactor& reactor_;
+    std::vector<HandleCallback*> callbacks_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/frame.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Where coroutine frames and tasks get their memory: lists of freed blocks by size, one set a thread.
+///
+/// A block freed here is handed out here again without a lock. It may be freed on another thread than it came from, and
+/// then serves that one. Each list is bounded, large blocks are not kept, and a thread's lists go with the thread.
+void* allocate_frame(std::size_t size);
+void free_frame(void* frame, std::size_t size) noexcept;
+
+/// Gives a class its memory from the pool; `delete` through a base needs a virtual destructor, as ever.
+struct FrameAllocated {
+    static void* operator new(std::size_t size) { return allocate_frame(size); }
+    static void operator delete(void* frame, std::size_t size) noexcept { free_frame(frame, size); }
+    // For what asks for more than the usual alignment.
+    static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
+    static void operator delete(void* frame, std::size_t, std::align_val_t alignment) noexcept {
+        ::operator delete(frame, alignment);
+    }
+};
+
+class FramePool {
+public:
+    static constexpr std::size_t step = 16;
+    static constexpr std::size_t largest = 1024;
+    static constexpr std::size_t bytes_kept_each = 128 * 1024;
+
+    static constexpr bool pools(std::size_t size) noexcept {
+        return !plait::detail::address_sanitizer && size <= largest;
+    }
+    static constexpr std::size_t list_of(std::size_t size) noexcept { return (size - 1) / step; }
+    static constexpr std::size_t rounded(std::size_t size) noexcept { return (list_of(size) + 1) * step; }
+
+    /// A block, or null where the list is empty.
+    void* take(std::size_t list) noexcept {
+        Block* const block = lists_[list];
+        if (block != nullptr) lists_[list] = block->next;
+        return block;
+    }
+    /// False where there is no room for it.
+    bool keep(void* frame, std::size_t list) noexcept {
+        Block* const next = lists_[list];
+        const std::size_t room = next != nullptr ? next->room : bytes_kept_;
+        const std::size_t size = (list + 1) * step;
+        if (room < size) return false;
+        lists_[list] = ::new (frame) Block{next, room - size};
+        return true;
+    }
+    /// Makes room, the first time that a block comes; false from then on.
+    bool open() noexcept;
+
+private:
+    // A block tells how many bytes its list has room for: a counter beside the list would be written at each take, too.
+    struct Block {
+        Block* next;
+        std::size_t room;
+    };
+    // Gives everything back at the thread's end. Apart from the pool, which thus needs no guard at each access.
+    struct Closer {
+        Closer() noexcept {}
+        ~Closer();
+    };
+
+    Block* lists_[largest / step];
+    std::size_t bytes_kept_;  // in each list at most: none until the thread's end is being watched, and after it
+    bool opened_;
+};
+
+PLAIT_VISIBLE inline FramePool& frame_pool() noexcept {
+    static constinit thread_local FramePool pool{};
+    return pool;
+}
+
+inline bool FramePool::open() noexcept {
+    if (opened_) return false;
+    opened_ = true;
+    static thread_local Closer closer;
+    static_cast<void>(closer);
+    bytes_kept_ = bytes_kept_each;
+    return true;
+}
+
+inline FramePool::Closer::~Closer() {
+    FramePool& pool = frame_pool();
+    pool.bytes_kept_ = 0;
+    for (std::size_t list = 0; list < largest / step; ++list)
+        while (void* const block = pool.take(list)) ::operator delete(block);
+}
+
+inline void* allocate_frame(std::size_t size) {
+    if (!FramePool::pools(size)) return ::operator new(size);
+    if (void* const block = frame_pool().take(FramePool::list_of(size))) return block;
+    return ::operator new(FramePool::rounded(size));
+}
+
+inline void free_frame(void* frame, std::size_t size) noexcept {
+    if (FramePool::pools(size)) {
+        FramePool& pool = frame_pool();
+        const std::size_t list = FramePool::list_of(size);
+        if (pool.keep(frame, list) || (pool.open() && pool.keep(frame, list))) return;
+    }
+    ::operator delete(frame);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
 // --- plait/core/outcome.hpp ------------------------------------------------------------------------------------------
 
@@ -2731,6 +3633,7 @@ inline void LoopCore::leave() noexcept {
     closed = true;
     // What it holds stays as the fork found it: threads that are not here had their hands on it.
     mailbox->leave();
+    if (sleeper) sleeper->leave();
     static_cast<void>(executor.release());
     for (TaskLink* const list : {&tasks, &finished})
         while (list->following != list) {
@@ -2787,6 +3690,131 @@ inline void TaskBase::report_unretrieved(const std::exception_ptr& exception) no
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/handle.hpp ----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+/// A callback of a loop: scheduled, then run or cancelled. Owned by its handles, and by the loop while it is scheduled.
+class CallbackBase : public ReadyNode, public TimerNode, public FrameAllocated {
+public:
+    void add_owner() noexcept { ++owners_; }
+    void drop_owner() noexcept {
+        if (--owners_ == 0) delete this;
+    }
+
+    bool cancelled() const noexcept { return stage_ == Stage::cancelled; }
+    void cancel() noexcept {
+        if (stage_ != Stage::scheduled) return;
+        stage_ = Stage::cancelled;
+        destroy_callable();
+        // Its place in the queue of a pass it keeps until that pass; a pending timer leaves at once.
+        if (is_timed()) {
+            loop_->timers.remove(*this);
+            drop_owner();
+        }
+    }
+
+    void on_turn() noexcept final {
+        if (stage_ == Stage::scheduled) {
+            stage_ = Stage::ran;
+            try {
+                call();
+            } catch (...) {
+                loop_->report("an exception left a callback");
+            }
+            destroy_callable();
+        }
+        drop_owner();
+    }
+    void on_time() noexcept final { loop_->ready.push(*this); }
+    void on_drop() noexcept final {
+        if (stage_ == Stage::scheduled) {
+            stage_ = Stage::cancelled;
+            destroy_callable();
+        }
+        drop_owner();
+    }
+
+protected:
+    explicit CallbackBase(LoopCore& loop) noexcept : loop_{&loop} {}
+    virtual ~CallbackBase() = default;
+    virtual void call() = 0;
+    virtual void destroy_callable() noexcept = 0;
+
+private:
+    enum class Stage : std::uint8_t { scheduled, ran, cancelled };
+
+    LoopCore* loop_;
+    std::uint32_t owners_ = 1;  // the loop
+    Stage stage_ = Stage::scheduled;
+};
+
+template <class F>
+class Callback final : public CallbackBase {
+public:
+    template <class Callable>
+    Callback(LoopCore& loop, Callable&& callable) : CallbackBase{loop}, callable_(std::forward<Callable>(callable)) {}
+
+private:
+    // The callable dies when it has run or is cancelled, however long a handle keeps this.
+    ~Callback() override {}
+    void call() override { callable_(); }
+    void destroy_callable() noexcept override { callable_.~F(); }
+
+    union {
+        F callable_;
+    };
+};
+
+/// `f(args...)` to be called later, as Python's call_soon takes it.
+template <class F, class... Args>
+auto bind_call(F&& f, Args&&... args) {
+    if constexpr (sizeof...(Args) == 0)
+        return std::decay_t<F>(std::forward<F>(f));
+    else
+        return [f = std::decay_t<F>(std::forward<F>(f)),
+                args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
+            std::apply(f, std::move(args));
+        };
+}
+
+}  // namespace detail
+
+/// A callback that `call_soon`, `call_later` or `call_at` scheduled. Losing the handle cancels nothing.
+///
+/// Python: asyncio.Handle and asyncio.TimerHandle. Copies name the same callback.
+/// Threads: from the loop's only. Lifetime: may outlive the loop.
+class Handle {
+public:
+    Handle(const Handle& other) noexcept : callback_{other.callback_} { callback_->add_owner(); }
+    Handle& operator=(const Handle& other) noexcept {
+        other.callback_->add_owner();
+        std::exchange(callback_, other.callback_)->drop_owner();
+        return *this;
+    }
+    ~Handle() { callback_->drop_owner(); }
+
+    /// Sees to it that the callback never runs, and destroys it; nothing where it has run or was cancelled.
+    void cancel() noexcept { callback_->cancel(); }
+    bool cancelled() const noexcept { return callback_->cancelled(); }
+    /// The time on the loop's clock that it was scheduled for; of `call_soon`'s, the clock's zero.
+    std::chrono::steady_clock::time_point when() const noexcept {
+        using Clock = std::chrono::steady_clock;
+        return Clock::time_point{
+            std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{callback_->deadline()})};
+    }
+
+private:
+    friend class EventLoop;
+    explicit Handle(detail::CallbackBase& callback) noexcept : callback_{&callback} { callback.add_owner(); }
+
+    detail::CallbackBase* callback_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
 
 // --- plait/asyncio/task.hpp ------------------------------------------------------------------------------------------
 
@@ -3142,159 +4170,6 @@ auto children_of(Range& range) {
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
-// --- plait/asyncio/detail/each_once.hpp ------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-/// Takes out those that were there before; the others keep their order. AnyTasks or Tasks.
-template <class Handle>
-void keep_each_once(std::vector<Handle>& tasks) {
-    const auto state_of = [](const AnyTask& task) {
-        return reinterpret_cast<std::uintptr_t>(&TaskAccess::state(task));
-    };
-    std::vector<std::uintptr_t> states;
-    states.reserve(tasks.size());
-    for (const Handle& task : tasks) states.push_back(state_of(task));
-    std::sort(states.begin(), states.end());
-    if (std::adjacent_find(states.begin(), states.end()) == states.end()) return;
-    states.erase(std::unique(states.begin(), states.end()), states.end());
-    std::vector<bool> seen(states.size());
-    std::erase_if(tasks, [&](const Handle& task) {
-        const auto place = std::lower_bound(states.begin(), states.end(), state_of(task));
-        const auto index = static_cast<std::size_t>(place - states.begin());
-        const bool again = seen[index];
-        seen[index] = true;
-        return again;
-    });
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
-
-// --- plait/asyncio/handle.hpp ----------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-/// A callback of a loop: scheduled, then run or cancelled. Owned by its handles, and by the loop while it is scheduled.
-class CallbackBase : public ReadyNode, public TimerNode, public FrameAllocated {
-public:
-    void add_owner() noexcept { ++owners_; }
-    void drop_owner() noexcept {
-        if (--owners_ == 0) delete this;
-    }
-
-    bool cancelled() const noexcept { return stage_ == Stage::cancelled; }
-    void cancel() noexcept {
-        if (stage_ != Stage::scheduled) return;
-        stage_ = Stage::cancelled;
-        destroy_callable();
-        // Its place in the queue of a pass it keeps until that pass; a pending timer leaves at once.
-        if (is_timed()) {
-            loop_->timers.remove(*this);
-            drop_owner();
-        }
-    }
-
-    void on_turn() noexcept final {
-        if (stage_ == Stage::scheduled) {
-            stage_ = Stage::ran;
-            try {
-                call();
-            } catch (...) {
-                loop_->report("an exception left a callback");
-            }
-            destroy_callable();
-        }
-        drop_owner();
-    }
-    void on_time() noexcept final { loop_->ready.push(*this); }
-    void on_drop() noexcept final {
-        if (stage_ == Stage::scheduled) {
-            stage_ = Stage::cancelled;
-            destroy_callable();
-        }
-        drop_owner();
-    }
-
-protected:
-    explicit CallbackBase(LoopCore& loop) noexcept : loop_{&loop} {}
-    virtual ~CallbackBase() = default;
-    virtual void call() = 0;
-    virtual void destroy_callable() noexcept = 0;
-
-private:
-    enum class Stage : std::uint8_t { scheduled, ran, cancelled };
-
-    LoopCore* loop_;
-    std::uint32_t owners_ = 1;  // the loop
-    Stage stage_ = Stage::scheduled;
-};
-
-template <class F>
-class Callback final : public CallbackBase {
-public:
-    template <class Callable>
-    Callback(LoopCore& loop, Callable&& callable) : CallbackBase{loop}, callable_(std::forward<Callable>(callable)) {}
-
-private:
-    // The callable dies when it has run or is cancelled, however long a handle keeps this.
-    ~Callback() override {}
-    void call() override { callable_(); }
-    void destroy_callable() noexcept override { callable_.~F(); }
-
-    union {
-        F callable_;
-    };
-};
-
-/// `f(args...)` to be called later, as Python's call_soon takes it.
-template <class F, class... Args>
-auto bind_call(F&& f, Args&&... args) {
-    if constexpr (sizeof...(Args) == 0)
-        return std::decay_t<F>(std::forward<F>(f));
-    else
-        return [f = std::decay_t<F>(std::forward<F>(f)),
-                args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
-            std::apply(f, std::move(args));
-        };
-}
-
-}  // namespace detail
-
-/// A callback that `call_soon`, `call_later` or `call_at` scheduled. Losing the handle cancels nothing.
-///
-/// Python: asyncio.Handle and asyncio.TimerHandle. Copies name the same callback.
-/// Threads: from the loop's only. Lifetime: may outlive the loop.
-class Handle {
-public:
-    Handle(const Handle& other) noexcept : callback_{other.callback_} { callback_->add_owner(); }
-    Handle& operator=(const Handle& other) noexcept {
-        other.callback_->add_owner();
-        std::exchange(callback_, other.callback_)->drop_owner();
-        return *this;
-    }
-    ~Handle() { callback_->drop_owner(); }
-
-    /// Sees to it that the callback never runs, and destroys it; nothing where it has run or was cancelled.
-    void cancel() noexcept { callback_->cancel(); }
-    bool cancelled() const noexcept { return callback_->cancelled(); }
-    /// The time on the loop's clock that it was scheduled for; of `call_soon`'s, the clock's zero.
-    std::chrono::steady_clock::time_point when() const noexcept {
-        using Clock = std::chrono::steady_clock;
-        return Clock::time_point{
-            std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{callback_->deadline()})};
-    }
-
-private:
-    friend class EventLoop;
-    explicit Handle(detail::CallbackBase& callback) noexcept : callback_{&callback} { callback.add_owner(); }
-
-    detail::CallbackBase* callback_;
-};
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
 // --- plait/asyncio/loop.hpp ------------------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI {
@@ -3432,6 +4307,32 @@ public:
     template <class F, class... Args>
     auto run_in_executor(std::nullptr_t, F&& f, Args&&... args)
         -> Future<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>...>>;
+
+    /// Calls `f(args...)` in each pass in which `handle`, a file descriptor, can be read (written) without waiting, has
+    /// ended or has failed; until `remove_reader` (`remove_writer`), which tells whether there was one. Another one for
+    /// the same handle takes the place of the first. Defined in asyncio/readiness.hpp.
+    ///
+    /// Throws: std::system_error where nothing can be waited for: it is closed, or a regular file. Remove it before it is
+    /// closed.
+    template <class F, class... Args>
+    void add_reader(int handle, F&& f, Args&&... args);
+    template <class F, class... Args>
+    void add_writer(int handle, F&& f, Args&&... args);
+    bool remove_reader(int handle) noexcept;
+    bool remove_writer(int handle) noexcept;
+
+    /// Calls `f(args...)` when the signal `number` has come; once, however often it has come by then. It does nothing else in
+    /// this process then, until `remove_signal_handler`, which tells whether there was one, or the loop's end: then it does
+    /// again what it did before. One that came and was not told by then is sent anew. A second `f` for it takes the first
+    /// one's place. A signal of a fork's copy does there what it did before. Defined in asyncio/signals.hpp.
+    ///
+    ///     loop.add_signal_handler(SIGTERM, [&] { server.close(); });
+    ///
+    /// Throws: std::invalid_argument for SIGKILL, SIGSTOP, faults (SIGSEGV and its like), and what is no signal; UsageError
+    /// where another loop has it; std::system_error.
+    template <class F, class... Args>
+    void add_signal_handler(int number, F&& f, Args&&... args);
+    bool remove_signal_handler(int number) noexcept;
 
     /// Calls `handler(loop, context)` for every error that has no caller. Null gives back the default, one line on
     /// standard error. What the handler throws is reported there.
@@ -3621,10 +4522,14 @@ inline void EventLoop::close() {
         task.unlink();
         task.forget_loop();
     }
+    core_.signal_handlers = nullptr;
+    core_.handle_callbacks = nullptr;
+    if (core_.sleeper) core_.sleeper->close();
     // What callables do as they die may still queue something.
     core_.ready.clear();
     core_.timers.clear();
     core_.ready.clear();
+    core_.sleeper = nullptr;
 }
 
 template <class T>
@@ -3682,6 +4587,129 @@ void EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
 
 }  // namespace asyncio
 }  // namespace plait::inline PLAIT_ABI
+
+// --- plait/asyncio/readiness.hpp -------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+/// Whether a handle is the connection's own, which tells the reactor before it closes it, or a stranger's.
+enum class Whose : bool { ours, strangers };
+
+template <Direction direction, Whose whose>
+class ReadyAwaiter : public AwaiterBase, private Waiter, private ReadyListener {
+public:
+    explicit ReadyAwaiter(os::NativeHandle handle) noexcept : handle_{handle} {}
+
+    static bool await_ready() noexcept { return false; }
+    /// Throws where nothing can be waited for; then nothing has begun.
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) {
+        task_ = running().task;
+        Reactor& reactor = Reactor::of(*task_->loop());
+        if constexpr (whose == Whose::ours)
+            reactor.listen(handle_, direction, *this);
+        else
+            reactor.listen_to_stranger(handle_, direction, *this);
+        task_->suspend(handle, this);
+    }
+    void await_resume() const { task_->check_cancelled(); }
+
+private:
+    void on_ready() noexcept override { task_->wake(); }
+    bool cancel_wait() noexcept override {
+        stop_listening();
+        return false;
+    }
+
+    os::NativeHandle handle_;
+    TaskBase* task_ = nullptr;
+};
+
+/// What `wait_readable(handle)` gives: nothing happens before it is awaited.
+template <Direction direction, Whose whose>
+class [[nodiscard("it waits only when it is awaited")]] Readiness {
+public:
+    explicit Readiness(os::NativeHandle handle) noexcept : handle_{handle} {}
+    ReadyAwaiter<direction, whose> operator co_await() const noexcept {
+        return ReadyAwaiter<direction, whose>{handle_};
+    }
+
+private:
+    os::NativeHandle handle_;
+};
+
+template <Direction direction>
+struct WaitReadyFunction {
+    /// Waits until `handle`, a file descriptor, can be read (written) without waiting, has ended, or has failed: the next
+    /// call tells which. For a pipe, a socket, a terminal, or the sentinel of a process; any number of tasks at once.
+    ///
+    ///     co_await wait_readable(inotify);
+    ///     auto size = ::read(inotify, buffer, sizeof buffer);
+    ///
+    /// Python: none in asyncio, which has `add_reader`; trio.lowlevel.wait_readable. For TCP and pipes use
+    /// `open_connection`, StreamReader and StreamWriter.
+    /// Cancel: leaves nothing behind. Throws: std::system_error where nothing can be waited for: it is closed, or a regular
+    /// file. Close it only when nobody waits for it.
+    Readiness<direction, Whose::strangers> operator()(os::NativeHandle handle) const noexcept {
+        return Readiness<direction, Whose::strangers>{handle};
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::WaitReadyFunction<detail::Direction::read> wait_readable{};
+inline constexpr detail::WaitReadyFunction<detail::Direction::write> wait_writable{};
+
+template <class F, class... Args>
+void EventLoop::add_reader(int handle, F&& f, Args&&... args) {
+    check_usable();
+    detail::HandleCallbacks::of(core_).add(handle, detail::Direction::read,
+                                           detail::bind_repeated_call(std::forward<F>(f), std::forward<Args>(args)...));
+}
+template <class F, class... Args>
+void EventLoop::add_writer(int handle, F&& f, Args&&... args) {
+    check_usable();
+    detail::HandleCallbacks::of(core_).add(handle, detail::Direction::write,
+                                           detail::bind_repeated_call(std::forward<F>(f), std::forward<Args>(args)...));
+}
+inline bool EventLoop::remove_reader(int handle) noexcept {
+    return detail::HandleCallbacks::remove(core_, handle, detail::Direction::read);
+}
+inline bool EventLoop::remove_writer(int handle) noexcept {
+    return detail::HandleCallbacks::remove(core_, handle, detail::Direction::write);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/each_once.hpp ------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Takes out those that were there before; the others keep their order. AnyTasks or Tasks.
+template <class Handle>
+void keep_each_once(std::vector<Handle>& tasks) {
+    const auto state_of = [](const AnyTask& task) {
+        return reinterpret_cast<std::uintptr_t>(&TaskAccess::state(task));
+    };
+    std::vector<std::uintptr_t> states;
+    states.reserve(tasks.size());
+    for (const Handle& task : tasks) states.push_back(state_of(task));
+    std::sort(states.begin(), states.end());
+    if (std::adjacent_find(states.begin(), states.end()) == states.end()) return;
+    states.erase(std::unique(states.begin(), states.end()), states.end());
+    std::vector<bool> seen(states.size());
+    std::erase_if(tasks, [&](const Handle& task) {
+        const auto place = std::lower_bound(states.begin(), states.end(), state_of(task));
+        const auto index = static_cast<std::size_t>(place - states.begin());
+        const bool again = seen[index];
+        seen[index] = true;
+        return again;
+    });
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
 // --- plait/asyncio/as_completed.hpp ----------------------------------------------------------------------------------
 
@@ -10111,6 +11139,14 @@ void Generator<T, Sent>::destroy() noexcept {
 
 }  // namespace plait::inline PLAIT_ABI
 
+// --- plait/asyncio.hpp -----------------------------------------------------------------------------------------------
+
+// Coroutines on an event loop, with the names of Python's asyncio.
+
+// Input and output: POSIX's so far.
+#if __has_include(<sys/socket.h>)
+#endif
+
 // --- plait/multiprocessing/codec/aggregate.hpp -----------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::multiprocessing {
@@ -11920,17 +12956,6 @@ inline void wake(const std::atomic<std::uint32_t>& word, std::size_t count = SIZ
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
-// --- plait/os/system_error.hpp ---------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// A failed call of the operating system as an exception: `call` names it and, where that helps, what it was for.
-[[noreturn]] inline void throw_system_error(const std::string& call, int error = errno) {
-    throw std::system_error(error, std::system_category(), call);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
 // --- plait/os/mutex.hpp ----------------------------------------------------------------------------------------------
 
 // Contract: `Mutex` lies in memory that several processes share. It is made once, in its place, and never destroyed; one
@@ -12340,197 +13365,6 @@ private:
 };
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
-// --- plait/os/handle.hpp ---------------------------------------------------------------------------------------------
-
-// Contract: `Handle`, the owner of one object of the kernel. Move-only; `get`, `release`, `reset`, and `operator bool`
-// for "owns one". Closing changes no error code. `NativeHandle` is the system's own type, `Handle::none` no object.
-// duplicate(handle) is another handle of the same object.
-// identity_of(native) tells whether a number is still that of the same object: equal as long as it is.
-// inherited_handle(native) owns one that this process was started with, and keeps it from what this process starts.
-
-#if defined(_WIN32)
-#  error "plait: processes are not built on Windows yet; include plait/threading.hpp and plait/asyncio.hpp instead"
-#else
-
-// --- plait/os/posix/handle.hpp ---------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdint>
-#include <utility>
-
-namespace plait::inline PLAIT_ABI::os {
-
-using NativeHandle = int;
-
-class Handle {
-public:
-    static constexpr NativeHandle none = -1;
-
-    Handle() noexcept = default;
-    explicit Handle(NativeHandle owned) noexcept : native_{owned} {}
-    Handle(Handle&& other) noexcept : native_{other.release()} {}
-    Handle& operator=(Handle&& other) noexcept {
-        if (this != &other) reset(other.release());
-        return *this;
-    }
-    ~Handle() { reset(); }
-
-    explicit operator bool() const noexcept { return native_ != none; }
-    [[nodiscard]] NativeHandle get() const noexcept { return native_; }
-    [[nodiscard]] NativeHandle release() noexcept { return std::exchange(native_, none); }
-    void reset(NativeHandle owned = none) noexcept {
-        const int error = errno;
-        // Not again on EINTR: Linux has freed the number by then, and another thread may have it.
-        if (native_ != none) ::close(native_);
-        errno = error;
-        native_ = owned;
-    }
-
-private:
-    NativeHandle native_ = none;
-};
-
-/// Owns what a call returned; numbers 0 to 2 are moved up, for a program that closed its standard streams gets those,
-/// and would print into our channel.
-inline Handle above_standard_streams(NativeHandle owned) noexcept {
-    Handle handle{owned};
-    if (owned < 0 || owned > 2) return handle;
-    return Handle{::fcntl(owned, F_DUPFD_CLOEXEC, 3)};
-}
-
-/// Another handle of the same. Throws: std::system_error where there is no number left.
-inline Handle duplicate(NativeHandle handle) {
-    Handle copy{::fcntl(handle, F_DUPFD_CLOEXEC, 3)};
-    if (!copy) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    return copy;
-}
-inline Handle duplicate(const Handle& handle) { return duplicate(handle.get()); }
-
-/// Which object a handle is of.
-struct HandleIdentity {
-    std::uint64_t device = 0;
-    std::uint64_t number = 0;  ///< 0 for a handle that is closed
-    friend bool operator==(const HandleIdentity&, const HandleIdentity&) = default;
-};
-inline HandleIdentity identity_of(NativeHandle handle) noexcept {
-    struct ::stat status{};
-    if (::fstat(handle, &status) != 0) return {};
-    return {status.st_dev, status.st_ino};
-}
-
-/// Owns a handle that this process was started with; what it executes itself shall not have it.
-inline Handle inherited_handle(NativeHandle native) noexcept {
-    ::fcntl(native, F_SETFD, FD_CLOEXEC);
-    return Handle{native};
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
-
-// --- plait/os/poller.hpp ---------------------------------------------------------------------------------------------
-
-// Contract:
-//   PollItem{handle, events, ready}   what to watch one handle for, and what was seen: `readable`, `writable`, `hung_up`
-//   poll(items, deadline) -> bool     waits until one is ready or the deadline passes; signals do not end it
-//   Waker                             `wake()` from any thread makes `handle()` readable until `clear()`; never blocks
-//     writing_end(), Waker::wake(end)   for another process, which was given that end, and may close it, but not clear it
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/poller.hpp ---------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <poll.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <span>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline constexpr short readable = POLLIN;
-inline constexpr short writable = POLLOUT;
-/// The other end is gone; told without being asked for. What it sent before may still be readable.
-inline constexpr short hung_up = POLLHUP | POLLERR | POLLNVAL;
-
-/// A pollfd under names of our own.
-struct PollItem : pollfd {
-    PollItem(NativeHandle handle, short wanted) noexcept : pollfd{handle, wanted, 0} {}
-
-    [[nodiscard]] bool is_ready() const noexcept { return revents != 0; }
-    [[nodiscard]] bool is_readable() const noexcept { return (revents & (POLLIN | hung_up)) != 0; }
-    [[nodiscard]] bool is_writable() const noexcept { return (revents & POLLOUT) != 0; }
-    /// The other end was closed; of something that has one.
-    [[nodiscard]] bool has_hung_up() const noexcept { return (revents & POLLHUP) != 0; }
-};
-
-inline bool poll(std::span<PollItem> items, detail::Deadline deadline) {
-    for (;;) {
-        int milliseconds = -1;
-        if (!deadline.is_never()) {
-            // Rounded up, so that the deadline has passed when poll says so.
-            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left().duration());
-            milliseconds = static_cast<int>((std::min)(left.count(), std::chrono::milliseconds::rep{3'600'000}));
-        }
-        const int count = ::poll(items.data(), static_cast<nfds_t>(items.size()), milliseconds);
-        if (count > 0) return true;
-        if (count < 0 && errno != EINTR) {
-            if (errno != ENOMEM && errno != EAGAIN) throw_system_error("poll");
-            ::poll(nullptr, 0, 1);  // the kernel is short of memory for a moment: no reason to give up a wait
-        }
-        if (!deadline.is_never() && deadline.has_passed()) return false;
-    }
-}
-
-inline bool wait_readable(NativeHandle handle, detail::Deadline deadline) {
-    PollItem item{handle, readable};
-    return poll({&item, 1}, deadline);
-}
-
-class Waker {
-public:
-    Waker() {
-        int ends[2];
-        if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_system_error("pipe2");
-        read_ = above_standard_streams(ends[0]);
-        write_ = above_standard_streams(ends[1]);
-        if (!read_ || !write_) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    }
-
-    [[nodiscard]] NativeHandle handle() const noexcept { return read_.get(); }
-    [[nodiscard]] const Handle& writing_end() const noexcept { return write_; }
-    void wake() noexcept { wake(write_); }
-    static void wake(const Handle& writing_end) noexcept {
-        const char byte = 0;
-        // A full pipe is as readable as one byte more would make it.
-        while (::write(writing_end.get(), &byte, 1) < 0 && errno == EINTR) {
-        }
-    }
-    void clear() noexcept {
-        char bytes[64];
-        for (;;) {
-            const auto count = ::read(read_.get(), bytes, sizeof bytes);
-            if (count == static_cast<ssize_t>(sizeof bytes) || (count < 0 && errno == EINTR)) continue;
-            return;
-        }
-    }
-
-private:
-    Handle read_;
-    Handle write_;
-};
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
 
 // --- plait/os/channel.hpp --------------------------------------------------------------------------------------------
 

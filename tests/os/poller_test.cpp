@@ -7,11 +7,15 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 using namespace std::chrono_literals;
 using namespace plait::os;
@@ -88,4 +92,101 @@ TEST_CASE("a waker is readable from wake to clear, however often it is woken") {
     std::thread other{[&] { waker.wake(); }};
     CHECK(poll({&item, 1}, Deadline{30s}));
     other.join();
+}
+
+namespace {
+
+struct Told {
+    NativeHandle handle;
+    std::uint32_t stamp;
+    short events;
+};
+
+std::vector<Told> look(Poller& poller) {
+    std::vector<Told> told;
+    poller.wait(Deadline::at({}), [&](NativeHandle handle, std::uint32_t stamp, short events) {
+        told.push_back({handle, stamp, events});
+    });
+    return told;
+}
+
+}  // namespace
+
+TEST_CASE("a poller tells what is ready, with its stamp, as long as it is") {
+    ChannelEnds channel = make_channel();
+    Poller poller;
+    CHECK(look(poller).empty());
+    poller.add(channel.second.get(), readable, 7);
+    CHECK(look(poller).empty());
+    const std::byte byte[1] = {};
+    send_all(channel.first, byte);
+    for (int i = 0; i < 2; ++i) {
+        const auto told = look(poller);
+        REQUIRE(told.size() == 1);
+        CHECK(told[0].handle == channel.second.get());
+        CHECK(told[0].stamp == 7);
+        CHECK((told[0].events & (readable | hung_up)) == readable);
+    }
+    poller.change(channel.second.get(), writable, 8);
+    const auto told = look(poller);
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].stamp == 8);
+    CHECK(told[0].events == writable);
+    poller.remove(channel.second.get());
+    CHECK(look(poller).empty());
+    poller.add(channel.second.get(), readable, 9);
+    CHECK(look(poller).size() == 1);
+}
+
+TEST_CASE("a poller tells of an end that it was not asked for") {
+    ChannelEnds channel = make_channel();
+    Poller poller;
+    poller.add(channel.second.get(), writable, 0);
+    channel.first.reset();
+    const auto told = look(poller);
+    REQUIRE(told.size() == 1);
+    CHECK((told[0].events & hung_up) != 0);
+}
+
+TEST_CASE("a poller of many tells of each that is ready, and of them alone") {
+    std::vector<ChannelEnds> channels;
+    Poller poller;
+    for (std::uint32_t i = 0; i < 400; ++i) {
+        channels.push_back(make_channel());
+        poller.add(channels.back().second.get(), readable, i);
+    }
+    for (std::size_t i = 0; i < channels.size(); i += 2) {
+        const std::byte byte[1] = {};
+        send_all(channels[i].first, byte);
+    }
+    for (std::size_t i = 0; i < channels.size(); i += 4) poller.remove(channels[i].second.get());
+    CHECK(look(poller).size() == 100);
+    for (const Told& told : look(poller)) CHECK(told.stamp % 4 == 2);
+}
+
+TEST_CASE("a poller's wait ends at its deadline, to the millisecond, and not before") {
+    Poller poller;
+    const auto begin = Deadline::Clock::now();
+    poller.wait(Deadline{1500us}, [](NativeHandle, std::uint32_t, short) {});
+    const auto waited = Deadline::Clock::now() - begin;
+    CHECK(waited >= 1500us);
+    CHECK(waited < 1s);
+}
+
+TEST_CASE("a poller refuses a handle that is closed, and takes another of its number") {
+    Poller poller;
+    ChannelEnds first = make_channel();
+    const NativeHandle number = first.second.get();
+    poller.add(number, readable, 1);
+    first.second.reset();
+    CHECK_THROWS_AS(poller.change(number, readable, 2), std::system_error);
+    ChannelEnds second = make_channel();
+    REQUIRE(::dup2(second.second.get(), number) == number);
+    const Handle reused{number};
+    poller.change(number, readable, 3);
+    const std::byte byte[1] = {};
+    send_all(second.first, byte);
+    const auto told = look(poller);
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].stamp == 3);
 }

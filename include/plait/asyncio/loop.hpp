@@ -160,6 +160,32 @@ public:
     auto run_in_executor(std::nullptr_t, F&& f, Args&&... args)
         -> Future<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>...>>;
 
+    /// Calls `f(args...)` in each pass in which `handle`, a file descriptor, can be read (written) without waiting, has
+    /// ended or has failed; until `remove_reader` (`remove_writer`), which tells whether there was one. Another one for
+    /// the same handle takes the place of the first. Defined in asyncio/readiness.hpp.
+    ///
+    /// Throws: std::system_error where nothing can be waited for: it is closed, or a regular file. Remove it before it is
+    /// closed.
+    template <class F, class... Args>
+    void add_reader(int handle, F&& f, Args&&... args);
+    template <class F, class... Args>
+    void add_writer(int handle, F&& f, Args&&... args);
+    bool remove_reader(int handle) noexcept;
+    bool remove_writer(int handle) noexcept;
+
+    /// Calls `f(args...)` when the signal `number` has come; once, however often it has come by then. It does nothing else in
+    /// this process then, until `remove_signal_handler`, which tells whether there was one, or the loop's end: then it does
+    /// again what it did before. One that came and was not told by then is sent anew. A second `f` for it takes the first
+    /// one's place. A signal of a fork's copy does there what it did before. Defined in asyncio/signals.hpp.
+    ///
+    ///     loop.add_signal_handler(SIGTERM, [&] { server.close(); });
+    ///
+    /// Throws: std::invalid_argument for SIGKILL, SIGSTOP, faults (SIGSEGV and its like), and what is no signal; UsageError
+    /// where another loop has it; std::system_error.
+    template <class F, class... Args>
+    void add_signal_handler(int number, F&& f, Args&&... args);
+    bool remove_signal_handler(int number) noexcept;
+
     /// Calls `handler(loop, context)` for every error that has no caller. Null gives back the default, one line on
     /// standard error. What the handler throws is reported there.
     template <class Handler>
@@ -348,10 +374,14 @@ inline void EventLoop::close() {
         task.unlink();
         task.forget_loop();
     }
+    core_.signal_handlers = nullptr;
+    core_.handle_callbacks = nullptr;
+    if (core_.sleeper) core_.sleeper->close();
     // What callables do as they die may still queue something.
     core_.ready.clear();
     core_.timers.clear();
     core_.ready.clear();
+    core_.sleeper = nullptr;
 }
 
 template <class T>

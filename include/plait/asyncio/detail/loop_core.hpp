@@ -14,6 +14,7 @@
 #include <plait/os/fork_mark.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
@@ -98,6 +99,17 @@ public:
     virtual ~LoopService() = default;
 };
 
+/// What a loop does about signals. Their handlers come at any time, in any thread, and only leave word.
+class LoopSignals : public LoopService {
+public:
+    /// Queues what is to be done about those that have come.
+    virtual void on_ring() noexcept = 0;
+    /// From now on one that comes ends a sleep in the loop's Sleeper.
+    virtual void prepare_sleep() noexcept = 0;
+
+    std::atomic<bool> rung{false};  // one has come; set by handlers, taken back by on_ring
+};
+
 /// The working parts of an EventLoop, which tasks and awaiters use; it never waits for anything but mail and time.
 class LoopCore {
 public:
@@ -140,6 +152,9 @@ public:
     std::uint32_t tasks_made = 0;
     std::size_t awaited_outside = 0;  // what other threads are to complete: while there is any, a manual clock stands
     std::unique_ptr<LoopService> executor;
+    std::unique_ptr<LoopService> handle_callbacks;
+    std::unique_ptr<LoopSignals> signal_handlers;
+    std::unique_ptr<Sleeper> sleeper;  // once handles are waited for, too: the Reactor
     std::shared_ptr<ExceptionHandler> exception_handler;
     CancelRelay::Course cancel_course;
     std::uint64_t turns = 0;  // how many tasks ever took
@@ -152,6 +167,8 @@ public:
 
 private:
     void sleep();
+    void sleep_until(plait::detail::Deadline deadline);
+    void look_at_handles_now_and_then();
     // For debug mode: a turn by the clock, which reports one that held up the loop.
     inline void take_timed_turn(ReadyNode& node);
     void report_if_slow(Clock::time_point begin, const TaskBase* task) noexcept;
@@ -159,11 +176,17 @@ private:
 
     EventLoop& owner_;
     Nanoseconds manual_time_ = 0;
-    MailList mail_;  // taken and not yet delivered
+    MailList mail_;                // taken and not yet delivered
+    std::uint64_t looked_at_ = 0;  // the turn when handles were last looked at
+    unsigned passes_ = 0;          // since then
 };
 
 inline void LoopCore::run_once() {
-    if (ready.empty() && !stopping && mail_.empty() && !mailbox->has_mail()) sleep();
+    if (ready.empty() && !stopping && mail_.empty() && !mailbox->has_mail())
+        sleep();
+    else if (sleeper != nullptr)
+        look_at_handles_now_and_then();
+    if (signal_handlers != nullptr && signal_handlers->rung.load(std::memory_order_relaxed)) signal_handlers->on_ring();
     if (!timers.empty()) timers.expire(now());
     // The mail's turn comes after what was ready before it: so calls keep the order in which the loop's own thread made
     // them, by whichever door.
@@ -190,15 +213,42 @@ inline LoopCore* running_loop() noexcept {
     return loop != nullptr && !loop->fork_mark.is_copy() ? loop : nullptr;
 }
 
+inline void LoopCore::sleep_until(plait::detail::Deadline deadline) {
+    if (signal_handlers != nullptr) {
+        signal_handlers->prepare_sleep();
+        // Sequentially consistent: a signal that has not seen whom to wake is seen here.
+        if (signal_handlers->rung.load(std::memory_order_seq_cst)) return;
+    }
+    if (sleeper == nullptr) return mailbox->wait(deadline);
+    mailbox->wait_in(*sleeper, deadline);
+    looked_at_ = turns;
+    passes_ = 0;
+}
+
+/// While there is always something to do: a look is a system call, much more than a task's turn.
+inline void LoopCore::look_at_handles_now_and_then() {
+    constexpr std::uint64_t most_turns = 64;
+    constexpr unsigned most_passes = 16;
+    if (turns - looked_at_ < most_turns && ++passes_ < most_passes) return;
+    sleeper->sleep(plait::detail::Deadline::at({}));
+    looked_at_ = turns;
+    passes_ = 0;
+}
+
 inline void LoopCore::sleep() {
     using plait::detail::Deadline;
     const Nanoseconds next = timers.next_deadline();
-    if (timers.empty() || next == TimerWheel::never) return mailbox->wait(Deadline::never());
+    if (timers.empty() || next == TimerWheel::never) return sleep_until(Deadline::never());
     if (!manual_clock) {
         const auto since_epoch = std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{next});
-        return mailbox->wait(Deadline::at(Clock::time_point{since_epoch}));
+        return sleep_until(Deadline::at(Clock::time_point{since_epoch}));
     }
-    if (awaited_outside != 0) return mailbox->wait(Deadline::never());
+    if (awaited_outside != 0) return sleep_until(Deadline::never());
+    if (sleeper != nullptr) {
+        // What has come by a handle comes before what time brings.
+        sleeper->sleep(Deadline::at({}));
+        if (!ready.empty()) return;
+    }
     manual_time_ = (std::max)(manual_time_, next);
 }
 

@@ -87,6 +87,27 @@ private:
     Mail* first_ = nullptr;
 };
 
+/// Where a loop sleeps that waits for more than mail and time. Made and used by its thread; `interrupt` by any.
+class Sleeper {
+public:
+    Sleeper(const Sleeper&) = delete;
+    Sleeper& operator=(const Sleeper&) = delete;
+    virtual ~Sleeper() = default;
+
+    /// Until something has come that it waits for, `interrupt` was called, or `deadline` has passed; perhaps sooner.
+    /// Queues what is to be done about it.
+    virtual void sleep(plait::detail::Deadline deadline) noexcept = 0;
+    /// Ends the present sleep, or the next.
+    virtual void interrupt() noexcept = 0;
+    /// The loop closes: what was made for it closes too, and nothing is waited for any more.
+    virtual void close() noexcept = 0;
+    /// This is a fork's copy, of which nothing may be used any more.
+    virtual void leave() noexcept = 0;
+
+protected:
+    Sleeper() = default;
+};
+
 /// Where other threads leave calls for a loop, and where the loop sleeps when it has nothing to do.
 ///
 /// Held by whoever may still send: it outlives its loop, and a closed one takes nothing more.
@@ -130,6 +151,12 @@ public:
     MailList take() noexcept { return MailList{newest_.exchange(nullptr, std::memory_order_acquire)}; }
     /// Sleeps until there is mail or `deadline` has passed.
     void wait(plait::detail::Deadline deadline);
+    /// The same in `sleeper`, which may end it too and which posters have been told of by `wake_by`.
+    void wait_in(Sleeper& sleeper, plait::detail::Deadline deadline);
+    void wake_by(Sleeper& sleeper) {
+        const std::scoped_lock lock{mutex_};
+        sleeper_ = &sleeper;
+    }
     /// Refuses what comes from now on, and gives back what nobody has read.
     MailList close() noexcept {
         Mail* const newest = newest_.exchange(closed(), std::memory_order_acquire);
@@ -158,6 +185,7 @@ private:
         // Notified under the mutex: once it is free the loop may leave, and the box be gone.
         const std::scoped_lock lock{mutex_};
         woken_ = true;
+        if (sleeper_ != nullptr) sleeper_->interrupt();
         awake_.notify_one();
     }
 
@@ -166,7 +194,9 @@ private:
     std::atomic<Mail*> newest_{nullptr};
     std::mutex mutex_;
     std::condition_variable awake_;
-    bool woken_ = false;  // under the mutex
+    bool woken_ = false;            // under the mutex
+    Sleeper* sleeper_ = nullptr;    // the same: where the loop sleeps, if not at `awake_`
+    bool answered_at_once_ = true;  // whether the last sleep in it was ended by mail
 };
 
 inline void Mailbox::wait(plait::detail::Deadline deadline) {
@@ -196,6 +226,22 @@ inline void Mailbox::wait(plait::detail::Deadline deadline) {
         awake_.wait_until(lock, until);
     }
     woken_ = false;
+}
+
+inline void Mailbox::wait_in(Sleeper& sleeper, plait::detail::Deadline deadline) {
+    // Who answers at once is met awake; but nobody looks at handles meanwhile.
+    if (answered_at_once_ && plait::detail::spin_until([this] { return has_mail(); })) return;
+    Mail* found = nullptr;
+    if (!newest_.compare_exchange_strong(found, asleep(), std::memory_order_relaxed)) return;
+    sleeper.sleep(deadline);
+    found = asleep();
+    answered_at_once_ = !newest_.compare_exchange_strong(found, nullptr, std::memory_order_relaxed);
+    if (answered_at_once_) {
+        // Somebody is on the way to wake this, and needs the box and the sleeper.
+        std::unique_lock lock{mutex_};
+        awake_.wait(lock, [this] { return woken_; });
+        woken_ = false;
+    }
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail

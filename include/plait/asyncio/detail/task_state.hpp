@@ -421,6 +421,7 @@ inline void LoopCore::leave() noexcept {
     closed = true;
     // What it holds stays as the fork found it: threads that are not here had their hands on it.
     mailbox->leave();
+    if (sleeper) sleeper->leave();
     static_cast<void>(executor.release());
     for (TaskLink* const list : {&tasks, &finished})
         while (list->following != list) {
