@@ -154,6 +154,654 @@ inline void prefetch_for_write([[maybe_unused]] const void* address) noexcept {
 #include <variant>
 #include <vector>
 
+// --- plait/os/system_error.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// A failed call of the operating system as an exception: `call` names it and, where that helps, what it was for.
+[[noreturn]] inline void throw_system_error(const std::string& call, int error = errno) {
+    throw std::system_error(error, std::system_category(), call);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+// --- plait/os/handle.hpp ---------------------------------------------------------------------------------------------
+
+// Contract: `Handle`, the owner of one object of the kernel. Move-only; `get`, `release`, `reset`, and `operator bool`
+// for "owns one". Closing changes no error code. `NativeHandle` is the system's own type, `Handle::none` no object.
+// duplicate(handle) is another handle of the same object.
+// identity_of(native) tells whether a number is still that of the same object: equal as long as it is.
+// inherited_handle(native) owns one that this process was started with, and keeps it from what this process starts.
+
+#if defined(_WIN32)
+#  error "plait: processes are not built on Windows yet; include plait/threading.hpp and plait/asyncio.hpp instead"
+#else
+
+// --- plait/os/posix/handle.hpp ---------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+using NativeHandle = int;
+
+class Handle {
+public:
+    static constexpr NativeHandle none = -1;
+
+    Handle() noexcept = default;
+    explicit Handle(NativeHandle owned) noexcept : native_{owned} {}
+    Handle(Handle&& other) noexcept : native_{other.release()} {}
+    Handle& operator=(Handle&& other) noexcept {
+        if (this != &other) reset(other.release());
+        return *this;
+    }
+    ~Handle() { reset(); }
+
+    explicit operator bool() const noexcept { return native_ != none; }
+    [[nodiscard]] NativeHandle get() const noexcept { return native_; }
+    [[nodiscard]] NativeHandle release() noexcept { return std::exchange(native_, none); }
+    void reset(NativeHandle owned = none) noexcept {
+        const int error = errno;
+        // Not again on EINTR: Linux has freed the number by then, and another thread may have it.
+        if (native_ != none) ::close(native_);
+        errno = error;
+        native_ = owned;
+    }
+
+private:
+    NativeHandle native_ = none;
+};
+
+/// Owns what a call returned; numbers 0 to 2 are moved up, for a program that closed its standard streams gets those,
+/// and would print into our channel.
+inline Handle above_standard_streams(NativeHandle owned) noexcept {
+    Handle handle{owned};
+    if (owned < 0 || owned > 2) return handle;
+    return Handle{::fcntl(owned, F_DUPFD_CLOEXEC, 3)};
+}
+
+/// Another handle of the same. Throws: std::system_error where there is no number left.
+inline Handle duplicate(NativeHandle handle) {
+    Handle copy{::fcntl(handle, F_DUPFD_CLOEXEC, 3)};
+    if (!copy) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    return copy;
+}
+inline Handle duplicate(const Handle& handle) { return duplicate(handle.get()); }
+
+/// Which object a handle is of.
+struct HandleIdentity {
+    std::uint64_t device = 0;
+    std::uint64_t number = 0;  ///< 0 for a handle that is closed
+    friend bool operator==(const HandleIdentity&, const HandleIdentity&) = default;
+};
+inline HandleIdentity identity_of(NativeHandle handle) noexcept {
+    struct ::stat status{};
+    if (::fstat(handle, &status) != 0) return {};
+    return {status.st_dev, status.st_ino};
+}
+
+/// Owns a handle that this process was started with; what it executes itself shall not have it.
+inline Handle inherited_handle(NativeHandle native) noexcept {
+    ::fcntl(native, F_SETFD, FD_CLOEXEC);
+    return Handle{native};
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/os/socket.hpp ---------------------------------------------------------------------------------------------
+
+// Contract: sockets that never block, are inherited by nobody and raise no SIGPIPE.
+//   SocketAddress                 where a socket is: family, host(), port(), path(), to_string(); of no allocation
+//   SocketAddress::local(path)    of a name in the file system; one that begins with a zero is abstract (Linux)
+//   numeric_address(host, port)   of "127.0.0.1", "::1", "fe80::1%eth0": nothing is looked up; none for what is a name
+//   any_address / loopback_address(family, port)
+//   resolve(host, port)           blocks; throws std::system_error that names the host, of resolver_category()
+//   stream_socket(family), datagram_socket(family)
+//   bind(socket, address), bind_stream(address, reuse_port), bind_local(address), listen(socket, backlog)
+//   accept(listener) -> Accepted  and what a failure means
+//   connect(socket, address) -> Connecting;  pending_error(socket) once it is writable
+//   local_address, peer_address   none where there is none
+//   send_datagram, receive_datagram -> bool    false: not now
+//   LocalName                     removes a socket's file, if it is still the socket's
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/socket.hpp ---------------------------------------------------------------------------------------
+
+// --- plait/os/posix/socket_address.hpp -------------------------------------------------------------------------------
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+enum class SocketFamily : std::uint8_t { none, ipv4, ipv6, local };
+
+class SocketAddress {
+public:
+    SocketAddress() noexcept { storage_.any.sa_family = AF_UNSPEC; }
+    /// What a system call wrote. Of a family that is none of ours: none.
+    SocketAddress(const sockaddr* address, socklen_t size) noexcept : SocketAddress{} {
+        if (size < sizeof(sa_family_t) || size > sizeof storage_) return;
+        if (address->sa_family != AF_INET && address->sa_family != AF_INET6 && address->sa_family != AF_UNIX) return;
+        std::memcpy(&storage_, address, size);
+        size_ = size;
+    }
+    /// Throws: std::invalid_argument for a path that is empty or has a zero within; std::system_error where it is too long.
+    static SocketAddress local(std::string_view path);
+
+    [[nodiscard]] SocketFamily family() const noexcept {
+        switch (native_family()) {
+            case AF_INET:
+                return SocketFamily::ipv4;
+            case AF_INET6:
+                return SocketFamily::ipv6;
+            case AF_UNIX:
+                return SocketFamily::local;
+            default:
+                return SocketFamily::none;
+        }
+    }
+    /// In numbers, with the scope where there is one; empty where it has none.
+    [[nodiscard]] std::string host() const;
+    [[nodiscard]] std::uint16_t port() const noexcept;
+    void set_port(std::uint16_t port) noexcept;
+    /// Of a local socket; empty where it was given no name.
+    [[nodiscard]] std::string path() const;
+    /// "127.0.0.1:80", "[::1]:80", "/run/socket", "@abstract"; empty for none.
+    [[nodiscard]] std::string to_string() const;
+
+    [[nodiscard]] int native_family() const noexcept { return storage_.any.sa_family; }
+    [[nodiscard]] const sockaddr* get() const noexcept { return &storage_.any; }
+    [[nodiscard]] socklen_t size() const noexcept { return size_; }
+
+    friend bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept { return a.equals(b); }
+
+private:
+    friend SocketAddress any_address(SocketFamily family, std::uint16_t port) noexcept;
+    friend SocketAddress loopback_address(SocketFamily family, std::uint16_t port) noexcept;
+    [[nodiscard]] bool equals(const SocketAddress& other) const noexcept;
+
+    union Storage {
+        sockaddr any;
+        sockaddr_in ipv4;
+        sockaddr_in6 ipv6;
+        sockaddr_un local;
+    };
+    Storage storage_{.ipv6 = {}};
+    socklen_t size_ = 0;
+};
+
+inline SocketAddress SocketAddress::local(std::string_view path) {
+    const bool is_abstract = !path.empty() && path.front() == '\0';
+    if (path.size() == (is_abstract ? 1u : 0u) || path.find('\0', is_abstract ? 1 : 0) != std::string_view::npos)
+        throw std::invalid_argument("a socket's path is not empty and has no zero within");
+    SocketAddress result;
+    if (path.size() >= sizeof result.storage_.local.sun_path)
+        throw_system_error("a socket's path of " + std::to_string(path.size()) + " bytes", ENAMETOOLONG);
+    result.storage_.local = {};
+    result.storage_.local.sun_family = AF_UNIX;
+    std::memcpy(result.storage_.local.sun_path, path.data(), path.size());
+    // An abstract name is as long as it says; a path ends with a zero.
+    result.size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + (is_abstract ? 0 : 1));
+    return result;
+}
+
+inline std::string SocketAddress::host() const {
+    char text[INET6_ADDRSTRLEN] = "";
+    if (family() == SocketFamily::ipv4) return ::inet_ntop(AF_INET, &storage_.ipv4.sin_addr, text, sizeof text);
+    if (family() != SocketFamily::ipv6) return {};
+    std::string host = ::inet_ntop(AF_INET6, &storage_.ipv6.sin6_addr, text, sizeof text);
+    if (const auto scope = storage_.ipv6.sin6_scope_id; scope != 0) {
+        char name[IF_NAMESIZE] = "";
+        host += "%" + (::if_indextoname(scope, name) != nullptr ? std::string{name} : std::to_string(scope));
+    }
+    return host;
+}
+
+inline std::uint16_t SocketAddress::port() const noexcept {
+    if (family() == SocketFamily::ipv4) return ntohs(storage_.ipv4.sin_port);
+    return family() == SocketFamily::ipv6 ? ntohs(storage_.ipv6.sin6_port) : std::uint16_t{0};
+}
+
+inline void SocketAddress::set_port(std::uint16_t port) noexcept {
+    if (family() == SocketFamily::ipv4) storage_.ipv4.sin_port = htons(port);
+    if (family() == SocketFamily::ipv6) storage_.ipv6.sin6_port = htons(port);
+}
+
+inline std::string SocketAddress::path() const {
+    constexpr std::size_t begin = offsetof(sockaddr_un, sun_path);
+    if (family() != SocketFamily::local || size_ <= begin) return {};
+    const std::string_view whole{storage_.local.sun_path, size_ - begin};
+    return std::string{whole.front() == '\0' ? whole : whole.substr(0, whole.find('\0'))};
+}
+
+inline std::string SocketAddress::to_string() const {
+    switch (family()) {
+        case SocketFamily::ipv4:
+            return host() + ":" + std::to_string(port());
+        case SocketFamily::ipv6:
+            return "[" + host() + "]:" + std::to_string(port());
+        case SocketFamily::local: {
+            std::string text = path();
+            if (!text.empty() && text.front() == '\0') text.front() = '@';
+            return text;
+        }
+        default:
+            return {};
+    }
+}
+
+inline bool SocketAddress::equals(const SocketAddress& other) const noexcept {
+    if (family() != other.family()) return false;
+    const Storage &mine = storage_, &theirs = other.storage_;
+    switch (family()) {
+        case SocketFamily::ipv4:
+            return mine.ipv4.sin_port == theirs.ipv4.sin_port &&
+                   mine.ipv4.sin_addr.s_addr == theirs.ipv4.sin_addr.s_addr;
+        case SocketFamily::ipv6:
+            return mine.ipv6.sin6_port == theirs.ipv6.sin6_port &&
+                   mine.ipv6.sin6_scope_id == theirs.ipv6.sin6_scope_id &&
+                   std::memcmp(&mine.ipv6.sin6_addr, &theirs.ipv6.sin6_addr, sizeof mine.ipv6.sin6_addr) == 0;
+        case SocketFamily::local:
+            return size_ == other.size_ && std::memcmp(&mine, &theirs, size_) == 0;
+        default:
+            return true;
+    }
+}
+
+/// Of every interface.
+inline SocketAddress any_address(SocketFamily family, std::uint16_t port) noexcept {
+    SocketAddress result;
+    result.storage_.ipv6 = {};
+    if (family == SocketFamily::ipv4) {
+        result.storage_.ipv4.sin_family = AF_INET;
+        result.storage_.ipv4.sin_addr.s_addr = htonl(INADDR_ANY);
+        result.size_ = sizeof(sockaddr_in);
+    } else {
+        result.storage_.ipv6.sin6_family = AF_INET6;
+        result.size_ = sizeof(sockaddr_in6);
+    }
+    result.set_port(port);
+    return result;
+}
+
+/// Of this machine, for itself alone.
+inline SocketAddress loopback_address(SocketFamily family, std::uint16_t port) noexcept {
+    SocketAddress result = any_address(family, port);
+    if (family == SocketFamily::ipv4)
+        result.storage_.ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    else
+        result.storage_.ipv6.sin6_addr = in6addr_loopback;
+    return result;
+}
+
+/// The errors of name resolution, which have numbers of their own.
+class ResolverCategory final : public std::error_category {
+public:
+    [[nodiscard]] const char* name() const noexcept override { return "resolver"; }
+    [[nodiscard]] std::string message(int error) const override { return ::gai_strerror(error); }
+};
+PLAIT_VISIBLE inline const std::error_category& resolver_category() noexcept {
+    static const ResolverCategory category;
+    return category;
+}
+
+namespace detail {
+
+using namespace plait::detail;
+
+/// The addresses of `host`, in the order in which they are to be tried; `flags` as getaddrinfo has them. Returns its error.
+inline int look_up(const std::string& host, std::uint16_t port, int flags, std::vector<SocketAddress>& found) {
+    if (host.find('\0') != std::string::npos) return EAI_NONAME;  // what getaddrinfo would see is another name
+    addrinfo hints{};
+    hints.ai_flags = flags | AI_NUMERICSERV;
+    hints.ai_socktype = SOCK_STREAM;  // one of each address, not one for each kind of socket
+    addrinfo* first = nullptr;
+    const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &first);
+    if (error != 0) return error;
+    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner{first, &::freeaddrinfo};
+    for (const addrinfo* each = first; each != nullptr; each = each->ai_next) {
+        const SocketAddress address{each->ai_addr, each->ai_addrlen};
+        if (address.family() == SocketFamily::none) continue;
+        if (std::find(found.begin(), found.end(), address) == found.end()) found.push_back(address);
+    }
+    return 0;
+}
+
+}  // namespace detail
+
+inline SocketAddress numeric_address(const std::string& host, std::uint16_t port) {
+    std::vector<SocketAddress> found;
+    static_cast<void>(os::detail::look_up(host, port, AI_NUMERICHOST, found));
+    return found.empty() ? SocketAddress{} : found.front();
+}
+
+inline std::vector<SocketAddress> resolve(const std::string& host, std::uint16_t port) {
+    std::vector<SocketAddress> found;
+    const int error = os::detail::look_up(host, port, 0, found);
+    if (error == 0 && !found.empty()) return found;
+    const int cause = errno;
+    const std::string call = "getaddrinfo(" + host + ")";
+    if (error == EAI_SYSTEM) throw_system_error(call, cause);
+    throw std::system_error(error != 0 ? error : EAI_NONAME, resolver_category(), call);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+namespace detail {
+
+using namespace plait::detail;
+
+inline Handle make_socket(int family, int kind) {
+    Handle made = above_standard_streams(::socket(family, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!made) throw_system_error("socket");
+    return made;
+}
+
+inline void set_option(const Handle& socket, int level, int option, const char* name) {
+    const int on = 1;
+    if (::setsockopt(socket.get(), level, option, &on, sizeof on) != 0)
+        throw_system_error(std::string{"setsockopt("} + name + ")");
+}
+
+inline int native_family(SocketFamily family) noexcept {
+    return family == SocketFamily::ipv4 ? AF_INET : family == SocketFamily::ipv6 ? AF_INET6 : AF_UNIX;
+}
+
+template <class Call>
+SocketAddress address_by(Call call, NativeHandle socket) noexcept {
+    sockaddr_storage address;
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    return call(socket, generic, &size) == 0 ? SocketAddress{generic, size} : SocketAddress{};
+}
+
+}  // namespace detail
+
+inline Handle stream_socket(SocketFamily family) {
+    return detail::make_socket(detail::native_family(family), SOCK_STREAM);
+}
+inline Handle datagram_socket(SocketFamily family) {
+    return detail::make_socket(detail::native_family(family), SOCK_DGRAM);
+}
+
+/// Sends small pieces at once, without waiting for more. Nothing on what is not TCP.
+inline void send_at_once(const Handle& socket) noexcept {
+    const int on = 1;
+    static_cast<void>(::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
+}
+inline void allow_broadcast(const Handle& socket) {
+    detail::set_option(socket, SOL_SOCKET, SO_BROADCAST, "SO_BROADCAST");
+}
+/// Several sockets with one address, among which the kernel divides what comes.
+inline void share_port(const Handle& socket) { detail::set_option(socket, SOL_SOCKET, SO_REUSEPORT, "SO_REUSEPORT"); }
+
+inline SocketAddress local_address(NativeHandle socket) noexcept { return detail::address_by(::getsockname, socket); }
+inline SocketAddress peer_address(NativeHandle socket) noexcept { return detail::address_by(::getpeername, socket); }
+
+inline void bind(const Handle& socket, const SocketAddress& address) {
+    if (::bind(socket.get(), address.get(), address.size()) == 0) return;
+    const int error = errno;
+    throw_system_error("bind(" + address.to_string() + ")", error);
+}
+
+/// A socket to listen at `address`: of IPv6 for that alone, for IPv4 has another.
+inline Handle bind_stream(const SocketAddress& address, bool reuse_port) {
+    Handle socket = stream_socket(address.family());
+    // The connections of a server that has ended may keep its port for a minute.
+    detail::set_option(socket, SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR");
+    if (reuse_port) share_port(socket);
+    if (address.family() == SocketFamily::ipv6) detail::set_option(socket, IPPROTO_IPV6, IPV6_V6ONLY, "IPV6_V6ONLY");
+    os::bind(socket, address);
+    return socket;
+}
+
+inline void listen(const Handle& socket, int backlog) {
+    if (::listen(socket.get(), backlog) != 0) throw_system_error("listen");
+}
+
+/// What `connect` began: the connection is there; or comes, and the socket is writable then; or the server's queue is
+/// full, and is to be tried again later (of local sockets alone).
+enum class Connecting : std::uint8_t { done, under_way, queue_full };
+
+inline Connecting connect(const Handle& socket, const SocketAddress& address) {
+    if (::connect(socket.get(), address.get(), address.size()) == 0) return Connecting::done;
+    const int error = errno;
+    if (error == EINPROGRESS || error == EINTR) return Connecting::under_way;
+    if (error == EAGAIN && address.family() == SocketFamily::local) return Connecting::queue_full;
+    throw_system_error("connect(" + address.to_string() + ")", error);
+}
+
+/// The error that a socket met in the background, or 0; it is told once.
+inline int pending_error(const Handle& socket) noexcept {
+    int error = 0;
+    socklen_t size = sizeof error;
+    return ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
+/// What `accept` found: a connection; none now; one that has gone before it was taken, so that there may be others; no
+/// descriptor or memory for one, which waits; or a listener that is of no use any more.
+enum class Accepting : std::uint8_t { accepted, none, gone, exhausted, failed };
+struct Accepted {
+    Accepting what;
+    Handle connection = {};
+    int error = 0;  // where it was exhausted or failed
+};
+
+inline Accepted accept(const Handle& listener) noexcept {
+    Handle connection =
+        above_standard_streams(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (connection) return {Accepting::accepted, std::move(connection)};
+    const int error = errno;
+    switch (error) {
+        case EAGAIN:
+            return {Accepting::none};
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+            return {Accepting::exhausted, {}, error};
+        case EBADF:
+        case EINVAL:
+        case ENOTSOCK:
+            return {Accepting::failed, {}, error};
+        default:
+            return {Accepting::gone};  // Linux tells here what befell the connection: ECONNABORTED, EPROTO, ENETDOWN, …
+    }
+}
+
+/// To `address`, or where there is none to whom the socket is connected.
+inline bool send_datagram(const Handle& socket, std::span<const std::byte> data, const SocketAddress& address) {
+    const bool addressed = address.family() != SocketFamily::none;
+    for (;;) {
+        const ssize_t sent = ::sendto(socket.get(), data.data(), data.size(), MSG_NOSIGNAL,
+                                      addressed ? address.get() : nullptr, addressed ? address.size() : 0);
+        if (sent >= 0) return true;
+        const int error = errno;
+        if (error == EAGAIN || error == EWOULDBLOCK) return false;
+        if (error != EINTR) throw_system_error(addressed ? "sendto(" + address.to_string() + ")" : "send", error);
+    }
+}
+
+/// By way of `room`: 64 KiB, which is longer than any datagram of IP.
+inline bool receive_datagram(const Handle& socket, std::span<char> room, std::string& data, SocketAddress& sender) {
+    for (;;) {
+        sockaddr_storage address;
+        socklen_t size = sizeof address;
+        auto* const generic = reinterpret_cast<sockaddr*>(&address);
+        const ssize_t received = ::recvfrom(socket.get(), room.data(), room.size(), 0, generic, &size);
+        if (received >= 0) {
+            data.assign(room.data(), static_cast<std::size_t>(received));
+            sender = SocketAddress{generic, size};
+            return true;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+        if (errno != EINTR) throw_system_error("recvfrom");
+    }
+}
+
+/// The file that a bound local socket makes. `remove` takes it away, unless another socket has taken the name.
+class LocalName {
+public:
+    LocalName() noexcept = default;
+    explicit LocalName(std::string path) : path_{std::move(path)}, made_{identity_at(path_)} {}
+
+    /// While the socket is still open: so long its number is nobody else's.
+    void remove() noexcept {
+        if (made_.number != 0 && identity_at(path_) == made_) ::unlink(path_.c_str());
+        made_ = {};
+    }
+
+private:
+    static HandleIdentity identity_at(const std::string& path) noexcept {
+        struct ::stat status{};
+        if (path.empty() || path.front() == '\0' || ::lstat(path.c_str(), &status) != 0) return {};
+        return {status.st_dev, status.st_ino};
+    }
+
+    std::string path_;
+    HandleIdentity made_;
+};
+
+/// A socket to listen at a path. A socket of that name at which nobody listens is replaced.
+inline Handle bind_local(const SocketAddress& address) {
+    Handle socket = stream_socket(SocketFamily::local);
+    if (::bind(socket.get(), address.get(), address.size()) == 0) return socket;
+    const int error = errno;
+    const std::string path = address.path();
+    struct ::stat status{};
+    if (error == EADDRINUSE && path.front() != '\0' && ::lstat(path.c_str(), &status) == 0 &&
+        S_ISSOCK(status.st_mode)) {
+        const Handle visitor = stream_socket(SocketFamily::local);
+        if (::connect(visitor.get(), address.get(), address.size()) != 0 && errno == ECONNREFUSED) {
+            ::unlink(path.c_str());
+            os::bind(socket, address);
+            return socket;
+        }
+    }
+    throw_system_error("bind(" + address.to_string() + ")", error);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/asyncio/address.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+struct AddressAccess;
+
+inline std::uint16_t checked_port(int port) {
+    if (port < 0 || port > 65535) throw std::invalid_argument("a port is a number from 0 to 65535");
+    return static_cast<std::uint16_t>(port);
+}
+
+}  // namespace detail
+
+/// Where a socket is: a host in numbers and a port, or the path of a UNIX socket.
+///
+///     Address address = server.addresses().front();
+///     std::cout << address << '\n';               // 127.0.0.1:8080, [::1]:8080, /run/socket
+///     co_await endpoint.send("hello", Address("127.0.0.1", 9000));
+///
+/// Python: the tuples of getsockname and getpeername. A default-constructed one is none, as is that of a socket that has
+/// none. Names are looked up by `resolve`.
+class Address {
+public:
+    Address() noexcept {}
+    /// Throws: std::invalid_argument where `host` is no address in numbers, such as "::1", or `port` is none.
+    Address(std::string_view host, int port)
+        : address_{os::numeric_address(std::string{host}, detail::checked_port(port))} {
+        if (!*this)
+            throw std::invalid_argument(
+                "an Address takes a host in numbers, such as 127.0.0.1 or ::1: a name is looked up "
+                "by resolve(host, port)");
+    }
+    /// Of a UNIX socket: a path, or on Linux an abstract name, which begins with a zero.
+    ///
+    /// Throws: std::invalid_argument where it is empty or has a zero within; std::system_error where it is too long.
+    static Address local(std::string_view path) { return Address{os::SocketAddress::local(path)}; }
+
+    /// In numbers; empty where it has none.
+    std::string host() const { return address_.host(); }
+    /// 0 where it has none.
+    int port() const noexcept { return address_.port(); }
+    /// Of a UNIX socket; empty for others, and for one that was given none.
+    std::string path() const { return address_.path(); }
+    /// For people to read: an abstract name begins with an @.
+    std::string to_string() const { return address_.to_string(); }
+    /// Whether it is one.
+    explicit operator bool() const noexcept { return address_.family() != os::SocketFamily::none; }
+
+    friend bool operator==(const Address& a, const Address& b) noexcept { return a.address_ == b.address_; }
+    template <class Stream>
+        requires requires(Stream& stream, const std::string& text) { stream << text; }
+    friend Stream& operator<<(Stream& stream, const Address& address) {
+        stream << address.to_string();
+        return stream;
+    }
+
+private:
+    friend struct detail::AddressAccess;
+    explicit Address(const os::SocketAddress& address) noexcept : address_{address} {}
+
+    os::SocketAddress address_;
+};
+
+namespace detail {
+
+/// For the rest of the wing.
+struct AddressAccess {
+    static Address address(const os::SocketAddress& native) noexcept { return Address{native}; }
+    static const os::SocketAddress& native(const Address& address) noexcept { return address.address_; }
+};
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
 // --- plait/asyncio/awaitable.hpp -------------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio {
@@ -224,6 +872,113 @@ using Awaited = typename AwaitResult<A>::Type;
 
 }  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/frame.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Where coroutine frames and tasks get their memory: lists of freed blocks by size, one set a thread.
+///
+/// A block freed here is handed out here again without a lock. It may be freed on another thread than it came from, and
+/// then serves that one. Each list is bounded, large blocks are not kept, and a thread's lists go with the thread.
+void* allocate_frame(std::size_t size);
+void free_frame(void* frame, std::size_t size) noexcept;
+
+/// Gives a class its memory from the pool; `delete` through a base needs a virtual destructor, as ever.
+struct FrameAllocated {
+    static void* operator new(std::size_t size) { return allocate_frame(size); }
+    static void operator delete(void* frame, std::size_t size) noexcept { free_frame(frame, size); }
+    // For what asks for more than the usual alignment.
+    static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
+    static void operator delete(void* frame, std::size_t, std::align_val_t alignment) noexcept {
+        ::operator delete(frame, alignment);
+    }
+};
+
+class FramePool {
+public:
+    static constexpr std::size_t step = 16;
+    static constexpr std::size_t largest = 1024;
+    static constexpr std::size_t bytes_kept_each = 128 * 1024;
+
+    static constexpr bool pools(std::size_t size) noexcept {
+        return !plait::detail::address_sanitizer && size <= largest;
+    }
+    static constexpr std::size_t list_of(std::size_t size) noexcept { return (size - 1) / step; }
+    static constexpr std::size_t rounded(std::size_t size) noexcept { return (list_of(size) + 1) * step; }
+
+    /// A block, or null where the list is empty.
+    void* take(std::size_t list) noexcept {
+        Block* const block = lists_[list];
+        if (block != nullptr) lists_[list] = block->next;
+        return block;
+    }
+    /// False where there is no room for it.
+    bool keep(void* frame, std::size_t list) noexcept {
+        Block* const next = lists_[list];
+        const std::size_t room = next != nullptr ? next->room : bytes_kept_;
+        const std::size_t size = (list + 1) * step;
+        if (room < size) return false;
+        lists_[list] = ::new (frame) Block{next, room - size};
+        return true;
+    }
+    /// Makes room, the first time that a block comes; false from then on.
+    bool open() noexcept;
+
+private:
+    // A block tells how many bytes its list has room for: a counter beside the list would be written at each take, too.
+    struct Block {
+        Block* next;
+        std::size_t room;
+    };
+    // Gives everything back at the thread's end. Apart from the pool, which thus needs no guard at each access.
+    struct Closer {
+        Closer() noexcept {}
+        ~Closer();
+    };
+
+    Block* lists_[largest / step];
+    std::size_t bytes_kept_;  // in each list at most: none until the thread's end is being watched, and after it
+    bool opened_;
+};
+
+PLAIT_VISIBLE inline FramePool& frame_pool() noexcept {
+    static constinit thread_local FramePool pool{};
+    return pool;
+}
+
+inline bool FramePool::open() noexcept {
+    if (opened_) return false;
+    opened_ = true;
+    static thread_local Closer closer;
+    static_cast<void>(closer);
+    bytes_kept_ = bytes_kept_each;
+    return true;
+}
+
+inline FramePool::Closer::~Closer() {
+    FramePool& pool = frame_pool();
+    pool.bytes_kept_ = 0;
+    for (std::size_t list = 0; list < largest / step; ++list)
+        while (void* const block = pool.take(list)) ::operator delete(block);
+}
+
+inline void* allocate_frame(std::size_t size) {
+    if (!FramePool::pools(size)) return ::operator new(size);
+    if (void* const block = frame_pool().take(FramePool::list_of(size))) return block;
+    return ::operator new(FramePool::rounded(size));
+}
+
+inline void free_frame(void* frame, std::size_t size) noexcept {
+    if (FramePool::pools(size)) {
+        FramePool& pool = frame_pool();
+        const std::size_t list = FramePool::list_of(size);
+        if (pool.keep(frame, list) || (pool.open() && pool.keep(frame, list))) return;
+    }
+    ::operator delete(frame);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
 // --- plait/asyncio/detail/context_values.hpp -------------------------------------------------------------------------
 
@@ -530,6 +1285,8 @@ public:
     virtual void close() noexcept = 0;
     /// This is a fork's copy, of which nothing may be used any more.
     virtual void leave() noexcept = 0;
+
+    std::size_t listeners = 0;  // while there are none, it need not be looked at but for a sleep
 
 protected:
     Sleeper() = default;
@@ -990,6 +1747,38 @@ public:
     using Error::Error;
 };
 
+/// A stream ended before all that was asked for had come; what did come is in `partial`.
+class PLAIT_VISIBLE IncompleteReadError : public EndOfStream {
+public:
+    /// `expected` is 0 where a separator was looked for.
+    IncompleteReadError(std::string partial, std::size_t expected)
+        : EndOfStream{"the stream ended after " + std::to_string(partial.size()) +
+                      (expected != 0 ? " of " + std::to_string(expected) + " bytes"
+                                     : " bytes, before the separator that was asked for")},
+          partial_{std::move(partial)},
+          expected_{expected} {}
+
+    const std::string& partial() const noexcept { return partial_; }
+    /// How many bytes were asked for; 0 where the end of a line or another separator was.
+    std::size_t expected() const noexcept { return expected_; }
+
+private:
+    std::string partial_;
+    std::size_t expected_;
+};
+
+/// A line, or what else ends with a separator, is longer than the stream's limit. It stays in the stream, for `read(n)`.
+class PLAIT_VISIBLE LimitOverrunError : public Error {
+public:
+    LimitOverrunError(const std::string& text, std::size_t consumed) : Error{text}, consumed_{consumed} {}
+
+    /// How many bytes at the front of the stream belong to it for certain.
+    std::size_t consumed() const noexcept { return consumed_; }
+
+private:
+    std::size_t consumed_;
+};
+
 /// An exception that crossed a process boundary and whose type the receiver cannot rebuild.
 class PLAIT_VISIBLE RemoteError : public Error {
 public:
@@ -1025,6 +1814,57 @@ public:
 private:
     std::int64_t pid_;
     std::int64_t exitcode_;
+};
+
+/// A program that was to succeed ended with another code than 0.
+class PLAIT_VISIBLE CalledProcessError : public Error {
+public:
+    CalledProcessError(const std::string& text, std::string command, int returncode, std::string out, std::string err)
+        : Error{text},
+          command_{std::move(command)},
+          returncode_{returncode},
+          out_{std::move(out)},
+          err_{std::move(err)} {}
+
+    /// Its words, as one would type them.
+    const std::string& command() const noexcept { return command_; }
+    /// Negative for a signal.
+    int returncode() const noexcept { return returncode_; }
+    /// What it wrote, where that was captured.
+    const std::string& out() const noexcept { return out_; }
+    const std::string& err() const noexcept { return err_; }
+
+private:
+    std::string command_;
+    int returncode_;
+    std::string out_;
+    std::string err_;
+};
+
+/// A program ran longer than its limit, and was killed.
+class PLAIT_VISIBLE TimeoutExpired : public TimeoutError {
+public:
+    TimeoutExpired(const std::string& text, std::string command, std::string out, std::string err)
+        : TimeoutError{text}, command_{std::move(command)}, out_{std::move(out)}, err_{std::move(err)} {}
+
+    /// Its words, as one would type them.
+    const std::string& command() const noexcept { return command_; }
+    /// What it had written until then, where that was captured.
+    const std::string& out() const noexcept { return out_; }
+    const std::string& err() const noexcept { return err_; }
+
+private:
+    std::string command_;
+    std::string out_;
+    std::string err_;
+};
+
+/// Ctrl-C (SIGINT) ended what `asyncio::run` ran: its main task was cancelled, and has cleaned up.
+///
+/// Python: KeyboardInterrupt.
+class PLAIT_VISIBLE KeyboardInterrupt : public Error {
+public:
+    using Error::Error;
 };
 
 /// What a cancelled task or future throws where it is awaited.
@@ -1780,7 +2620,7 @@ private:
 inline void LoopCore::run_once() {
     if (ready.empty() && !stopping && mail_.empty() && !mailbox->has_mail())
         sleep();
-    else if (sleeper != nullptr)
+    else if (sleeper != nullptr && sleeper->listeners != 0)
         look_at_handles_now_and_then();
     if (signal_handlers != nullptr && signal_handlers->rung.load(std::memory_order_relaxed)) signal_handlers->on_ring();
     if (!timers.empty()) timers.expire(now());
@@ -1864,920 +2704,6 @@ inline void LoopCore::report(const ErrorContext& context) noexcept {
 
 }  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/os/system_error.hpp ---------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// A failed call of the operating system as an exception: `call` names it and, where that helps, what it was for.
-[[noreturn]] inline void throw_system_error(const std::string& call, int error = errno) {
-    throw std::system_error(error, std::system_category(), call);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-// --- plait/os/handle.hpp ---------------------------------------------------------------------------------------------
-
-// Contract: `Handle`, the owner of one object of the kernel. Move-only; `get`, `release`, `reset`, and `operator bool`
-// for "owns one". Closing changes no error code. `NativeHandle` is the system's own type, `Handle::none` no object.
-// duplicate(handle) is another handle of the same object.
-// identity_of(native) tells whether a number is still that of the same object: equal as long as it is.
-// inherited_handle(native) owns one that this process was started with, and keeps it from what this process starts.
-
-#if defined(_WIN32)
-#  error "plait: processes are not built on Windows yet; include plait/threading.hpp and plait/asyncio.hpp instead"
-#else
-
-// --- plait/os/posix/handle.hpp ---------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdint>
-#include <utility>
-
-namespace plait::inline PLAIT_ABI::os {
-
-using NativeHandle = int;
-
-class Handle {
-public:
-    static constexpr NativeHandle none = -1;
-
-    Handle() noexcept = default;
-    explicit Handle(NativeHandle owned) noexcept : native_{owned} {}
-    Handle(Handle&& other) noexcept : native_{other.release()} {}
-    Handle& operator=(Handle&& other) noexcept {
-        if (this != &other) reset(other.release());
-        return *this;
-    }
-    ~Handle() { reset(); }
-
-    explicit operator bool() const noexcept { return native_ != none; }
-    [[nodiscard]] NativeHandle get() const noexcept { return native_; }
-    [[nodiscard]] NativeHandle release() noexcept { return std::exchange(native_, none); }
-    void reset(NativeHandle owned = none) noexcept {
-        const int error = errno;
-        // Not again on EINTR: Linux has freed the number by then, and another thread may have it.
-        if (native_ != none) ::close(native_);
-        errno = error;
-        native_ = owned;
-    }
-
-private:
-    NativeHandle native_ = none;
-};
-
-/// Owns what a call returned; numbers 0 to 2 are moved up, for a program that closed its standard streams gets those,
-/// and would print into our channel.
-inline Handle above_standard_streams(NativeHandle owned) noexcept {
-    Handle handle{owned};
-    if (owned < 0 || owned > 2) return handle;
-    return Handle{::fcntl(owned, F_DUPFD_CLOEXEC, 3)};
-}
-
-/// Another handle of the same. Throws: std::system_error where there is no number left.
-inline Handle duplicate(NativeHandle handle) {
-    Handle copy{::fcntl(handle, F_DUPFD_CLOEXEC, 3)};
-    if (!copy) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    return copy;
-}
-inline Handle duplicate(const Handle& handle) { return duplicate(handle.get()); }
-
-/// Which object a handle is of.
-struct HandleIdentity {
-    std::uint64_t device = 0;
-    std::uint64_t number = 0;  ///< 0 for a handle that is closed
-    friend bool operator==(const HandleIdentity&, const HandleIdentity&) = default;
-};
-inline HandleIdentity identity_of(NativeHandle handle) noexcept {
-    struct ::stat status{};
-    if (::fstat(handle, &status) != 0) return {};
-    return {status.st_dev, status.st_ino};
-}
-
-/// Owns a handle that this process was started with; what it executes itself shall not have it.
-inline Handle inherited_handle(NativeHandle native) noexcept {
-    ::fcntl(native, F_SETFD, FD_CLOEXEC);
-    return Handle{native};
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
-
-// --- plait/os/poller.hpp ---------------------------------------------------------------------------------------------
-
-// Contract:
-//   PollItem{handle, events, ready}   what to watch one handle for, and what was seen: `readable`, `writable`, `hung_up`
-//   poll(items, deadline) -> bool     waits until one is ready or the deadline passes; signals do not end it
-//   Waker                             `wake()` from any thread makes `handle()` readable until `clear()`; never blocks
-//     writing_end(), Waker::wake(end)   for another process, which was given that end, and may close it, but not clear it
-//   Poller                            watches any number of handles, level-triggered; one thread's
-//     add(handle, events, stamp)        from now on, for `readable`, `writable` or both
-//     change(handle, events, stamp)     instead of what was asked before; the same as add where the system knows it no more
-//     remove(handle)                    no more; before it is closed
-//     wait(deadline, told)              until one is ready, the deadline has passed, a signal came, or an hour is over:
-//                                       then told(handle, stamp, events) for each that is ready; told does not throw
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/poller.hpp ---------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <poll.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <span>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline constexpr short readable = POLLIN;
-inline constexpr short writable = POLLOUT;
-/// The other end is gone; told without being asked for. What it sent before may still be readable.
-inline constexpr short hung_up = POLLHUP | POLLERR | POLLNVAL;
-
-/// A pollfd under names of our own.
-struct PollItem : pollfd {
-    PollItem(NativeHandle handle, short wanted) noexcept : pollfd{handle, wanted, 0} {}
-
-    [[nodiscard]] bool is_ready() const noexcept { return revents != 0; }
-    [[nodiscard]] bool is_readable() const noexcept { return (revents & (POLLIN | hung_up)) != 0; }
-    [[nodiscard]] bool is_writable() const noexcept { return (revents & POLLOUT) != 0; }
-    /// The other end was closed; of something that has one.
-    [[nodiscard]] bool has_hung_up() const noexcept { return (revents & POLLHUP) != 0; }
-};
-
-inline bool poll(std::span<PollItem> items, detail::Deadline deadline) {
-    for (;;) {
-        int milliseconds = -1;
-        if (!deadline.is_never()) {
-            // Rounded up, so that the deadline has passed when poll says so.
-            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left().duration());
-            milliseconds = static_cast<int>((std::min)(left.count(), std::chrono::milliseconds::rep{3'600'000}));
-        }
-        const int count = ::poll(items.data(), static_cast<nfds_t>(items.size()), milliseconds);
-        if (count > 0) return true;
-        if (count < 0 && errno != EINTR) {
-            if (errno != ENOMEM && errno != EAGAIN) throw_system_error("poll");
-            ::poll(nullptr, 0, 1);  // the kernel is short of memory for a moment: no reason to give up a wait
-        }
-        if (!deadline.is_never() && deadline.has_passed()) return false;
-    }
-}
-
-inline bool wait_readable(NativeHandle handle, detail::Deadline deadline) {
-    PollItem item{handle, readable};
-    return poll({&item, 1}, deadline);
-}
-
-class Waker {
-public:
-    Waker() {
-        int ends[2];
-        if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_system_error("pipe2");
-        read_ = above_standard_streams(ends[0]);
-        write_ = above_standard_streams(ends[1]);
-        if (!read_ || !write_) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    }
-
-    [[nodiscard]] NativeHandle handle() const noexcept { return read_.get(); }
-    [[nodiscard]] const Handle& writing_end() const noexcept { return write_; }
-    void wake() noexcept { wake(write_); }
-    static void wake(const Handle& writing_end) noexcept {
-        const char byte = 0;
-        // A full pipe is as readable as one byte more would make it.
-        while (::write(writing_end.get(), &byte, 1) < 0 && errno == EINTR) {
-        }
-    }
-    void clear() noexcept {
-        char bytes[64];
-        for (;;) {
-            const auto count = ::read(read_.get(), bytes, sizeof bytes);
-            if (count == static_cast<ssize_t>(sizeof bytes) || (count < 0 && errno == EINTR)) continue;
-            return;
-        }
-    }
-
-private:
-    Handle read_;
-    Handle write_;
-};
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
-
-// --- plait/os/linux/poller.hpp ---------------------------------------------------------------------------------------
-
-#include <signal.h>
-#include <sys/epoll.h>
-#include <time.h>
-
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <chrono>
-#include <cstddef>
-#include <cstdint>
-
-namespace plait::inline PLAIT_ABI::os {
-
-namespace detail {
-
-using namespace plait::detail;
-
-// glibc has epoll_pwait2 since 2.35: a template finds it where it is.
-template <class Event>
-int wait_in_epoll(int epoll, Event* events, int most, std::chrono::nanoseconds left) noexcept {
-    if constexpr (requires { epoll_pwait2(epoll, events, most, nullptr, nullptr); }) {
-        const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
-        const ::timespec time{static_cast<time_t>(seconds.count()), static_cast<long>((left - seconds).count())};
-        const int count = epoll_pwait2(epoll, events, most, &time, nullptr);
-        if (count >= 0 || errno != ENOSYS) return count;
-    }
-    const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(left);
-    return ::epoll_wait(epoll, events, most, static_cast<int>(milliseconds.count()));
-}
-
-}  // namespace detail
-
-class Poller {
-public:
-    Poller() : epoll_{above_standard_streams(::epoll_create1(EPOLL_CLOEXEC))} {
-        if (!epoll_) throw_system_error("epoll_create1");
-    }
-
-    void add(NativeHandle handle, short events, std::uint32_t stamp) {
-        if (control(EPOLL_CTL_ADD, handle, events, stamp)) return;
-        if (errno != EEXIST || !control(EPOLL_CTL_MOD, handle, events, stamp)) throw_system_error("epoll_ctl");
-    }
-    void change(NativeHandle handle, short events, std::uint32_t stamp) {
-        if (control(EPOLL_CTL_MOD, handle, events, stamp)) return;
-        if (errno != ENOENT || !control(EPOLL_CTL_ADD, handle, events, stamp)) throw_system_error("epoll_ctl");
-    }
-    void remove(NativeHandle handle) noexcept { static_cast<void>(control(EPOLL_CTL_DEL, handle, 0, 0)); }
-
-    template <class Told>
-    void wait(detail::Deadline deadline, Told told) {
-        std::array<::epoll_event, 256> events;
-        const int most = static_cast<int>(events.size());
-        int count = 0;
-        if (deadline.is_never()) {
-            count = ::epoll_wait(epoll_.get(), events.data(), most, -1);
-        } else {
-            const auto left = (std::min)(deadline.left().duration(), std::chrono::nanoseconds{std::chrono::hours{1}});
-            count = left.count() == 0 ? ::epoll_wait(epoll_.get(), events.data(), most, 0)
-                                      : detail::wait_in_epoll(epoll_.get(), events.data(), most, left);
-        }
-        if (count < 0 && errno != EINTR) throw_system_error("epoll_wait");
-        for (int i = 0; i < count; ++i) {
-            const ::epoll_event& event = events[static_cast<std::size_t>(i)];
-            told(static_cast<NativeHandle>(event.data.u64 & UINT32_MAX),
-                 static_cast<std::uint32_t>(event.data.u64 >> 32), static_cast<short>(event.events));
-        }
-    }
-    /// Lets go of it in a fork's copy, where it is the parent's still.
-    void close() noexcept { epoll_.reset(); }
-
-private:
-    [[nodiscard]] bool control(int what, NativeHandle handle, short events, std::uint32_t stamp) noexcept {
-        ::epoll_event event{};
-        event.events = static_cast<std::uint32_t>(events);
-        event.data.u64 = std::uint64_t{stamp} << 32 | static_cast<std::uint32_t>(handle);
-        return ::epoll_ctl(epoll_.get(), what, handle, &event) == 0;
-    }
-
-    Handle epoll_;
-};
-
-static_assert(readable == EPOLLIN && writable == EPOLLOUT && (hung_up & EPOLLERR) != 0 && (hung_up & EPOLLHUP) != 0);
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  else
-
-// --- plait/os/posix/poller_fallback.hpp ------------------------------------------------------------------------------
-
-#include <poll.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <cstddef>
-#include <cstdint>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-class Poller {
-public:
-    void add(NativeHandle handle, short events, std::uint32_t stamp) {
-        // Else it would be told of as ready.
-        if (identity_of(handle) == HandleIdentity{}) throw_system_error("poll", EBADF);
-        const auto number = static_cast<std::size_t>(handle);
-        if (number >= places_.size()) places_.resize(number + 1, nowhere);
-        if (places_[number] == nowhere) {
-            stamps_.reserve(items_.size() + 1);
-            items_.emplace_back(handle, events);
-            stamps_.push_back(stamp);
-            places_[number] = items_.size() - 1;
-        } else {
-            items_[places_[number]].events = events;
-            stamps_[places_[number]] = stamp;
-        }
-    }
-    void change(NativeHandle handle, short events, std::uint32_t stamp) { add(handle, events, stamp); }
-    void remove(NativeHandle handle) noexcept {
-        const auto number = static_cast<std::size_t>(handle);
-        if (number >= places_.size() || places_[number] == nowhere) return;
-        const std::size_t place = places_[number];
-        items_[place] = items_.back();
-        stamps_[place] = stamps_.back();
-        places_[static_cast<std::size_t>(items_[place].fd)] = place;
-        places_[number] = nowhere;
-        items_.pop_back();
-        stamps_.pop_back();
-    }
-
-    template <class Told>
-    void wait(detail::Deadline deadline, Told told) {
-        int milliseconds = -1;
-        if (!deadline.is_never()) {
-            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left().duration());
-            milliseconds = static_cast<int>((std::min)(left.count(), std::chrono::milliseconds::rep{3'600'000}));
-        }
-        const int count = ::poll(items_.data(), static_cast<nfds_t>(items_.size()), milliseconds);
-        if (count < 0 && errno != EINTR && errno != EAGAIN && errno != ENOMEM) throw_system_error("poll");
-        if (count <= 0) return;
-        // Who is told may have others added or removed: so from a copy.
-        told_.clear();
-        for (std::size_t i = 0; i < items_.size(); ++i)
-            if (items_[i].is_ready()) told_.push_back({items_[i].fd, stamps_[i], items_[i].revents});
-        for (const Ready& ready : told_) told(ready.handle, ready.stamp, ready.events);
-    }
-    void close() noexcept {}
-
-private:
-    static constexpr std::size_t nowhere = SIZE_MAX;
-    struct Ready {
-        NativeHandle handle;
-        std::uint32_t stamp;
-        short events;
-    };
-
-    std::vector<PollItem> items_;
-    std::vector<std::uint32_t> stamps_;  // of the items
-    std::vector<std::size_t> places_;    // by handle
-    std::vector<Ready> told_;
-};
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  endif
-#endif
-
-// --- plait/asyncio/detail/reactor.hpp --------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-enum class Direction : std::uint8_t { read, write };
-
-class Reactor;
-
-/// Wants to hear, once, that a handle is ready to be read or written, or has failed.
-class ReadyListener {
-public:
-    ReadyListener(const ReadyListener&) = delete;
-    ReadyListener& operator=(const ReadyListener&) = delete;
-
-    /// It listens no longer, and may do so anew. Runs none of the user's code.
-    virtual void on_ready() noexcept = 0;
-    [[nodiscard]] bool is_listening() const noexcept { return reactor_ != nullptr; }
-    inline void stop_listening() noexcept;
-
-protected:
-    ReadyListener() = default;
-    ~ReadyListener() { stop_listening(); }
-
-private:
-    friend class Reactor;
-    Reactor* reactor_ = nullptr;  // where it listens
-    ReadyListener* previous_ = nullptr;
-    ReadyListener* next_ = nullptr;
-    os::NativeHandle handle_ = os::Handle::none;
-    Direction direction_ = Direction::read;
-};
-
-/// Owns handles that a loop waits for, and may outlive it.
-class ReactorObject : private TaskLink {
-public:
-    /// The loop closes; its tasks are gone. To close its handles now, and not to use the reactor again.
-    virtual void on_loop_close() noexcept = 0;
-
-protected:
-    ReactorObject() = default;
-    ~ReactorObject() { unlink(); }
-    inline void join(Reactor& reactor) noexcept;
-    void leave() noexcept { unlink(); }
-
-private:
-    friend class Reactor;
-};
-
-/// Where a loop sleeps that waits for handles: who listens is told when the system says that a handle is ready.
-///
-/// Made at the first need. The system is asked level-triggered: what is ready is told again until it is read. It is asked
-/// for a handle when somebody listens to it, and goes on being asked until it tells of one that nobody listens to; so who
-/// reads, and listens again before the next sleep, costs no system call but the read.
-class Reactor final : public Sleeper {
-public:
-    static Reactor& of(LoopCore& loop) {
-        if (loop.closed) throw UsageError("this event loop is closed: make another");
-        if (!loop.sleeper) {
-            auto reactor = std::make_unique<Reactor>(loop);
-            loop.mailbox->wake_by(*reactor);
-            loop.sleeper = std::move(reactor);
-        }
-        return static_cast<Reactor&>(*loop.sleeper);
-    }
-    static Reactor& of_running_loop() {
-        LoopCore* const loop = running_loop();
-        if (loop == nullptr)
-            throw UsageError("no event loop runs on this thread: call this from a coroutine or a callback");
-        return of(*loop);
-    }
-
-    explicit Reactor(LoopCore& loop) : loop_{loop} { poller_.add(waker_.handle(), os::readable, 0); }
-    ~Reactor() override { let_everybody_go(); }
-
-    [[nodiscard]] LoopCore& loop() const noexcept { return loop_; }
-    /// Ends a sleep; also from a signal's handler.
-    [[nodiscard]] os::Waker& waker() noexcept { return waker_; }
-    /// Where bytes are received before it is known how many come; of use until the next who receives.
-    [[nodiscard]] std::span<char> scratch() {
-        if (!scratch_) scratch_ = std::make_unique_for_overwrite<char[]>(scratch_size);
-        return {scratch_.get(), scratch_size};
-    }
-
-    /// Any number may listen to one handle; all are told. For a handle that `forget` is called for before it is closed.
-    ///
-    /// Throws: std::system_error, where it is no open handle, or a file that is always ready.
-    void listen(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
-        Watched& watched = place_of(handle);
-        const short bit = bit_of(direction);
-        if ((watched.asked & bit) == 0) ask(handle, watched, static_cast<short>(watched.asked | bit));
-        append(watched, handle, direction, listener);
-    }
-    /// The same for the handle of a stranger, who may have closed it since it was last listened to, and another may have
-    /// its number.
-    void listen_to_stranger(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
-        Watched& watched = place_of(handle);
-        ++watched.stamp;  // so that what the system tells of the former holder of the number is known for that
-        ask(handle, watched, static_cast<short>(events_of(watched) | bit_of(direction)));
-        append(watched, handle, direction, listener);
-    }
-    /// Before the handle is closed. Who still listens is told, and is to find it closed.
-    void forget(os::NativeHandle handle) noexcept;
-
-    void sleep(plait::detail::Deadline deadline) noexcept override;
-    void interrupt() noexcept override { waker_.wake(); }
-    void close() noexcept override;
-    void leave() noexcept override {
-        left_ = true;
-        poller_.close();
-        close();
-    }
-    /// Whether this is a fork's copy: the system's part is the parent's, and so is what handles were to carry.
-    [[nodiscard]] bool is_left() const noexcept { return left_ || loop_.fork_mark.is_copy(); }
-
-private:
-    friend class ReadyListener;
-    friend class ReactorObject;
-
-    struct Watched {
-        std::array<ReadyListener*, 2> first{};  // by direction; each the head of a list
-        std::uint32_t stamp = 0;                // told with its events: another once it was forgotten
-        short asked = 0;                        // what the system has been asked for
-    };
-
-    static short bit_of(Direction direction) noexcept {
-        return direction == Direction::read ? os::readable : os::writable;
-    }
-    static short events_of(const Watched& watched) noexcept {
-        return static_cast<short>((watched.first[0] != nullptr ? os::readable : 0) |
-                                  (watched.first[1] != nullptr ? os::writable : 0));
-    }
-    Watched& place_of(os::NativeHandle handle) {
-        if (handle < 0) throw UsageError("an event loop cannot wait for a handle that is none: it was closed or moved");
-        const auto number = static_cast<std::size_t>(handle);
-        if (number >= watched_.size()) watched_.resize(number + 1);
-        return watched_[number];
-    }
-    void ask(os::NativeHandle handle, Watched& watched, short events) {
-        if (is_left())
-            throw UsageError("this event loop was copied by a fork, and runs in the parent alone: make another here");
-        if (watched.asked == 0)
-            poller_.add(handle, events, watched.stamp);
-        else
-            poller_.change(handle, events, watched.stamp);
-        watched.asked = events;
-    }
-    void append(Watched& watched, os::NativeHandle handle, Direction direction, ReadyListener& listener) noexcept;
-    void remove(ReadyListener& listener) noexcept;
-    void on_event(os::NativeHandle handle, std::uint32_t stamp, short events) noexcept;
-    void tell(os::NativeHandle handle, Direction direction) noexcept;
-    void tell_all(os::NativeHandle handle) noexcept {
-        tell(handle, Direction::read);
-        tell(handle, Direction::write);
-    }
-    void stop_asking(os::NativeHandle handle, Watched& watched, short events) noexcept;
-    void start_anew() noexcept;
-    void let_everybody_go() noexcept;
-
-    static constexpr std::size_t scratch_size = 64 * 1024;
-
-    LoopCore& loop_;
-    os::Poller poller_;
-    os::Waker waker_;
-    std::vector<Watched> watched_;     // by handle
-    std::unique_ptr<char[]> scratch_;  // once somebody receives
-    TaskLink objects_;
-    bool stranger_told_ = false;  // whether the last sleep was ended by a handle that is not watched
-    bool left_ = false;
-};
-
-inline void ReadyListener::stop_listening() noexcept {
-    if (reactor_ != nullptr) reactor_->remove(*this);
-}
-
-inline void ReactorObject::join(Reactor& reactor) noexcept { insert_before(reactor.objects_); }
-
-inline void Reactor::append(Watched& watched, os::NativeHandle handle, Direction direction,
-                            ReadyListener& listener) noexcept {
-    listener.reactor_ = this;
-    listener.handle_ = handle;
-    listener.direction_ = direction;
-    listener.next_ = nullptr;
-    // The first one's predecessor is the last: so all are told in the order in which they came.
-    ReadyListener*& first = watched.first[static_cast<std::size_t>(direction)];
-    if (first == nullptr) {
-        listener.previous_ = &listener;
-        first = &listener;
-    } else {
-        listener.previous_ = first->previous_;
-        first->previous_->next_ = &listener;
-        first->previous_ = &listener;
-    }
-}
-
-inline void Reactor::remove(ReadyListener& listener) noexcept {
-    Watched& watched = watched_[static_cast<std::size_t>(listener.handle_)];
-    ReadyListener*& first = watched.first[static_cast<std::size_t>(listener.direction_)];
-    if (first == &listener) {
-        first = listener.next_;
-        if (first != nullptr) first->previous_ = listener.previous_;
-    } else {
-        listener.previous_->next_ = listener.next_;
-        (listener.next_ != nullptr ? listener.next_ : first)->previous_ = listener.previous_;
-    }
-    listener.reactor_ = nullptr;
-}
-
-inline void Reactor::forget(os::NativeHandle handle) noexcept {
-    const auto number = static_cast<std::size_t>(handle);
-    if (handle < 0 || number >= watched_.size()) return;
-    Watched& watched = watched_[number];
-    if (watched.asked != 0 && !is_left()) poller_.remove(handle);
-    watched.asked = 0;
-    ++watched.stamp;
-    tell_all(handle);
-}
-
-/// Tells those who listen now, and not those who begin to meanwhile.
-inline void Reactor::tell(os::NativeHandle handle, Direction direction) noexcept {
-    const auto number = static_cast<std::size_t>(handle);
-    const auto side = static_cast<std::size_t>(direction);
-    ReadyListener* const first = watched_[number].first[side];
-    if (first == nullptr) return;
-    const ReadyListener* const last = first->previous_;
-    for (bool more = true; more;) {
-        ReadyListener* const listener = watched_[number].first[side];  // the table may have grown
-        if (listener == nullptr) return;
-        more = listener != last;
-        remove(*listener);
-        listener->on_ready();
-    }
-}
-
-inline void Reactor::on_event(os::NativeHandle handle, std::uint32_t stamp, short events) noexcept {
-    if (handle == waker_.handle()) return waker_.clear();
-    const auto number = static_cast<std::size_t>(handle);
-    if (number >= watched_.size() || watched_[number].stamp != stamp || watched_[number].asked == 0) {
-        stranger_told_ = true;
-        return;
-    }
-    const bool failed = (events & os::hung_up) != 0;
-    const bool for_readers = failed || (events & os::readable) != 0;
-    const bool for_writers = failed || (events & os::writable) != 0;
-    const short heard = events_of(watched_[number]);
-    if (for_readers) tell(handle, Direction::read);
-    if (for_writers) tell(handle, Direction::write);
-    // What nobody listened to would be told again and again. (Who was told has it read first, in its turn.)
-    const auto unheard = static_cast<short>((for_readers ? os::readable : 0) | (for_writers ? os::writable : 0));
-    Watched& watched = watched_[number];
-    if ((unheard & watched.asked & ~heard) != 0 && watched.stamp == stamp)
-        stop_asking(handle, watched, static_cast<short>(watched.asked & ~(unheard & ~heard)));
-}
-
-inline void Reactor::stop_asking(os::NativeHandle handle, Watched& watched, short events) noexcept {
-    const auto left = static_cast<short>(events | events_of(watched));
-    if (left == watched.asked) return;
-    watched.asked = left;
-    if (left == 0) return poller_.remove(handle);
-    try {
-        poller_.change(handle, left, watched.stamp);
-    } catch (...) {
-        // It was closed by somebody who should have told, or memory is short: who listens finds out by trying.
-        watched.asked = 0;
-        tell_all(handle);
-    }
-}
-
-inline void Reactor::sleep(plait::detail::Deadline deadline) noexcept {
-    const bool told_before = std::exchange(stranger_told_, false);
-    try {
-        poller_.wait(deadline, [this](os::NativeHandle handle, std::uint32_t stamp, short events) {
-            on_event(handle, stamp, events);
-        });
-    } catch (...) {
-        loop_.report("an event loop could not wait for its handles");
-    }
-    if (stranger_told_ && told_before) start_anew();
-}
-
-/// A handle was closed while a copy of it lives on, in a forked process perhaps: the system tells of it again and again,
-/// and takes back nothing, for nobody here can name it.
-inline void Reactor::start_anew() noexcept {
-    try {
-        os::Poller fresh;
-        fresh.add(waker_.handle(), os::readable, 0);
-        poller_ = std::move(fresh);
-    } catch (...) {
-        return loop_.report("an event loop could not begin anew to wait for its handles");
-    }
-    for (std::size_t number = 0; number < watched_.size(); ++number) {
-        const auto handle = static_cast<os::NativeHandle>(number);
-        watched_[number].asked = 0;
-        const short events = events_of(watched_[number]);
-        try {
-            if (events != 0) ask(handle, watched_[number], events);
-        } catch (...) {
-            tell_all(handle);  // they find out by trying
-        }
-    }
-}
-
-inline void Reactor::close() noexcept {
-    while (objects_.following != &objects_) {
-        auto& object = static_cast<ReactorObject&>(*objects_.following);
-        object.unlink();
-        object.on_loop_close();
-    }
-    let_everybody_go();
-}
-
-inline void Reactor::let_everybody_go() noexcept {
-    while (objects_.following != &objects_) objects_.following->unlink();
-    for (Watched& watched : watched_)
-        for (ReadyListener*& first : watched.first)
-            while (first != nullptr) remove(*first);
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
-
-// --- plait/asyncio/detail/handle_callbacks.hpp -----------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-/// What `add_reader` and `add_writer` were given: called in each pass in which the handle is ready.
-class HandleCallback final : private ReadyListener, private ReadyNode {
-public:
-    using Callable = plait::detail::MoveOnlyFunction<void()>;
-
-    HandleCallback(os::NativeHandle handle, Direction direction, Callable callable)
-        : handle_{handle}, direction_{direction}, callable_{std::move(callable)} {}
-
-    [[nodiscard]] bool is_for(os::NativeHandle handle, Direction direction) const noexcept {
-        return handle_ == handle && direction_ == direction;
-    }
-    void begin(Reactor& reactor) {
-        reactor.listen_to_stranger(handle_, direction_, *this);
-        reactor_ = &reactor;
-    }
-    /// It is called no more, and goes when its turn, if it has one, is over.
-    void drop() noexcept {
-        stop_listening();
-        dropped_ = true;
-        if (!queued_ && !called_) delete this;
-    }
-
-private:
-    ~HandleCallback() = default;
-
-    void on_ready() noexcept override {
-        queued_ = true;
-        reactor_->loop().ready.push(*this);
-    }
-    void on_turn() noexcept override {
-        queued_ = false;
-        if (!dropped_) {
-            called_ = true;
-            try {
-                // Before the call, which may remove it.
-                reactor_->listen(handle_, direction_, *this);
-                callable_();
-            } catch (...) {
-                reactor_->loop().report("an exception left a callback");
-            }
-            called_ = false;
-        }
-        if (dropped_) delete this;
-    }
-    void on_drop() noexcept override {
-        queued_ = false;
-        if (dropped_) delete this;
-    }
-
-    os::NativeHandle handle_;
-    Direction direction_;
-    bool queued_ = false;
-    bool called_ = false;
-    bool dropped_ = false;
-    Reactor* reactor_ = nullptr;
-    Callable callable_;
-};
-
-class HandleCallbacks final : public LoopService {
-public:
-    static HandleCallbacks& of(LoopCore& loop) {
-        Reactor& reactor = Reactor::of(loop);
-        if (!loop.handle_callbacks) loop.handle_callbacks = std::make_unique<HandleCallbacks>(reactor);
-        return static_cast<HandleCallbacks&>(*loop.handle_callbacks);
-    }
-    explicit HandleCallbacks(Reactor& reactor) noexcept : reactor_{reactor} {}
-    ~HandleCallbacks() override {
-        // One by one: what a callable does as it dies may remove others.
-        while (!callbacks_.empty()) take(callbacks_.back())->drop();
-    }
-
-    void add(os::NativeHandle handle, Direction direction, HandleCallback::Callable callable) {
-        callbacks_.reserve(callbacks_.size() + 1);
-        auto fresh = std::unique_ptr<HandleCallback, Drop>{new HandleCallback{handle, direction, std::move(callable)}};
-        fresh->begin(reactor_);
-        static_cast<void>(remove(handle, direction));
-        callbacks_.push_back(fresh.release());
-    }
-    static bool remove(LoopCore& loop, os::NativeHandle handle, Direction direction) noexcept {
-        return loop.handle_callbacks && static_cast<HandleCallbacks&>(*loop.handle_callbacks).remove(handle, direction);
-    }
-
-private:
-    struct Drop {
-        void operator()(HandleCallback* callback) const noexcept { callback->drop(); }
-    };
-
-    bool remove(os::NativeHandle handle, Direction direction) noexcept {
-        for (HandleCallback*& callback : callbacks_) {
-            if (!callback->is_for(handle, direction)) continue;
-            take(callback)->drop();
-            return true;
-        }
-        return false;
-    }
-    HandleCallback* take(HandleCallback*& place) noexcept {
-        HandleCallback* const taken = std::exchange(place, callbacks_.back());
-        callbacks_.pop_back();
-        return taken;
-    }
-
-    Reactor& reactor_;
-    std::vector<HandleCallback*> callbacks_;
-};
-
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
-
-// --- plait/asyncio/detail/frame.hpp ----------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-/// Where coroutine frames and tasks get their memory: lists of freed blocks by size, one set a thread.
-///
-/// A block freed here is handed out here again without a lock. It may be freed on another thread than it came from, and
-/// then serves that one. Each list is bounded, large blocks are not kept, and a thread's lists go with the thread.
-void* allocate_frame(std::size_t size);
-void free_frame(void* frame, std::size_t size) noexcept;
-
-/// Gives a class its memory from the pool; `delete` through a base needs a virtual destructor, as ever.
-struct FrameAllocated {
-    static void* operator new(std::size_t size) { return allocate_frame(size); }
-    static void operator delete(void* frame, std::size_t size) noexcept { free_frame(frame, size); }
-    // For what asks for more than the usual alignment.
-    static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
-    static void operator delete(void* frame, std::size_t, std::align_val_t alignment) noexcept {
-        ::operator delete(frame, alignment);
-    }
-};
-
-class FramePool {
-public:
-    static constexpr std::size_t step = 16;
-    static constexpr std::size_t largest = 1024;
-    static constexpr std::size_t bytes_kept_each = 128 * 1024;
-
-    static constexpr bool pools(std::size_t size) noexcept {
-        return !plait::detail::address_sanitizer && size <= largest;
-    }
-    static constexpr std::size_t list_of(std::size_t size) noexcept { return (size - 1) / step; }
-    static constexpr std::size_t rounded(std::size_t size) noexcept { return (list_of(size) + 1) * step; }
-
-    /// A block, or null where the list is empty.
-    void* take(std::size_t list) noexcept {
-        Block* const block = lists_[list];
-        if (block != nullptr) lists_[list] = block->next;
-        return block;
-    }
-    /// False where there is no room for it.
-    bool keep(void* frame, std::size_t list) noexcept {
-        Block* const next = lists_[list];
-        const std::size_t room = next != nullptr ? next->room : bytes_kept_;
-        const std::size_t size = (list + 1) * step;
-        if (room < size) return false;
-        lists_[list] = ::new (frame) Block{next, room - size};
-        return true;
-    }
-    /// Makes room, the first time that a block comes; false from then on.
-    bool open() noexcept;
-
-private:
-    // A block tells how many bytes its list has room for: a counter beside the list would be written at each take, too.
-    struct Block {
-        Block* next;
-        std::size_t room;
-    };
-    // Gives everything back at the thread's end. Apart from the pool, which thus needs no guard at each access.
-    struct Closer {
-        Closer() noexcept {}
-        ~Closer();
-    };
-
-    Block* lists_[largest / step];
-    std::size_t bytes_kept_;  // in each list at most: none until the thread's end is being watched, and after it
-    bool opened_;
-};
-
-PLAIT_VISIBLE inline FramePool& frame_pool() noexcept {
-    static constinit thread_local FramePool pool{};
-    return pool;
-}
-
-inline bool FramePool::open() noexcept {
-    if (opened_) return false;
-    opened_ = true;
-    static thread_local Closer closer;
-    static_cast<void>(closer);
-    bytes_kept_ = bytes_kept_each;
-    return true;
-}
-
-inline FramePool::Closer::~Closer() {
-    FramePool& pool = frame_pool();
-    pool.bytes_kept_ = 0;
-    for (std::size_t list = 0; list < largest / step; ++list)
-        while (void* const block = pool.take(list)) ::operator delete(block);
-}
-
-inline void* allocate_frame(std::size_t size) {
-    if (!FramePool::pools(size)) return ::operator new(size);
-    if (void* const block = frame_pool().take(FramePool::list_of(size))) return block;
-    return ::operator new(FramePool::rounded(size));
-}
-
-inline void free_frame(void* frame, std::size_t size) noexcept {
-    if (FramePool::pools(size)) {
-        FramePool& pool = frame_pool();
-        const std::size_t list = FramePool::list_of(size);
-        if (pool.keep(frame, list) || (pool.open() && pool.keep(frame, list))) return;
-    }
-    ::operator delete(frame);
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
 // --- plait/core/outcome.hpp ------------------------------------------------------------------------------------------
 
@@ -3228,6 +3154,725 @@ namespace plait::inline PLAIT_ABI {
 namespace aio = asyncio;
 
 }  // namespace plait::inline PLAIT_ABI
+
+// --- plait/os/poller.hpp ---------------------------------------------------------------------------------------------
+
+// Contract:
+//   PollItem{handle, events, ready}   what to watch one handle for, and what was seen: `readable`, `writable`, `hung_up`
+//   poll(items, deadline) -> bool     waits until one is ready or the deadline passes; signals do not end it
+//   Waker                             `wake()` from any thread makes `handle()` readable until `clear()`; never blocks
+//     writing_end(), Waker::wake(end)   for another process, which was given that end, and may close it, but not clear it
+//   Poller                            watches any number of handles, level-triggered; one thread's
+//     add(handle, events, stamp)        from now on, for `readable`, `writable` or both
+//     change(handle, events, stamp)     instead of what was asked before; the same as add where the system knows it no more
+//     remove(handle)                    no more; before it is closed
+//     wait(deadline, told)              until one is ready, the deadline has passed, a signal came, or an hour is over:
+//                                       then told(handle, stamp, events) for each that is ready; told does not throw
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/poller.hpp ---------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <span>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr short readable = POLLIN;
+inline constexpr short writable = POLLOUT;
+/// The other end is gone; told without being asked for. What it sent before may still be readable.
+inline constexpr short hung_up = POLLHUP | POLLERR | POLLNVAL;
+
+/// A pollfd under names of our own.
+struct PollItem : pollfd {
+    PollItem(NativeHandle handle, short wanted) noexcept : pollfd{handle, wanted, 0} {}
+
+    [[nodiscard]] bool is_ready() const noexcept { return revents != 0; }
+    [[nodiscard]] bool is_readable() const noexcept { return (revents & (POLLIN | hung_up)) != 0; }
+    [[nodiscard]] bool is_writable() const noexcept { return (revents & POLLOUT) != 0; }
+    /// The other end was closed; of something that has one.
+    [[nodiscard]] bool has_hung_up() const noexcept { return (revents & POLLHUP) != 0; }
+};
+
+inline bool poll(std::span<PollItem> items, detail::Deadline deadline) {
+    for (;;) {
+        int milliseconds = -1;
+        if (!deadline.is_never()) {
+            // Rounded up, so that the deadline has passed when poll says so.
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left().duration());
+            milliseconds = static_cast<int>((std::min)(left.count(), std::chrono::milliseconds::rep{3'600'000}));
+        }
+        const int count = ::poll(items.data(), static_cast<nfds_t>(items.size()), milliseconds);
+        if (count > 0) return true;
+        if (count < 0 && errno != EINTR) {
+            if (errno != ENOMEM && errno != EAGAIN) throw_system_error("poll");
+            ::poll(nullptr, 0, 1);  // the kernel is short of memory for a moment: no reason to give up a wait
+        }
+        if (!deadline.is_never() && deadline.has_passed()) return false;
+    }
+}
+
+inline bool wait_readable(NativeHandle handle, detail::Deadline deadline) {
+    PollItem item{handle, readable};
+    return poll({&item, 1}, deadline);
+}
+
+class Waker {
+public:
+    Waker() {
+        int ends[2];
+        if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_system_error("pipe2");
+        read_ = above_standard_streams(ends[0]);
+        write_ = above_standard_streams(ends[1]);
+        if (!read_ || !write_) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    }
+
+    [[nodiscard]] NativeHandle handle() const noexcept { return read_.get(); }
+    [[nodiscard]] const Handle& writing_end() const noexcept { return write_; }
+    void wake() noexcept { wake(write_); }
+    static void wake(const Handle& writing_end) noexcept {
+        const char byte = 0;
+        // A full pipe is as readable as one byte more would make it.
+        while (::write(writing_end.get(), &byte, 1) < 0 && errno == EINTR) {
+        }
+    }
+    void clear() noexcept {
+        char bytes[64];
+        for (;;) {
+            const auto count = ::read(read_.get(), bytes, sizeof bytes);
+            if (count == static_cast<ssize_t>(sizeof bytes) || (count < 0 && errno == EINTR)) continue;
+            return;
+        }
+    }
+
+private:
+    Handle read_;
+    Handle write_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/poller.hpp ---------------------------------------------------------------------------------------
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace plait::inline PLAIT_ABI::os {
+
+namespace detail {
+
+using namespace plait::detail;
+
+// glibc has epoll_pwait2 since 2.35: a template finds it where it is.
+template <class Event>
+int wait_in_epoll(int epoll, Event* events, int most, std::chrono::nanoseconds left) noexcept {
+    if constexpr (requires { epoll_pwait2(epoll, events, most, nullptr, nullptr); }) {
+        const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
+        const ::timespec time{static_cast<time_t>(seconds.count()), static_cast<long>((left - seconds).count())};
+        const int count = epoll_pwait2(epoll, events, most, &time, nullptr);
+        if (count >= 0 || errno != ENOSYS) return count;
+    }
+    const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(left);
+    return ::epoll_wait(epoll, events, most, static_cast<int>(milliseconds.count()));
+}
+
+}  // namespace detail
+
+class Poller {
+public:
+    Poller() : epoll_{above_standard_streams(::epoll_create1(EPOLL_CLOEXEC))} {
+        if (!epoll_) throw_system_error("epoll_create1");
+    }
+
+    void add(NativeHandle handle, short events, std::uint32_t stamp) {
+        if (control(EPOLL_CTL_ADD, handle, events, stamp)) return;
+        if (errno != EEXIST || !control(EPOLL_CTL_MOD, handle, events, stamp)) throw_system_error("epoll_ctl");
+    }
+    void change(NativeHandle handle, short events, std::uint32_t stamp) {
+        if (control(EPOLL_CTL_MOD, handle, events, stamp)) return;
+        if (errno != ENOENT || !control(EPOLL_CTL_ADD, handle, events, stamp)) throw_system_error("epoll_ctl");
+    }
+    void remove(NativeHandle handle) noexcept { static_cast<void>(control(EPOLL_CTL_DEL, handle, 0, 0)); }
+
+    template <class Told>
+    void wait(detail::Deadline deadline, Told told) {
+        std::array<::epoll_event, 256> events;
+        const int most = static_cast<int>(events.size());
+        int count = 0;
+        if (deadline.is_never()) {
+            count = ::epoll_wait(epoll_.get(), events.data(), most, -1);
+        } else {
+            const auto left = (std::min)(deadline.left().duration(), std::chrono::nanoseconds{std::chrono::hours{1}});
+            count = left.count() == 0 ? ::epoll_wait(epoll_.get(), events.data(), most, 0)
+                                      : detail::wait_in_epoll(epoll_.get(), events.data(), most, left);
+        }
+        if (count < 0 && errno != EINTR) throw_system_error("epoll_wait");
+        for (int i = 0; i < count; ++i) {
+            const ::epoll_event& event = events[static_cast<std::size_t>(i)];
+            told(static_cast<NativeHandle>(event.data.u64 & UINT32_MAX),
+                 static_cast<std::uint32_t>(event.data.u64 >> 32), static_cast<short>(event.events));
+        }
+    }
+    /// Lets go of it in a fork's copy, where it is the parent's still.
+    void close() noexcept { epoll_.reset(); }
+
+private:
+    [[nodiscard]] bool control(int what, NativeHandle handle, short events, std::uint32_t stamp) noexcept {
+        ::epoll_event event{};
+        event.events = static_cast<std::uint32_t>(events);
+        event.data.u64 = std::uint64_t{stamp} << 32 | static_cast<std::uint32_t>(handle);
+        return ::epoll_ctl(epoll_.get(), what, handle, &event) == 0;
+    }
+
+    Handle epoll_;
+};
+
+static_assert(readable == EPOLLIN && writable == EPOLLOUT && (hung_up & EPOLLERR) != 0 && (hung_up & EPOLLHUP) != 0);
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/poller_fallback.hpp ------------------------------------------------------------------------------
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+class Poller {
+public:
+    void add(NativeHandle handle, short events, std::uint32_t stamp) {
+        // Else it would be told of as ready.
+        if (identity_of(handle) == HandleIdentity{}) throw_system_error("poll", EBADF);
+        const auto number = static_cast<std::size_t>(handle);
+        if (number >= places_.size()) places_.resize(number + 1, nowhere);
+        if (places_[number] == nowhere) {
+            stamps_.reserve(items_.size() + 1);
+            items_.emplace_back(handle, events);
+            stamps_.push_back(stamp);
+            places_[number] = items_.size() - 1;
+        } else {
+            items_[places_[number]].events = events;
+            stamps_[places_[number]] = stamp;
+        }
+    }
+    void change(NativeHandle handle, short events, std::uint32_t stamp) { add(handle, events, stamp); }
+    void remove(NativeHandle handle) noexcept {
+        const auto number = static_cast<std::size_t>(handle);
+        if (number >= places_.size() || places_[number] == nowhere) return;
+        const std::size_t place = places_[number];
+        items_[place] = items_.back();
+        stamps_[place] = stamps_.back();
+        places_[static_cast<std::size_t>(items_[place].fd)] = place;
+        places_[number] = nowhere;
+        items_.pop_back();
+        stamps_.pop_back();
+    }
+
+    template <class Told>
+    void wait(detail::Deadline deadline, Told told) {
+        int milliseconds = -1;
+        if (!deadline.is_never()) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.left().duration());
+            milliseconds = static_cast<int>((std::min)(left.count(), std::chrono::milliseconds::rep{3'600'000}));
+        }
+        const int count = ::poll(items_.data(), static_cast<nfds_t>(items_.size()), milliseconds);
+        if (count < 0 && errno != EINTR && errno != EAGAIN && errno != ENOMEM) throw_system_error("poll");
+        if (count <= 0) return;
+        // Who is told may have others added or removed: so from a copy.
+        told_.clear();
+        for (std::size_t i = 0; i < items_.size(); ++i)
+            if (items_[i].is_ready()) told_.push_back({items_[i].fd, stamps_[i], items_[i].revents});
+        for (const Ready& ready : told_) told(ready.handle, ready.stamp, ready.events);
+    }
+    void close() noexcept {}
+
+private:
+    static constexpr std::size_t nowhere = SIZE_MAX;
+    struct Ready {
+        NativeHandle handle;
+        std::uint32_t stamp;
+        short events;
+    };
+
+    std::vector<PollItem> items_;
+    std::vector<std::uint32_t> stamps_;  // of the items
+    std::vector<std::size_t> places_;    // by handle
+    std::vector<Ready> told_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#endif
+
+// --- plait/asyncio/detail/reactor.hpp --------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+enum class Direction : std::uint8_t { read, write };
+
+class Reactor;
+
+/// Wants to hear, once, that a handle is ready to be read or written, or has failed.
+class ReadyListener {
+public:
+    ReadyListener(const ReadyListener&) = delete;
+    ReadyListener& operator=(const ReadyListener&) = delete;
+
+    /// It listens no longer, and may do so anew. Runs none of the user's code.
+    virtual void on_ready() noexcept = 0;
+    [[nodiscard]] bool is_listening() const noexcept { return reactor_ != nullptr; }
+    inline void stop_listening() noexcept;
+
+protected:
+    ReadyListener() = default;
+    ~ReadyListener() { stop_listening(); }
+
+private:
+    friend class Reactor;
+    Reactor* reactor_ = nullptr;  // where it listens
+    ReadyListener* previous_ = nullptr;
+    ReadyListener* next_ = nullptr;
+    os::NativeHandle handle_ = os::Handle::none;
+    Direction direction_ = Direction::read;
+};
+
+/// Owns handles that a loop waits for, and may outlive it.
+class ReactorObject : private TaskLink {
+public:
+    /// The loop closes; its tasks are gone. To close its handles now, and not to use the reactor again.
+    virtual void on_loop_close() noexcept = 0;
+
+protected:
+    ReactorObject() = default;
+    ~ReactorObject() { unlink(); }
+    inline void join(Reactor& reactor) noexcept;
+    void leave() noexcept { unlink(); }
+
+private:
+    friend class Reactor;
+};
+
+/// Where a loop sleeps that waits for handles: who listens is told when the system says that a handle is ready.
+///
+/// Made at the first need. The system is asked level-triggered: what is ready is told again until it is read. It is asked
+/// for a handle when somebody listens to it, and goes on being asked until it tells of one that nobody listens to; so who
+/// reads, and listens again before the next sleep, costs no system call but the read.
+class Reactor final : public Sleeper {
+public:
+    static Reactor& of(LoopCore& loop) {
+        if (loop.closed) throw UsageError("this event loop is closed: make another");
+        if (!loop.sleeper) {
+            auto reactor = std::make_unique<Reactor>(loop);
+            loop.mailbox->wake_by(*reactor);
+            loop.sleeper = std::move(reactor);
+        }
+        return static_cast<Reactor&>(*loop.sleeper);
+    }
+    static Reactor& of_running_loop() {
+        LoopCore* const loop = running_loop();
+        if (loop == nullptr)
+            throw UsageError("no event loop runs on this thread: call this from a coroutine or a callback");
+        return of(*loop);
+    }
+
+    explicit Reactor(LoopCore& loop) : loop_{loop} { poller_.add(waker_.handle(), os::readable, 0); }
+    ~Reactor() override { let_everybody_go(); }
+
+    [[nodiscard]] LoopCore& loop() const noexcept { return loop_; }
+    /// Ends a sleep; also from a signal's handler.
+    [[nodiscard]] os::Waker& waker() noexcept { return waker_; }
+    /// Where bytes are received before it is known how many come; of use until the next who receives.
+    [[nodiscard]] std::span<char> scratch() {
+        if (!scratch_) scratch_ = std::make_unique_for_overwrite<char[]>(scratch_size);
+        return {scratch_.get(), scratch_size};
+    }
+
+    /// Any number may listen to one handle; all are told. For a handle that `forget` is called for before it is closed.
+    ///
+    /// Throws: std::system_error, where it is no open handle, or a file that is always ready.
+    void listen(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
+        Watched& watched = place_of(handle);
+        if (watched.is_strangers) ask_anew(handle, watched, direction);
+        watched.is_strangers = false;
+        listen_again(handle, direction, listener);
+    }
+    /// The same for the handle of a stranger, who may have closed it since it was last listened to, and another may have
+    /// its number.
+    void listen_to_stranger(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
+        Watched& watched = place_of(handle);
+        ask_anew(handle, watched, direction);
+        watched.is_strangers = true;
+        append(watched, handle, direction, listener);
+    }
+    /// For who has listened to it by either since it was opened.
+    void listen_again(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
+        Watched& watched = place_of(handle);
+        const short bit = bit_of(direction);
+        if ((watched.asked & bit) == 0) ask(handle, watched, static_cast<short>(watched.asked | bit));
+        append(watched, handle, direction, listener);
+    }
+    /// Before the handle is closed. Who still listens is told, and is to find it closed.
+    void forget(os::NativeHandle handle) noexcept;
+
+    void sleep(plait::detail::Deadline deadline) noexcept override;
+    void interrupt() noexcept override { waker_.wake(); }
+    void close() noexcept override;
+    void leave() noexcept override {
+        left_ = true;
+        poller_.close();
+        close();
+    }
+    /// Whether this is a fork's copy: the system's part is the parent's, and so is what handles were to carry.
+    [[nodiscard]] bool is_left() const noexcept { return left_ || loop_.fork_mark.is_copy(); }
+
+private:
+    friend class ReadyListener;
+    friend class ReactorObject;
+
+    struct Watched {
+        std::array<ReadyListener*, 2> first{};  // by direction; each the head of a list
+        std::uint32_t stamp = 0;                // told with its events: another once it was forgotten
+        short asked = 0;                        // what the system has been asked for
+        bool is_strangers = false;  // it may have been closed, and its number be another's, since it was asked
+    };
+
+    static short bit_of(Direction direction) noexcept {
+        return direction == Direction::read ? os::readable : os::writable;
+    }
+    static short events_of(const Watched& watched) noexcept {
+        return static_cast<short>((watched.first[0] != nullptr ? os::readable : 0) |
+                                  (watched.first[1] != nullptr ? os::writable : 0));
+    }
+    Watched& place_of(os::NativeHandle handle) {
+        if (handle < 0) throw UsageError("an event loop cannot wait for a handle that is none: it was closed or moved");
+        const auto number = static_cast<std::size_t>(handle);
+        if (number >= watched_.size()) watched_.resize(number + 1);
+        return watched_[number];
+    }
+    void ask(os::NativeHandle handle, Watched& watched, short events) {
+        if (is_left())
+            throw UsageError("this event loop was copied by a fork, and runs in the parent alone: make another here");
+        if (watched.asked == 0)
+            poller_.add(handle, events, watched.stamp);
+        else
+            poller_.change(handle, events, watched.stamp);
+        watched.asked = events;
+    }
+    void ask_anew(os::NativeHandle handle, Watched& watched, Direction direction) {
+        ++watched.stamp;  // so that what the system tells of the former holder of the number is known for that
+        ask(handle, watched, static_cast<short>(events_of(watched) | bit_of(direction)));
+    }
+    void append(Watched& watched, os::NativeHandle handle, Direction direction, ReadyListener& listener) noexcept;
+    void remove(ReadyListener& listener) noexcept;
+    void on_event(os::NativeHandle handle, std::uint32_t stamp, short events) noexcept;
+    void tell(os::NativeHandle handle, Direction direction) noexcept;
+    void tell_all(os::NativeHandle handle) noexcept {
+        tell(handle, Direction::read);
+        tell(handle, Direction::write);
+    }
+    void stop_asking(os::NativeHandle handle, Watched& watched, short events) noexcept;
+    void start_anew() noexcept;
+    void let_everybody_go() noexcept;
+
+    static constexpr std::size_t scratch_size = 64 * 1024;
+
+    LoopCore& loop_;
+    os::Poller poller_;
+    os::Waker waker_;
+    std::vector<Watched> watched_;     // by handle
+    std::unique_ptr<char[]> scratch_;  // once somebody receives
+    TaskLink objects_;
+    bool stranger_told_ = false;  // whether the last sleep was ended by a handle that is not watched
+    bool left_ = false;
+};
+
+inline void ReadyListener::stop_listening() noexcept {
+    if (reactor_ != nullptr) reactor_->remove(*this);
+}
+
+inline void ReactorObject::join(Reactor& reactor) noexcept { insert_before(reactor.objects_); }
+
+inline void Reactor::append(Watched& watched, os::NativeHandle handle, Direction direction,
+                            ReadyListener& listener) noexcept {
+    ++listeners;
+    listener.reactor_ = this;
+    listener.handle_ = handle;
+    listener.direction_ = direction;
+    listener.next_ = nullptr;
+    // The first one's predecessor is the last: so all are told in the order in which they came.
+    ReadyListener*& first = watched.first[static_cast<std::size_t>(direction)];
+    if (first == nullptr) {
+        listener.previous_ = &listener;
+        first = &listener;
+    } else {
+        listener.previous_ = first->previous_;
+        first->previous_->next_ = &listener;
+        first->previous_ = &listener;
+    }
+}
+
+inline void Reactor::remove(ReadyListener& listener) noexcept {
+    Watched& watched = watched_[static_cast<std::size_t>(listener.handle_)];
+    ReadyListener*& first = watched.first[static_cast<std::size_t>(listener.direction_)];
+    if (first == &listener) {
+        first = listener.next_;
+        if (first != nullptr) first->previous_ = listener.previous_;
+    } else {
+        listener.previous_->next_ = listener.next_;
+        (listener.next_ != nullptr ? listener.next_ : first)->previous_ = listener.previous_;
+    }
+    listener.reactor_ = nullptr;
+    --listeners;
+}
+
+inline void Reactor::forget(os::NativeHandle handle) noexcept {
+    const auto number = static_cast<std::size_t>(handle);
+    if (handle < 0 || number >= watched_.size()) return;
+    Watched& watched = watched_[number];
+    if (watched.asked != 0 && !is_left()) poller_.remove(handle);
+    watched.asked = 0;
+    watched.is_strangers = false;
+    ++watched.stamp;
+    tell_all(handle);
+}
+
+/// Tells those who listen now, and not those who begin to meanwhile.
+inline void Reactor::tell(os::NativeHandle handle, Direction direction) noexcept {
+    const auto number = static_cast<std::size_t>(handle);
+    const auto side = static_cast<std::size_t>(direction);
+    ReadyListener* const first = watched_[number].first[side];
+    if (first == nullptr) return;
+    const ReadyListener* const last = first->previous_;
+    for (bool more = true; more;) {
+        ReadyListener* const listener = watched_[number].first[side];  // the table may have grown
+        if (listener == nullptr) return;
+        more = listener != last;
+        remove(*listener);
+        listener->on_ready();
+    }
+}
+
+inline void Reactor::on_event(os::NativeHandle handle, std::uint32_t stamp, short events) noexcept {
+    if (handle == waker_.handle()) return waker_.clear();
+    const auto number = static_cast<std::size_t>(handle);
+    if (number >= watched_.size() || watched_[number].stamp != stamp || watched_[number].asked == 0) {
+        stranger_told_ = true;
+        return;
+    }
+    const bool failed = (events & os::hung_up) != 0;
+    const bool for_readers = failed || (events & os::readable) != 0;
+    const bool for_writers = failed || (events & os::writable) != 0;
+    const short heard = events_of(watched_[number]);
+    if (for_readers) tell(handle, Direction::read);
+    if (for_writers) tell(handle, Direction::write);
+    // What nobody listened to would be told again and again. (Who was told has it read first, in its turn.)
+    const auto unheard = static_cast<short>((for_readers ? os::readable : 0) | (for_writers ? os::writable : 0));
+    Watched& watched = watched_[number];
+    if ((unheard & watched.asked & ~heard) != 0 && watched.stamp == stamp)
+        stop_asking(handle, watched, static_cast<short>(watched.asked & ~(unheard & ~heard)));
+}
+
+inline void Reactor::stop_asking(os::NativeHandle handle, Watched& watched, short events) noexcept {
+    const auto left = static_cast<short>(events | events_of(watched));
+    if (left == watched.asked) return;
+    watched.asked = left;
+    if (left == 0) return poller_.remove(handle);
+    try {
+        poller_.change(handle, left, watched.stamp);
+    } catch (...) {
+        // It was closed by somebody who should have told, or memory is short: who listens finds out by trying.
+        watched.asked = 0;
+        tell_all(handle);
+    }
+}
+
+inline void Reactor::sleep(plait::detail::Deadline deadline) noexcept {
+    const bool told_before = std::exchange(stranger_told_, false);
+    try {
+        poller_.wait(deadline, [this](os::NativeHandle handle, std::uint32_t stamp, short events) {
+            on_event(handle, stamp, events);
+        });
+    } catch (...) {
+        loop_.report("an event loop could not wait for its handles");
+    }
+    if (stranger_told_ && told_before) start_anew();
+}
+
+/// A handle was closed while a copy of it lives on, in a forked process perhaps: the system tells of it again and again,
+/// and takes back nothing, for nobody here can name it.
+inline void Reactor::start_anew() noexcept {
+    try {
+        os::Poller fresh;
+        fresh.add(waker_.handle(), os::readable, 0);
+        poller_ = std::move(fresh);
+    } catch (...) {
+        return loop_.report("an event loop could not begin anew to wait for its handles");
+    }
+    for (std::size_t number = 0; number < watched_.size(); ++number) {
+        const auto handle = static_cast<os::NativeHandle>(number);
+        watched_[number].asked = 0;
+        const short events = events_of(watched_[number]);
+        try {
+            if (events != 0) ask(handle, watched_[number], events);
+        } catch (...) {
+            tell_all(handle);  // they find out by trying
+        }
+    }
+}
+
+inline void Reactor::close() noexcept {
+    while (objects_.following != &objects_) {
+        auto& object = static_cast<ReactorObject&>(*objects_.following);
+        object.unlink();
+        object.on_loop_close();
+    }
+    let_everybody_go();
+}
+
+inline void Reactor::let_everybody_go() noexcept {
+    while (objects_.following != &objects_) objects_.following->unlink();
+    for (Watched& watched : watched_)
+        for (ReadyListener*& first : watched.first)
+            while (first != nullptr) remove(*first);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/handle_callbacks.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// What `add_reader` and `add_writer` were given: called in each pass in which the handle is ready.
+class HandleCallback final : private ReadyListener, private ReadyNode {
+public:
+    using Callable = plait::detail::MoveOnlyFunction<void()>;
+
+    HandleCallback(os::NativeHandle handle, Direction direction, Callable callable)
+        : handle_{handle}, direction_{direction}, callable_{std::move(callable)} {}
+
+    [[nodiscard]] bool is_for(os::NativeHandle handle, Direction direction) const noexcept {
+        return handle_ == handle && direction_ == direction;
+    }
+    void begin(Reactor& reactor) {
+        reactor.listen_to_stranger(handle_, direction_, *this);
+        reactor_ = &reactor;
+    }
+    /// It is called no more, and goes when its turn, if it has one, is over.
+    void drop() noexcept {
+        stop_listening();
+        dropped_ = true;
+        if (!queued_ && !called_) delete this;
+    }
+
+private:
+    ~HandleCallback() = default;
+
+    void on_ready() noexcept override {
+        queued_ = true;
+        reactor_->loop().ready.push(*this);
+    }
+    void on_turn() noexcept override {
+        queued_ = false;
+        if (!dropped_) {
+            called_ = true;
+            try {
+                // Before the call, which may remove it.
+                reactor_->listen_again(handle_, direction_, *this);
+                callable_();
+            } catch (...) {
+                reactor_->loop().report("an exception left a callback");
+            }
+            called_ = false;
+        }
+        if (dropped_) delete this;
+    }
+    void on_drop() noexcept override {
+        queued_ = false;
+        if (dropped_) delete this;
+    }
+
+    os::NativeHandle handle_;
+    Direction direction_;
+    bool queued_ = false;
+    bool called_ = false;
+    bool dropped_ = false;
+    Reactor* reactor_ = nullptr;
+    Callable callable_;
+};
+
+class HandleCallbacks final : public LoopService {
+public:
+    static HandleCallbacks& of(LoopCore& loop) {
+        Reactor& reactor = Reactor::of(loop);
+        if (!loop.handle_callbacks) loop.handle_callbacks = std::make_unique<HandleCallbacks>(reactor);
+        return static_cast<HandleCallbacks&>(*loop.handle_callbacks);
+    }
+    explicit HandleCallbacks(Reactor& reactor) noexcept : reactor_{reactor} {}
+    ~HandleCallbacks() override {
+        // One by one: what a callable does as it dies may remove others.
+        while (!callbacks_.empty()) take(callbacks_.back())->drop();
+    }
+
+    void add(os::NativeHandle handle, Direction direction, HandleCallback::Callable callable) {
+        callbacks_.reserve(callbacks_.size() + 1);
+        auto fresh = std::unique_ptr<HandleCallback, Drop>{new HandleCallback{handle, direction, std::move(callable)}};
+        fresh->begin(reactor_);
+        static_cast<void>(remove(handle, direction));
+        callbacks_.push_back(fresh.release());
+    }
+    static bool remove(LoopCore& loop, os::NativeHandle handle, Direction direction) noexcept {
+        return loop.handle_callbacks && static_cast<HandleCallbacks&>(*loop.handle_callbacks).remove(handle, direction);
+    }
+
+private:
+    struct Drop {
+        void operator()(HandleCallback* callback) const noexcept { callback->drop(); }
+    };
+
+    bool remove(os::NativeHandle handle, Direction direction) noexcept {
+        for (HandleCallback*& callback : callbacks_) {
+            if (!callback->is_for(handle, direction)) continue;
+            take(callback)->drop();
+            return true;
+        }
+        return false;
+    }
+    HandleCallback* take(HandleCallback*& place) noexcept {
+        HandleCallback* const taken = std::exchange(place, callbacks_.back());
+        callbacks_.pop_back();
+        return taken;
+    }
+
+    Reactor& reactor_;
+    std::vector<HandleCallback*> callbacks_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
 // --- plait/asyncio/detail/task_state.hpp -----------------------------------------------------------------------------
 
@@ -3779,6 +4424,17 @@ auto bind_call(F&& f, Args&&... args) {
                 args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
             std::apply(f, std::move(args));
         };
+}
+
+/// The same, to be called any number of times.
+template <class F, class... Args>
+auto bind_repeated_call(F&& f, Args&&... args) {
+    if constexpr (sizeof...(Args) == 0)
+        return std::decay_t<F>(std::forward<F>(f));
+    else
+        return
+            [f = std::decay_t<F>(std::forward<F>(f)),
+             args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable { std::apply(f, args); };
 }
 
 }  // namespace detail
@@ -4681,1522 +5337,6 @@ inline bool EventLoop::remove_writer(int handle) noexcept {
     return detail::HandleCallbacks::remove(core_, handle, detail::Direction::write);
 }
 
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/detail/each_once.hpp ------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-/// Takes out those that were there before; the others keep their order. AnyTasks or Tasks.
-template <class Handle>
-void keep_each_once(std::vector<Handle>& tasks) {
-    const auto state_of = [](const AnyTask& task) {
-        return reinterpret_cast<std::uintptr_t>(&TaskAccess::state(task));
-    };
-    std::vector<std::uintptr_t> states;
-    states.reserve(tasks.size());
-    for (const Handle& task : tasks) states.push_back(state_of(task));
-    std::sort(states.begin(), states.end());
-    if (std::adjacent_find(states.begin(), states.end()) == states.end()) return;
-    states.erase(std::unique(states.begin(), states.end()), states.end());
-    std::vector<bool> seen(states.size());
-    std::erase_if(tasks, [&](const Handle& task) {
-        const auto place = std::lower_bound(states.begin(), states.end(), state_of(task));
-        const auto index = static_cast<std::size_t>(place - states.begin());
-        const bool again = seen[index];
-        seen[index] = true;
-        return again;
-    });
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
-
-// --- plait/asyncio/as_completed.hpp ----------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-/// Tasks in the order in which they end. Shared by who waits for the next one, so that it lives as long as any of them.
-class Completions final : private TimerNode {
-public:
-    Completions(std::vector<AnyTask> tasks, Timeout limit);
-    ~Completions() {
-        if (is_timed()) loop_.timers.remove(*this);
-    }
-
-    /// Whether the next one is there, or never will be. Throws: UsageError for a second one that waits.
-    [[nodiscard]] bool ready() const;
-    /// The running task waits from now on, until it is woken when `ready`, and then until `forget`.
-    TaskBase* begin_wait() noexcept {
-        woken_ = false;
-        return waiting_ = running().task;
-    }
-    void forget() noexcept { waiting_ = nullptr; }
-    /// Takes the next one out. Throws: TimeoutError, and UsageError where all have been taken.
-    AnyTask take();
-
-private:
-    struct Link final : DoneLink {
-        void on_done() noexcept override { completions->on_end(*this); }
-        [[nodiscard]] const TaskBase* waiting_task() const noexcept override { return completions->waiting_; }
-
-        Completions* completions = nullptr;
-        AnyTask task;
-        Link* following = nullptr;
-    };
-
-    void on_end(Link& link) noexcept {
-        link.following = nullptr;
-        (first_ != nullptr ? last_->following : first_) = &link;
-        last_ = &link;
-        --left_;
-        wake();
-    }
-    void on_time() noexcept override {
-        timed_out_ = true;
-        wake();
-    }
-    void wake() noexcept {
-        if (waiting_ != nullptr && !std::exchange(woken_, true)) waiting_->wake();
-    }
-
-    LoopCore& loop_;
-    std::unique_ptr<Link[]> links_;
-    Link* first_ = nullptr;  // ended, and not yet taken
-    Link* last_ = nullptr;
-    std::size_t left_;  // not yet ended
-    bool timed_out_ = false;
-    bool woken_ = false;
-    TaskBase* waiting_ = nullptr;
-};
-
-template <class T>
-class NextAwaiter;
-
-}  // namespace detail
-
-/// One that is still to come of those given to `as_completed`: awaited, the next that ends.
-///
-/// Throws: what the task threw; TimeoutError when the time is up.
-/// Cancel: the tasks go on, and none of them is taken.
-template <class T>
-class [[nodiscard("it waits only when it is awaited")]] NextCompleted {
-public:
-    using value_type = T;
-
-    explicit NextCompleted(std::shared_ptr<detail::Completions> completions) noexcept
-        : completions_{std::move(completions)} {}
-    detail::NextAwaiter<T> operator co_await() const { return detail::NextAwaiter<T>{completions_}; }
-
-private:
-    std::shared_ptr<detail::Completions> completions_;
-};
-
-/// What `as_completed` gives: as many awaitables as there are tasks, for a range-based `for`.
-template <class T>
-class [[nodiscard("the tasks run on, but nobody sees what they come to")]] AsCompleted {
-public:
-    class Iterator {
-    public:
-        using iterator_category = std::input_iterator_tag;
-        using value_type = NextCompleted<T>;
-        using difference_type = std::ptrdiff_t;
-        using pointer = const value_type*;
-        using reference = const value_type&;
-
-        Iterator(const value_type* next, std::size_t left) noexcept : next_{next}, left_{left} {}
-        reference operator*() const noexcept { return *next_; }
-        pointer operator->() const noexcept { return next_; }
-        Iterator& operator++() noexcept {
-            --left_;
-            return *this;
-        }
-        Iterator operator++(int) noexcept {
-            Iterator before = *this;
-            ++*this;
-            return before;
-        }
-        friend bool operator==(const Iterator& a, const Iterator& b) noexcept { return a.left_ == b.left_; }
-
-    private:
-        const value_type* next_;
-        std::size_t left_;
-    };
-
-    AsCompleted(std::vector<AnyTask> tasks, Timeout limit)
-        : count_{tasks.size()}, next_{std::make_shared<detail::Completions>(std::move(tasks), limit)} {}
-
-    Iterator begin() const noexcept { return Iterator{&next_, count_}; }
-    Iterator end() const noexcept { return Iterator{&next_, 0}; }
-
-private:
-    std::size_t count_;
-    NextCompleted<T> next_;
-};
-
-namespace detail {
-
-inline Completions::Completions(std::vector<AnyTask> tasks, Timeout limit)
-    : loop_{LoopAccess::core(get_running_loop())},
-      links_{std::make_unique<Link[]>(tasks.size())},
-      left_{tasks.size()},
-      timed_out_{limit.is_zero()} {
-    for (const AnyTask& task : tasks)
-        if (!task.done() && TaskAccess::state(task).loop() != &loop_)
-            throw UsageError(
-                "as_completed: a Task belongs to another event loop; use run_coroutine_threadsafe across loops");
-    for (std::size_t i = 0; i < tasks.size(); ++i) {
-        Link& link = links_[i];
-        link.completions = this;
-        link.task = std::move(tasks[i]);
-        TaskBase& state = TaskAccess::state(link.task);
-        if (state.done())
-            on_end(link);
-        else
-            state.add_done_link(link);
-    }
-    if (left_ != 0 && !timed_out_) loop_.start_timer(*this, limit);
-}
-
-inline bool Completions::ready() const {
-    if (waiting_ != nullptr)
-        throw UsageError("as_completed: somebody waits for the next one already; await them one after the other");
-    if (running().task->loop() != &loop_)
-        throw UsageError("as_completed: the tasks belong to another event loop; await them there");
-    return first_ != nullptr || timed_out_ || left_ == 0;
-}
-
-inline AnyTask Completions::take() {
-    if (first_ == nullptr) {
-        if (left_ == 0) throw UsageError("as_completed: each of them has been awaited already");
-        throw TimeoutError("as_completed: the next one had not ended in time");
-    }
-    AnyTask task = std::move(first_->task);
-    first_ = first_->following;
-    return task;
-}
-
-template <class T>
-class NextAwaiter : public AwaiterBase, private Waiter {
-public:
-    explicit NextAwaiter(std::shared_ptr<Completions> completions) noexcept : completions_{std::move(completions)} {}
-    ~NextAwaiter() { forget(); }
-
-    bool await_ready() const { return completions_->ready(); }
-    template <class P>
-    void await_suspend(std::coroutine_handle<P> handle) noexcept {
-        task_ = completions_->begin_wait();
-        waiting_ = true;
-        task_->suspend(handle, this);
-    }
-    T await_resume() {
-        forget();
-        if (task_ != nullptr) task_->check_cancelled();
-        const AnyTask task = completions_->take();
-        // This handle may now be the only one, and take the value out.
-        return take_result(static_cast<TaskState<T>&>(TaskAccess::state(task)));
-    }
-
-private:
-    bool cancel_wait() noexcept override {
-        forget();
-        return false;
-    }
-    void forget() noexcept {
-        if (std::exchange(waiting_, false)) completions_->forget();
-    }
-
-    std::shared_ptr<Completions> completions_;
-    bool waiting_ = false;
-    TaskBase* task_ = nullptr;
-};
-
-struct AsCompletedFunction {
-    /// Gives the results of several as they come: each `co_await` in turn gives the next that ends.
-    ///
-    ///     for (auto& next : as_completed(tasks, 2s)) {
-    ///         int x = co_await next;
-    ///     }
-    ///
-    /// Python: asyncio.as_completed. Coroutines become tasks at once; a task that is given twice comes once. The time
-    /// counts from the call; when it is up, those that have ended still come, and then TimeoutError is thrown.
-    /// Cancel: the tasks go on. They do so too where the loop is left half way.
-    template <AwaitableRange Range>
-    auto operator()(Range&& awaitables, Timeout limit = Timeout::never()) const {
-        EventLoop& loop = get_running_loop();
-        using T = Awaited<decltype(*std::begin(awaitables))>;
-        std::vector<AnyTask> tasks;
-        for (auto&& awaitable : awaitables) tasks.push_back(task_of(loop, awaitable));
-        keep_each_once(tasks);
-        return AsCompleted<T>{std::move(tasks), limit};
-    }
-    template <class A, class... As>
-        requires(Awaitable<A> && (Awaitable<As> && ...))
-    auto operator()(A&& first, As&&... others) const {
-        return (*this)(Timeout::never(), std::forward<A>(first), std::forward<As>(others)...);
-    }
-    template <class A, class... As>
-        requires(Awaitable<A> && (Awaitable<As> && ...))
-    auto operator()(Timeout limit, A&& first, As&&... others) const {
-        static_assert((std::is_same_v<Awaited<A>, Awaited<As>> && ...),
-                      "plait: as_completed gives its results one after the other, so all must be of one type");
-        EventLoop& loop = get_running_loop();
-        std::vector<AnyTask> tasks;
-        tasks.reserve(1 + sizeof...(As));
-        tasks.push_back(task_of(loop, std::forward<A>(first)));
-        (tasks.push_back(task_of(loop, std::forward<As>(others))), ...);
-        keep_each_once(tasks);
-        return AsCompleted<Awaited<A>>{std::move(tasks), limit};
-    }
-};
-
-}  // namespace detail
-
-inline constexpr detail::AsCompletedFunction as_completed{};
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/async_generator.hpp -------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-template <class T>
-class AsyncGeneratorPromise;
-template <class T>
-class GeneratorStep;
-template <class T>
-class NextItem;
-template <class T>
-class CloseGenerator;
-
-}  // namespace detail
-
-/// A coroutine that awaits like any other, and gives its results one by one.
-///
-///     AsyncGenerator<int> ticks(int n) {
-///         for (int i = 0; i < n; ++i) {
-///             co_await sleep(1s);
-///             co_yield i;
-///         }
-///     }
-///     auto generator = ticks(3);
-///     while (auto tick = co_await generator.next()) use(*tick);
-///
-/// Python: an async generator. It runs in the task that awaits `next`, and only then. What awaits nothing is a
-/// plait::Generator.
-/// Lifetime: arguments that were taken by reference, and a lambda's captures, outlive it. Its destructor ends it where it
-/// stands: destructors of its locals run, code does not; `aclose` lets it clean up. (Generators that hold one another are
-/// destroyed one within the other: thousands deep.) Where a task is in `next` meanwhile,
-/// that still gets its item.
-/// Threads: from its loop's only.
-template <class T>
-class [[nodiscard("a generator whose next is not awaited never runs")]] AsyncGenerator {
-    static_assert(!std::is_void_v<T> && !std::is_rvalue_reference_v<T>, "plait: an AsyncGenerator gives values or T&");
-
-public:
-    using promise_type = detail::AsyncGeneratorPromise<T>;
-
-    AsyncGenerator(AsyncGenerator&& other) noexcept { take(other); }
-    AsyncGenerator& operator=(AsyncGenerator&& other) noexcept {
-        if (this != &other) {
-            destroy();
-            take(other);
-        }
-        return *this;
-    }
-    ~AsyncGenerator() { destroy(); }
-
-    /// Awaited, runs the body to its next `co_yield`, and gives the item as a std::optional<T>, of a T& as a pointer:
-    /// nothing once the body has ended. An exception of the body comes out once, and ends it.
-    ///
-    /// Cancel: reaches the innermost await of the body.
-    /// Lifetime: the generator is not moved before this is awaited.
-    /// Throws: UsageError where another `next` or `aclose` is under way.
-    detail::NextItem<T> next() noexcept { return detail::NextItem<T>{*this}; }
-    /// Awaited, throws GeneratorExit at the `co_yield` where the body stands, and waits for its end; it may await to
-    /// clean up. One that has not begun never will; one that has ended stays so.
-    ///
-    /// Python: aclose. Throws: what the body throws instead; UsageError where it yields, which ends it all the same.
-    detail::CloseGenerator<T> aclose() noexcept { return detail::CloseGenerator<T>{*this}; }
-
-private:
-    friend promise_type;
-    friend class detail::GeneratorStep<T>;
-    using Handle = std::coroutine_handle<promise_type>;
-
-    explicit AsyncGenerator(Handle handle) noexcept : handle_{handle} { handle.promise().holder = this; }
-    void take(AsyncGenerator& other) noexcept {
-        handle_ = std::exchange(other.handle_, nullptr);
-        if (handle_) handle_.promise().holder = this;
-    }
-    void destroy() noexcept;
-
-    Handle handle_;
-};
-
-namespace detail {
-
-/// What lies in a generator's frame, which its AsyncGenerator destroys; or, while one is awaited, the step that runs it.
-template <class T>
-class AsyncGeneratorPromise final : public PromiseBase {
-    using Handle = std::coroutine_handle<AsyncGeneratorPromise>;
-
-    class Yield {
-    public:
-        explicit Yield(AsyncGeneratorPromise& promise) noexcept : promise_{promise} {}
-        static bool await_ready() noexcept { return false; }
-        void await_suspend(std::coroutine_handle<>) const noexcept { running().next = promise_.continuation; }
-        void await_resume() const {
-            if (promise_.closing) throw GeneratorExit();
-        }
-
-    private:
-        AsyncGeneratorPromise& promise_;
-    };
-
-public:
-    AsyncGeneratorPromise() noexcept = default;
-    ~AsyncGeneratorPromise() {
-        if (holder != nullptr) holder->handle_ = nullptr;
-    }
-
-    AsyncGenerator<T> get_return_object(std::source_location here = std::source_location::current()) noexcept {
-        where = here;
-        return AsyncGenerator<T>{Handle::from_promise(*this)};
-    }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { error = std::current_exception(); }
-
-    template <class U = T>
-        requires(!std::is_reference_v<T> && std::is_convertible_v<U, T>)
-    Yield yield_value(U&& value) {
-        item.emplace(std::forward<U>(value));
-        return Yield{*this};
-    }
-    Yield yield_value(T value) noexcept
-        requires std::is_reference_v<T>
-    {
-        item.emplace(std::addressof(value));
-        return Yield{*this};
-    }
-
-    std::optional<typename plait::detail::Stored<T>::Type> item;  // on its way to who awaits it
-    std::exception_ptr error;                                     // that ended the body
-    AsyncGenerator<T>* holder = nullptr;
-    bool started = false;
-    bool closing = false;
-};
-
-/// One step of a generator: from `next` or `aclose` to the following co_yield, or the end.
-template <class T>
-class GeneratorStep : public AwaiterBase, private AwaitLink {
-public:
-    template <class P>
-    void await_suspend(std::coroutine_handle<P> waiting) noexcept {
-        parent = &waiting.promise();
-        promise().continuation = waiting;
-        promise().link = this;
-        promise().started = true;
-        // A task that dies in this step destroys the body before the frames around it: by this link, not by the holder.
-        child = body_;
-        running().next = body_;
-    }
-
-protected:
-    explicit GeneratorStep(AsyncGenerator<T>& generator) noexcept : AwaitLink{nullptr}, generator_{generator} {}
-    ~GeneratorStep() = default;
-
-    [[nodiscard]] AsyncGeneratorPromise<T>& promise() const noexcept { return body_.promise(); }
-    /// Whether there is a body to run. Throws: UsageError where that runs already.
-    [[nodiscard]] bool has_body() {
-        if (!generator_.handle_) return false;
-        if (generator_.handle_.promise().link != nullptr)
-            throw UsageError("another next or aclose of this AsyncGenerator is under way: await its end first");
-        body_ = generator_.handle_;
-        return true;
-    }
-    /// The step is over. True where the body stands at a co_yield; else it is no more, and its exception is thrown.
-    bool finish() {
-        if (!body_) return false;
-        promise().link = nullptr;
-        if (body_.done()) {
-            const std::exception_ptr error = std::move(promise().error);
-            destroy_body();
-            if (error) std::rethrow_exception(error);
-            return false;
-        }
-        // Given back to who holds it; if that is gone, the body goes with this step.
-        if (promise().holder != nullptr)
-            child = nullptr;
-        else if constexpr (std::is_reference_v<T>)
-            throw UsageError(
-                "an AsyncGenerator of references was destroyed while a task was in next: what it gives is gone");
-        return true;
-    }
-    void destroy_body() noexcept {
-        child = nullptr;
-        // Who holds it may lie in it, as a local.
-        if (AsyncGenerator<T>* const holder = std::exchange(promise().holder, nullptr)) holder->handle_ = nullptr;
-        if (promise().started)
-            body_.destroy();
-        else
-            plait::detail::UnstartedCoroutines::destroy(body_);
-    }
-
-private:
-    AsyncGenerator<T>& generator_;  // only until the step begins
-    std::coroutine_handle<AsyncGeneratorPromise<T>> body_;
-};
-
-template <class T>
-class NextItemAwaiter : public GeneratorStep<T> {
-    using Item = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, std::optional<T>>;
-
-public:
-    explicit NextItemAwaiter(AsyncGenerator<T>& generator) noexcept : GeneratorStep<T>{generator} {}
-
-    [[nodiscard]] bool await_ready() { return !this->has_body(); }
-    Item await_resume() {
-        if (!this->finish()) return Item{};
-        if constexpr (std::is_reference_v<T>) {
-            return *this->promise().item;
-        } else {
-            Item item{std::move(this->promise().item)};
-            this->promise().item.reset();
-            return item;
-        }
-    }
-};
-
-template <class T>
-class CloseGeneratorAwaiter : public GeneratorStep<T> {
-public:
-    explicit CloseGeneratorAwaiter(AsyncGenerator<T>& generator) noexcept : GeneratorStep<T>{generator} {}
-
-    [[nodiscard]] bool await_ready() {
-        if (!this->has_body()) return true;
-        began_ = this->promise().started;
-        this->promise().closing = true;
-        if (!began_) this->destroy_body();
-        return !began_;
-    }
-    void await_resume() {
-        if (!began_) return;
-        try {
-            if (!this->finish()) return;
-        } catch (const GeneratorExit&) {
-            return;
-        }
-        this->destroy_body();
-        throw UsageError("an AsyncGenerator yielded while it was being closed: let GeneratorExit pass");
-    }
-
-private:
-    bool began_ = false;
-};
-
-/// What `next` and `aclose` give: nothing happens before it is awaited.
-template <class T>
-class [[nodiscard("it runs only when it is awaited")]] NextItem {
-public:
-    explicit NextItem(AsyncGenerator<T>& generator) noexcept : generator_{&generator} {}
-    NextItemAwaiter<T> operator co_await() const noexcept { return NextItemAwaiter<T>{*generator_}; }
-
-private:
-    AsyncGenerator<T>* generator_;
-};
-template <class T>
-class [[nodiscard("it is closed only when this is awaited")]] CloseGenerator {
-public:
-    explicit CloseGenerator(AsyncGenerator<T>& generator) noexcept : generator_{&generator} {}
-    CloseGeneratorAwaiter<T> operator co_await() const noexcept { return CloseGeneratorAwaiter<T>{*generator_}; }
-
-private:
-    AsyncGenerator<T>* generator_;
-};
-
-}  // namespace detail
-
-template <class T>
-void AsyncGenerator<T>::destroy() noexcept {
-    if (!handle_) return;
-    const Handle handle = std::exchange(handle_, nullptr);
-    handle.promise().holder = nullptr;
-    if (handle.promise().link != nullptr) return;  // the task that runs it destroys it
-    if (handle.promise().started)
-        handle.destroy();
-    else
-        plait::detail::UnstartedCoroutines::destroy(handle);
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/detail/wait_list.hpp ------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-class WaitList;
-
-/// A task's place in a WaitList; lies in the awaiter, and leaves the list in its destructor.
-class WaitPlace : private TaskLink {
-public:
-    WaitPlace() noexcept {}
-    WaitPlace(const WaitPlace&) = delete;
-    WaitPlace& operator=(const WaitPlace&) = delete;
-    ~WaitPlace() { leave(); }
-
-    [[nodiscard]] bool waiting() const noexcept { return state_ == State::waiting; }
-    /// Whether it has been given what it waited for, and has not taken it yet.
-    [[nodiscard]] bool given() const noexcept { return state_ == State::given; }
-    /// Whether it was let go by `wake_first`.
-    [[nodiscard]] bool let_go() const noexcept { return state_ == State::let_go; }
-    [[nodiscard]] TaskBase& task() const noexcept { return *task_; }
-
-    inline void leave() noexcept;
-
-    /// For who finds itself neither given anything nor let go: cancelled, or its list is no more.
-    [[noreturn]] void throw_cause() const {
-        task_->check_cancelled();
-        throw UsageError("what this task waited for was destroyed: it must outlive those who wait for it");
-    }
-
-private:
-    friend class WaitList;
-    enum class State : std::uint8_t { outside, waiting, given, let_go };
-
-    State state_ = State::outside;
-    WaitList* list_ = nullptr;  // meaningful while waiting or given
-    TaskBase* task_ = nullptr;
-};
-
-/// The tasks that wait for something, first come, first served, and those that were given it and have not had their turn.
-///
-/// Why nothing is lost: what becomes free while somebody waits is never free for anybody to see, but given to the first
-/// in the same step, and counts as taken from then on. So nobody can come between, nobody waits for what is free, and
-/// a wake is owed to nobody else. From there it goes one of three ways, and the awaiter sees to each: the task has its
-/// turn and takes it; or finds itself cancelled, and hands it on before it throws; or its frame is destroyed, and the
-/// awaiter's destructor hands it on. Who is cancelled while still waiting leaves the list and had nothing. The object
-/// that owns the list may go first, as where a loop closes and frames die in whatever order: its places forget it, and
-/// hand on nothing.
-class WaitList {
-public:
-    WaitList() noexcept = default;
-    WaitList(const WaitList&) = delete;
-    WaitList& operator=(const WaitList&) = delete;
-    ~WaitList();
-
-    [[nodiscard]] std::size_t waiting() const noexcept { return count_; }
-    /// Whether a task was given what it waited for, and has not had its turn.
-    [[nodiscard]] bool has_given() const noexcept { return given_.following != &given_; }
-
-    /// Throws: UsageError where others wait here on another loop than the running task's.
-    void check_loop() const {
-        const TaskLink* const link = count_ != 0 ? waiting_.following : given_.following;
-        if (link == &given_ || place(link)->task().loop() == running().task->loop()) return;
-        throw UsageError("tasks of another event loop wait for this already: use one for each loop");
-    }
-
-    void append(WaitPlace& place, TaskBase& task) noexcept {
-        place.task_ = &task;
-        place.list_ = this;
-        place.state_ = WaitPlace::State::waiting;
-        place.insert_before(waiting_);
-        ++count_;
-    }
-    /// Gives `place`, which waits here, what it waits for; its task has yet to be woken.
-    void give(WaitPlace& place) noexcept {
-        place.unlink();
-        place.state_ = WaitPlace::State::given;
-        place.insert_before(given_);
-        --count_;
-    }
-    /// Gives the first one what it waits for, without waking it; null where nobody waits.
-    WaitPlace* give_first() noexcept {
-        if (count_ == 0) return nullptr;
-        WaitPlace* const first = place(waiting_.following);
-        give(*first);
-        return first;
-    }
-    /// Lets the first one go: it has nothing that it could hand on, and this object may be gone at its turn. Null where
-    /// nobody waits.
-    WaitPlace* wake_first() noexcept {
-        if (count_ == 0) return nullptr;
-        WaitPlace* const first = place(waiting_.following);
-        first->leave();
-        first->state_ = WaitPlace::State::let_go;
-        first->task_->wake();
-        return first;
-    }
-
-private:
-    friend class WaitPlace;
-    static WaitPlace* place(TaskLink* link) noexcept { return static_cast<WaitPlace*>(link); }
-    static const WaitPlace* place(const TaskLink* link) noexcept { return static_cast<const WaitPlace*>(link); }
-    static WaitPlace* forget_first(TaskLink& ring) noexcept {
-        WaitPlace* const first = place(ring.following);
-        first->unlink();
-        first->state_ = WaitPlace::State::outside;
-        return first;
-    }
-
-    TaskLink waiting_;
-    TaskLink given_;
-    std::size_t count_ = 0;  // of those waiting
-};
-
-inline void WaitPlace::leave() noexcept {
-    if (state_ == State::waiting) --list_->count_;
-    if (state_ == State::waiting || state_ == State::given) unlink();
-    state_ = State::outside;
-}
-
-inline WaitList::~WaitList() {
-    // Those who were given something are awake, or wait elsewhere by now.
-    while (has_given()) forget_first(given_);
-    while (waiting_.following != &waiting_) forget_first(waiting_)->task_->wake();
-}
-
-/// A place whose task waits for nothing else: it leaves when the task is cancelled.
-class ListedWaiter : public WaitPlace, private Waiter {
-public:
-    template <class P>
-    void wait_in(WaitList& list, std::coroutine_handle<P> handle) noexcept {
-        TaskBase& waiting = *running().task;
-        list.append(*this, waiting);
-        waiting.suspend(handle, this);
-    }
-    /// At the turn of one that had nothing to be given.
-    void check_let_go() const {
-        task().check_cancelled();
-        if (!let_go()) throw_cause();
-    }
-
-protected:
-    ListedWaiter() noexcept {}
-    ~ListedWaiter() = default;
-
-private:
-    bool cancel_wait() noexcept override {
-        leave();
-        return false;
-    }
-};
-
-class PlainPlace final : public ListedWaiter {
-public:
-    PlainPlace() noexcept {}
-};
-
-/// Waits for what `Owner` hands over: `take_at_once` where it is free, throwing where it must not be waited for;
-/// `hand_out` once one has begun to wait; and `hand_on` for what was given and is not wanted.
-template <class Owner>
-class TurnAwaiter : public AwaiterBase {
-public:
-    explicit TurnAwaiter(Owner& owner) noexcept : owner_{owner} {}
-    TurnAwaiter(const TurnAwaiter&) = delete;
-    TurnAwaiter& operator=(const TurnAwaiter&) = delete;
-    ~TurnAwaiter() {
-        if (waited_) forget();
-    }
-
-    [[nodiscard]] bool await_ready() const { return owner_.take_at_once(); }
-    template <class P>
-    void await_suspend(std::coroutine_handle<P> handle) noexcept {
-        waited_ = true;
-        ::new (static_cast<void*>(&place_)) PlainPlace;
-        place_.wait_in(owner_.waiters_, handle);
-        owner_.hand_out();
-    }
-    void await_resume() {
-        if (waited_) take();
-    }
-
-protected:
-    [[nodiscard]] Owner& owner() const noexcept { return owner_; }
-
-private:
-    void take() {
-        if (place_.given() && !place_.task().cancel_due()) return place_.leave();
-        hand_on();
-        place_.throw_cause();
-    }
-    void hand_on() noexcept {
-        if (!place_.given()) return;
-        place_.leave();
-        owner_.hand_on();
-    }
-    void forget() noexcept {
-        hand_on();
-        place_.~PlainPlace();
-    }
-
-    Owner& owner_;
-    bool waited_ = false;
-    union {
-        PlainPlace place_;  // if it had to wait: so what is free costs little more than a flag
-    };
-};
-
-/// The same, and gives a guard that hands it back.
-template <class Owner>
-class ScopedAwaiter : public TurnAwaiter<Owner> {
-public:
-    explicit ScopedAwaiter(Owner& owner) noexcept : TurnAwaiter<Owner>{owner} {}
-
-    [[nodiscard("the lock is released where the guard is dropped")]] auto await_resume() {
-        TurnAwaiter<Owner>::await_resume();
-        return typename Owner::Guard{this->owner()};
-    }
-};
-
-/// What `acquire`, `scoped` or `wait` gives: nothing happens before it is awaited.
-template <class Awaiter, class Owner>
-class [[nodiscard("it waits only when it is awaited")]] Wait {
-public:
-    explicit Wait(Owner& owner) noexcept : owner_{&owner} {}
-    Awaiter operator co_await() const noexcept { return Awaiter{*owner_}; }
-
-private:
-    Owner* owner_;
-};
-
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
-
-// --- plait/asyncio/barrier.hpp ---------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-using plait::BrokenBarrierError;
-
-namespace detail {
-
-class BarrierAwaiter;
-
-}  // namespace detail
-
-/// Where a number of tasks wait for each other: the last to arrive lets all of them go, and the next round begins.
-///
-///     Barrier step(3);
-///     Coroutine<void> work(Part part) {
-///         for (int i = 0; i < steps; ++i) {
-///             co_await compute(part);
-///             const std::size_t index = co_await step.wait();
-///             if (index == 0) publish();    // one of them does this
-///         }
-///     }
-///
-/// Python: asyncio.Barrier. A round passes for all of its tasks when the last arrives, and nothing that comes before
-/// their turns changes that; or it breaks for all, by `abort` or `reset`. Who comes later waits for the next one. To wait
-/// for something that happens once use Event; for the end of tasks, `gather` or a task group.
-/// Threads: from its loop's only; across threads use threading::Barrier.
-/// Lifetime: may be destroyed when its last round has passed or broken; whoever still waits gets UsageError. May be made
-/// before there is a loop, and used on another once nobody waits.
-class Barrier {
-public:
-    /// Throws: std::invalid_argument for fewer than one task.
-    explicit Barrier(std::ptrdiff_t parties) : parties_{checked(parties)} {}
-    Barrier(const Barrier&) = delete;
-    Barrier& operator=(const Barrier&) = delete;
-
-    /// Waits until all have arrived. Returns how many of the round arrived before: each of them a number of its own. The
-    /// last does not wait.
-    ///
-    /// Cancel: has not arrived; one more is needed. Once the round is full, the others pass all the same.
-    /// Throws: BrokenBarrierError where the round breaks, or is broken already; UsageError where tasks of another loop
-    /// wait.
-    detail::Wait<detail::BarrierAwaiter, Barrier> wait() noexcept {
-        return detail::Wait<detail::BarrierAwaiter, Barrier>{*this};
-    }
-
-    /// Breaks the barrier, until `reset`: who waits and who comes gets BrokenBarrierError.
-    void abort() noexcept {
-        broken_ = true;
-        break_round();
-    }
-    /// Makes it whole again; who waits gets BrokenBarrierError.
-    void reset() noexcept {
-        broken_ = false;
-        break_round();
-    }
-
-    std::size_t parties() const noexcept { return parties_; }
-    /// How many tasks wait in this round.
-    std::size_t n_waiting() const noexcept { return waiters_.waiting(); }
-    std::size_t waiting() const noexcept { return waiters_.waiting(); }
-    /// Whether it lets nobody wait.
-    bool broken() const noexcept { return broken_; }
-
-private:
-    friend class detail::BarrierAwaiter;
-    static std::size_t checked(std::ptrdiff_t parties) {
-        if (parties < 1) throw std::invalid_argument("plait::asyncio::Barrier: the number of parties is 1 or more");
-        return static_cast<std::size_t>(parties);
-    }
-    inline bool arrive();
-    inline void pass_round() noexcept;
-    inline void break_round() noexcept;
-    [[noreturn]] static void throw_broken() {
-        throw BrokenBarrierError("the barrier is broken: somebody called abort or reset");
-    }
-
-    std::size_t parties_;
-    bool broken_ = false;
-    detail::WaitList waiters_;
-};
-
-namespace detail {
-
-class BarrierPlace final : public ListedWaiter {
-public:
-    BarrierPlace() noexcept {}
-
-    std::size_t index = 0;
-    bool broke = false;
-};
-
-class BarrierAwaiter : public AwaiterBase {
-public:
-    explicit BarrierAwaiter(Barrier& barrier) noexcept : barrier_{barrier} {}
-
-    [[nodiscard]] bool await_ready() const { return barrier_.arrive(); }
-    template <class P>
-    void await_suspend(std::coroutine_handle<P> handle) noexcept {
-        place_.emplace().wait_in(barrier_.waiters_, handle);
-    }
-    std::size_t await_resume() const {
-        if (!place_) return barrier_.parties() - 1;  // the last, which did not wait
-        place_->check_let_go();
-        if (place_->broke) Barrier::throw_broken();
-        return place_->index;
-    }
-
-private:
-    Barrier& barrier_;
-    std::optional<BarrierPlace> place_;
-};
-
-}  // namespace detail
-
-/// True for the last, which does not wait.
-inline bool Barrier::arrive() {
-    if (broken_) throw_broken();
-    waiters_.check_loop();
-    if (n_waiting() + 1 < parties_) return false;
-    pass_round();
-    return true;
-}
-
-inline void Barrier::pass_round() noexcept {
-    std::size_t index = 0;
-    while (auto* const place = static_cast<detail::BarrierPlace*>(waiters_.wake_first())) place->index = index++;
-}
-
-inline void Barrier::break_round() noexcept {
-    while (auto* const place = static_cast<detail::BarrierPlace*>(waiters_.wake_first())) place->broke = true;
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/lock.hpp ------------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-class ConditionAwaiter;
-
-/// Who holds a lock: a task, known by its number from a later one in the same place; or no task, but a callback.
-struct LockHolder {
-    const TaskBase* task = nullptr;
-    std::uint32_t number = 0;
-
-    static LockHolder of(const TaskBase* task) noexcept {
-        return task != nullptr ? LockHolder{task, task->number()} : LockHolder{};
-    }
-    friend bool operator==(const LockHolder&, const LockHolder&) noexcept = default;
-};
-
-}  // namespace detail
-
-/// Lets one task at a time pass, also where it awaits in between: who has acquired it holds it until it is released.
-///
-///     Lock lock;
-///     Coroutine<void> append(Journal& journal, Entry entry) {
-///         auto guard = co_await lock.scoped();
-///         co_await journal.write(std::move(entry));    // nobody else writes meanwhile
-///     }
-///
-/// Python: asyncio.Lock; as there, any task may release it. A second acquire by the task that holds it throws instead of
-/// waiting for ever. Between two awaits no other task runs: what doesn't await needs no lock. To let n tasks pass, use
-/// Semaphore; to wait for a condition, Event or Condition.
-/// Order: first come, first served. A release hands it to who has waited longest: nobody comes in between.
-/// Threads: from its loop's only. Across threads use threading::Lock, and never hold that over an await.
-/// Lifetime: it outlives guards, and those who wait; whoever still waits gets UsageError. May be made before there is a
-/// loop, and used on another once nobody waits.
-class Lock {
-public:
-    class Guard;
-
-    Lock() noexcept = default;
-    Lock(const Lock&) = delete;
-    Lock& operator=(const Lock&) = delete;
-
-    /// Waits until it is this task's. At once where it is free: then no other task runs in between.
-    ///
-    /// Cancel: it is not this task's; where it was to be, the next one gets it.
-    /// Throws: UsageError where it is this task's already, or tasks of another loop wait for it.
-    detail::Wait<detail::TurnAwaiter<Lock>, Lock> acquire() noexcept {
-        return detail::Wait<detail::TurnAwaiter<Lock>, Lock>{*this};
-    }
-    /// The same, and gives a guard that releases it.
-    detail::Wait<detail::ScopedAwaiter<Lock>, Lock> scoped() noexcept {
-        return detail::Wait<detail::ScopedAwaiter<Lock>, Lock>{*this};
-    }
-    /// Takes it if it is free.
-    [[nodiscard]] bool try_acquire() noexcept;
-    /// Throws: UsageError, changing nothing, where nobody holds it, or who was handed it has not had its turn yet.
-    void release();
-
-    /// Whether anybody holds it, or is about to.
-    bool locked() const noexcept { return locked_; }
-    /// Whether the running task holds it.
-    [[nodiscard]] bool owned() const noexcept { return held_by(detail::LockHolder::of(detail::running().task)); }
-    /// How many tasks wait for it; for tests and diagnosis.
-    std::size_t waiting() const noexcept { return waiters_.waiting(); }
-
-private:
-    friend class detail::ConditionAwaiter;
-    template <class Owner>
-    friend class detail::TurnAwaiter;
-
-    [[nodiscard]] bool held_by(const detail::LockHolder& holder) const noexcept {
-        return locked_ && holder_ == holder && !waiters_.has_given();
-    }
-
-    bool take_at_once() {
-        if (try_acquire()) [[likely]]
-            return true;
-        check_may_wait();
-        return false;
-    }
-    void check_may_wait() const;
-    void hand_on() noexcept;
-    void hand_out() noexcept {}
-    bool take_or_queue(detail::WaitPlace& place, detail::TaskBase& task) noexcept;
-
-    bool locked_ = false;  // also while it is on its way to the one that was handed it
-    detail::LockHolder holder_;
-    detail::WaitList waiters_;
-};
-
-/// Holds a Lock, and releases it in its destructor if it is still held by the task that acquired it: where the task's
-/// frame dies within a Condition's wait, it is not.
-class [[nodiscard("the lock is released where the guard is dropped")]] Lock::Guard {
-public:
-    Guard(Guard&& other) noexcept : lock_{std::exchange(other.lock_, nullptr)}, holder_{other.holder_} {}
-    Guard& operator=(Guard&& other) noexcept {
-        Guard taken{std::move(other)};
-        std::swap(lock_, taken.lock_);
-        std::swap(holder_, taken.holder_);
-        return *this;
-    }
-    ~Guard() {
-        if (holds()) lock_->hand_on();
-    }
-
-    /// Releases it early. Throws: UsageError where it was released before.
-    void release() {
-        if (!holds()) throw UsageError("this guard holds no lock any more: it was released or moved from");
-        std::exchange(lock_, nullptr)->hand_on();
-    }
-
-private:
-    template <class Owner>
-    friend class detail::ScopedAwaiter;
-    explicit Guard(Lock& lock) noexcept : lock_{&lock}, holder_{detail::LockHolder::of(detail::running().task)} {}
-    [[nodiscard]] bool holds() const noexcept { return lock_ != nullptr && lock_->held_by(holder_); }
-
-    Lock* lock_;
-    detail::LockHolder holder_;
-};
-
-inline bool Lock::try_acquire() noexcept {
-    if (locked_) return false;
-    locked_ = true;
-    holder_ = detail::LockHolder::of(detail::running().task);
-    return true;
-}
-
-inline void Lock::release() {
-    if (!locked_) throw UsageError("release of a lock that nobody holds: acquire it first");
-    if (waiters_.has_given())
-        throw UsageError("release of a lock that was released already, and is on its way to the task that waited");
-    hand_on();
-}
-
-inline void Lock::check_may_wait() const {
-    if (owned())
-        throw UsageError("a second acquire by the task that holds the lock would wait for itself: release it first");
-    waiters_.check_loop();
-}
-
-inline void Lock::hand_on() noexcept {
-    detail::WaitPlace* const next = waiters_.give_first();
-    locked_ = next != nullptr;
-    if (!locked_) return;
-    holder_ = detail::LockHolder::of(&next->task());
-    next->task().wake();
-}
-
-/// For a task that is about to be woken anyway: true where it holds the lock then, false where it waits first.
-inline bool Lock::take_or_queue(detail::WaitPlace& place, detail::TaskBase& task) noexcept {
-    waiters_.append(place, task);
-    if (locked_) return false;
-    locked_ = true;
-    holder_ = detail::LockHolder::of(&task);
-    waiters_.give(place);
-    return true;
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/condition.hpp -------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-/// A lock with a place to wait at: `wait` gives the lock up, waits until another task notifies, and takes it again.
-///
-///     Condition changed;
-///     std::vector<Job> jobs;
-///     Coroutine<void> produce(Job job) {
-///         auto guard = co_await changed.scoped();
-///         jobs.push_back(std::move(job));
-///         changed.notify();
-///     }
-///     Coroutine<Job> consume() {
-///         auto guard = co_await changed.scoped();
-///         co_await changed.wait_for([] { return !jobs.empty(); });
-///         Job job = std::move(jobs.back());
-///         jobs.pop_back();
-///         co_return job;
-///     }
-///
-/// Python: asyncio.Condition. Its lock is one of its own, or one that it is given, and that several conditions may
-/// share. For a flag use Event; to hand over values, Queue.
-/// Order: a notification goes to who has waited longest, and only to who waits; one whose task is cancelled before it
-/// goes on goes to the next. What was waited for may be gone by the time the lock is taken: so look again, as
-/// `wait_for` does.
-/// Throws: UsageError, changing nothing, from every wait and notify where the running task does not hold the lock.
-/// Threads: from its loop's only; across threads use threading::Condition.
-/// Lifetime: it outlives guards, and those who wait; whoever still waits gets UsageError. A lock that it was given outlives it.
-class Condition {
-public:
-    using Guard = Lock::Guard;
-
-    Condition() noexcept : lock_{own_} {}
-    explicit Condition(Lock& lock) noexcept : lock_{lock} {}
-    Condition(const Condition&) = delete;
-    Condition& operator=(const Condition&) = delete;
-
-    /// As of its lock.
-    auto acquire() noexcept { return lock_.acquire(); }
-    auto scoped() noexcept { return lock_.scoped(); }
-    [[nodiscard]] bool try_acquire() noexcept { return lock_.try_acquire(); }
-    void release() { lock_.release(); }
-    bool locked() const noexcept { return lock_.locked(); }
-    [[nodiscard]] bool owned() const noexcept { return lock_.owned(); }
-
-    /// Waits for a notification, and then for the lock.
-    ///
-    /// Cancel: first takes the lock again, which takes as long as others hold it, then throws CancelledError.
-    /// Throws: UsageError also where tasks of another loop wait.
-    detail::Wait<detail::ConditionAwaiter, Condition> wait() noexcept;
-    /// Waits until `predicate()`, called while the lock is held, gives something true; gives what it gave last.
-    template <plait::detail::WaitPredicate Predicate>
-    Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> wait_for(Predicate predicate);
-
-    /// Wakes the `count` tasks that have waited longest, or as many as wait. They go on once they get the lock. Throws:
-    /// std::invalid_argument for less than zero.
-    void notify(std::ptrdiff_t count = 1);
-    void notify_all();
-
-    /// How many tasks wait for a notification; for tests and diagnosis.
-    std::size_t waiting() const noexcept { return waiters_.waiting(); }
-
-private:
-    friend class detail::ConditionAwaiter;
-
-    void check_owned() const {
-        if (!owned())
-            throw UsageError("wait and notify need the condition's lock: acquire it first, by scoped() or so");
-    }
-    bool notify_first() noexcept;
-
-    Lock own_;
-    Lock& lock_;
-    detail::WaitList waiters_;  // given, for those who were notified: until they go on, holding the lock
-};
-
-namespace detail {
-
-/// Waits in the condition's list for a notification, then in the lock's; in the second from the first on where the task
-/// is cancelled.
-class ConditionAwaiter : public AwaiterBase, private Waiter, private WaitPlace {
-public:
-    explicit ConditionAwaiter(Condition& condition) noexcept : condition_{condition}, lock_{condition.lock_} {}
-    ConditionAwaiter(const ConditionAwaiter&) = delete;
-    ConditionAwaiter& operator=(const ConditionAwaiter&) = delete;
-    ~ConditionAwaiter() {
-        hand_on_notification();
-        if (!for_lock_.given()) return;
-        for_lock_.leave();
-        lock_.hand_on();
-    }
-
-    [[nodiscard]] bool await_ready() const {
-        condition_.check_owned();
-        condition_.waiters_.check_loop();
-        lock_.waiters_.check_loop();
-        return false;
-    }
-    template <class P>
-    void await_suspend(std::coroutine_handle<P> handle) noexcept {
-        TaskBase& waiting = *running().task;
-        // Listed first: whoever is handed the lock finds it there to notify.
-        condition_.waiters_.append(*this, waiting);
-        lock_.hand_on();
-        waiting.suspend(handle, this);
-    }
-    void await_resume();
-
-private:
-    friend class asyncio::Condition;
-    static ConditionAwaiter* of(WaitPlace* place) noexcept { return static_cast<ConditionAwaiter*>(place); }
-
-    /// Notified, and given the lock in its turn. It is not free: whoever notifies holds it, or was to have it.
-    void wait_for_lock() noexcept { lock_.waiters_.append(for_lock_, task()); }
-    void hand_on_notification() noexcept {
-        if (!given()) return;
-        leave();
-        condition_.notify_first();
-    }
-    inline bool cancel_wait() noexcept override;
-
-    Condition& condition_;
-    Lock& lock_;
-    WaitPlace for_lock_;
-    bool cancelled_ = false;  // while it waited for the lock, which goes on
-};
-
-inline void ConditionAwaiter::await_resume() {
-    const bool cancelled = cancelled_ || task().cancel_due();
-    if (for_lock_.given()) {
-        for_lock_.leave();
-        if (cancelled) hand_on_notification();
-        leave();
-    } else if (!cancelled) {
-        throw_cause();
-    }
-    if (!cancelled) return;
-    task().check_cancelled();
-    throw CancelledError(task().cancel_message());
-}
-
-inline bool ConditionAwaiter::cancel_wait() noexcept {
-    if (waiting()) {
-        leave();
-        if (lock_.take_or_queue(for_lock_, task())) return false;
-    }
-    cancelled_ = true;
-    return true;
-}
-
-}  // namespace detail
-
-inline detail::Wait<detail::ConditionAwaiter, Condition> Condition::wait() noexcept {
-    return detail::Wait<detail::ConditionAwaiter, Condition>{*this};
-}
-
-template <plait::detail::WaitPredicate Predicate>
-Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> Condition::wait_for(Predicate predicate) {
-    check_owned();
-    for (;;) {
-        std::decay_t<std::invoke_result_t<Predicate&>> value = predicate();
-        if (static_cast<bool>(value)) co_return std::move(value);
-        co_await wait();
-    }
-}
-
-inline bool Condition::notify_first() noexcept {
-    detail::WaitPlace* const first = waiters_.give_first();
-    if (first == nullptr) return false;
-    detail::ConditionAwaiter::of(first)->wait_for_lock();
-    return true;
-}
-
-inline void Condition::notify(std::ptrdiff_t count) {
-    if (count < 0) throw std::invalid_argument("plait::asyncio::Condition: notify wakes no fewer than none");
-    check_owned();
-    while (count-- > 0 && notify_first()) {
-    }
-}
-
-inline void Condition::notify_all() {
-    check_owned();
-    while (notify_first()) {
-    }
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/context.hpp ---------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-PLAIT_VISIBLE inline std::uint64_t next_context_variable() noexcept {
-    static constinit std::atomic<std::uint64_t> last{0};
-    return last.fetch_add(1, std::memory_order_relaxed) + 1;  // any order: numbers only have to differ
-}
-
-}  // namespace detail
-
-/// A variable of which each task has its own value: a request's number, for all that is called in its course.
-///
-///     ContextVar<int> request("request");
-///     request.set(7);                         // for this task, and those that it starts from now on
-///     int number = request.get();
-///
-/// A task begins with the values of the one that made it; what either sets later the other does not see. `to_thread` and
-/// `run_in_executor` take them along. Outside of tasks a thread has values of its own, which tasks made there begin with;
-/// callbacks see those, where Python's see what their maker saw.
-/// Python: contextvars.ContextVar. Threads: any. Lifetime: a value lives until the last task that may read it has ended.
-template <class T>
-class ContextVar {
-    static_assert(std::is_copy_constructible_v<T> && std::is_same_v<T, std::decay_t<T>>,
-                  "plait: tasks share a ContextVar's values: T has to be an object that can be copied; take a "
-                  "std::shared_ptr for one that cannot");
-
-public:
-    /// What was there before a `set`, for `reset`.
-    class Token {
-    public:
-        /// Empty where there was none.
-        [[nodiscard]] std::optional<T> old_value() const { return old_ ? std::optional<T>{*old_} : std::nullopt; }
-
-    private:
-        friend class ContextVar;
-        Token(std::uint64_t variable, std::shared_ptr<const T> old) noexcept
-            : variable_{variable}, old_{std::move(old)} {}
-
-        std::uint64_t variable_;
-        std::shared_ptr<const T> old_;
-    };
-
-    explicit ContextVar(std::string name) : name_{std::move(name)} {}
-    /// With a value for where none was set.
-    ContextVar(std::string name, T default_value) : name_{std::move(name)}, default_{std::move(default_value)} {}
-    ContextVar(const ContextVar&) = delete;
-    ContextVar& operator=(const ContextVar&) = delete;
-
-    const std::string& name() const noexcept { return name_; }
-
-    /// The value here, else the default. Throws: UsageError where neither is.
-    T get() const {
-        if (const auto value = find()) return *value;
-        if (default_) return *default_;
-        throw UsageError("ContextVar \"" + name_ + "\" has no value here: set it, or give it a default");
-    }
-    /// The value here, else `otherwise`.
-    T get(T otherwise) const {
-        const auto value = find();
-        return value ? *value : std::move(otherwise);
-    }
-    Token set(T value) {
-        auto made = std::make_shared<const T>(std::move(value));
-        return Token{number_, exchange(std::move(made))};
-    }
-    /// Gives back what was before that `set`. Throws: UsageError for a token of another variable.
-    void reset(const Token& token) {
-        if (token.variable_ != number_)
-            throw UsageError("ContextVar::reset: the token is of another variable than \"" + name_ + "\"");
-        static_cast<void>(exchange(token.old_));
-    }
-
-private:
-    std::shared_ptr<const T> find() const noexcept {
-        const detail::Context& context = detail::current_context();
-        return context ? std::static_pointer_cast<const T>(context->find(number_)) : nullptr;
-    }
-    std::shared_ptr<const T> exchange(std::shared_ptr<const T> value) {
-        std::shared_ptr<const T> old = find();
-        detail::set_current_context(
-            detail::ContextValues::with(detail::current_context().get(), number_, std::move(value)));
-        return old;
-    }
-
-    const std::uint64_t number_ = detail::next_context_variable();  // an address could come again
-    const std::string name_;
-    const std::optional<T> default_;
-};
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/create_task.hpp -----------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-/// create_task, as an object: so that a function of that name in the arguments' namespace is not called instead.
-struct CreateTask {
-    /// Makes a task of the running loop, which begins when the present one next waits. `create_task(f, args...)` keeps
-    /// the function and its arguments in the task: the safe form for a lambda with captures. (For g++ 12 give a lambda
-    /// whose captures have destructors a name first, in a line without `co_await`: see the README.)
-    ///
-    /// Python: asyncio.create_task. Throws: UsageError where no loop runs.
-    template <class T>
-    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
-        Coroutine<T>&& coroutine, TaskOptions options = {}) const {
-        return get_running_loop().create_task(std::move(coroutine), options);
-    }
-    template <class T>
-    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
-        Coroutine<T>& coroutine, TaskOptions options = {}) const {
-        return (*this)(std::move(coroutine), options);
-    }
-    template <class F, class... Args>
-        requires CoroutineFunction<F, Args...>
-    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
-        F&& function, Args&&... args) const {
-        return get_running_loop().create_task(std::forward<F>(function), std::forward<Args>(args)...);
-    }
-    template <class F, class... Args>
-        requires CoroutineFunction<F, Args...>
-    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
-        TaskOptions options, F&& function, Args&&... args) const {
-        return get_running_loop().create_task(options, std::forward<F>(function), std::forward<Args>(args)...);
-    }
-    template <class F>
-        requires CoroutineFunction<F>
-    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
-        F&& function, TaskOptions options) const {
-        return get_running_loop().create_task(options, std::forward<F>(function));
-    }
-    template <class A>
-        requires PlainAwaitable<A>
-    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
-        A&& awaitable, TaskOptions options = {}) const {
-        return get_running_loop().create_task(std::forward<A>(awaitable), options);
-    }
-};
-
-struct EnsureFuture {
-    /// A task as it is; a coroutine, or anything that can be awaited, as a task of the running loop.
-    ///
-    /// Python: asyncio.ensure_future. Throws: UsageError where no loop runs.
-    template <class A>
-        requires Awaitable<A>
-    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
-        A&& awaitable) const {
-        return task_of(get_running_loop(), std::forward<A>(awaitable));
-    }
-};
-
-}  // namespace detail
-
-inline constexpr detail::CreateTask create_task{};
-inline constexpr detail::EnsureFuture ensure_future{};
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/event.hpp -----------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-class EventAwaiter;
-
-}  // namespace detail
-
-/// A flag that tasks wait for: `set` releases all who wait and lets later ones pass, until `clear`.
-///
-///     Event ready;
-///     Coroutine<void> serve() {
-///         co_await ready.wait();
-///         …
-///     }
-///     configuration = co_await load();
-///     ready.set();
-///
-/// Python: asyncio.Event. To hand over a value await a Task or plait::Future; to hand over many, use Queue; to let one
-/// task at a time pass, Lock.
-/// Threads: from its loop's only; from elsewhere by `call_soon_threadsafe`, or use threading::Event.
-/// Lifetime: may be destroyed as soon as `set` has released those who wait; whoever still waits then gets UsageError.
-/// May be made before there is a loop, and used on another once nobody waits.
-class Event {
-public:
-    Event() noexcept = default;
-    Event(const Event&) = delete;
-    Event& operator=(const Event&) = delete;
-    explicit operator bool() const = delete;  // `if (event)` would not say whether it means is_set() or wait()
-
-    /// Releases every task that waits, also those that a `clear` right after would otherwise catch again.
-    void set() noexcept {
-        set_ = true;
-        while (waiters_.wake_first() != nullptr) {
-        }
-    }
-    void clear() noexcept { set_ = false; }
-    bool is_set() const noexcept { return set_; }
-
-    /// Waits until it is set. At once where it is: then no other task runs in between.
-    ///
-    /// Throws: UsageError where tasks of another loop wait for it.
-    detail::Wait<detail::EventAwaiter, Event> wait() noexcept {
-        return detail::Wait<detail::EventAwaiter, Event>{*this};
-    }
-
-    /// How many tasks wait for it; for tests and diagnosis.
-    std::size_t waiting() const noexcept { return waiters_.waiting(); }
-
-private:
-    friend class detail::EventAwaiter;
-
-    bool set_ = false;
-    detail::WaitList waiters_;
-};
-
-namespace detail {
-
-class EventAwaiter : public AwaiterBase {
-public:
-    explicit EventAwaiter(Event& event) noexcept : event_{event} {}
-
-    [[nodiscard]] bool await_ready() const {
-        if (event_.is_set()) return true;
-        event_.waiters_.check_loop();
-        return false;
-    }
-    template <class P>
-    void await_suspend(std::coroutine_handle<P> handle) noexcept {
-        place_.emplace().wait_in(event_.waiters_, handle);
-    }
-    void await_resume() const {
-        if (place_) place_->check_let_go();
-    }
-
-private:
-    Event& event_;
-    std::optional<PlainPlace> place_;
-};
-
-}  // namespace detail
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
 // --- plait/core/parking.hpp ------------------------------------------------------------------------------------------
@@ -8154,6 +7294,5843 @@ auto EventLoop::run_in_executor(std::nullptr_t, F&& f, Args&&... args)
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
+// --- plait/asyncio/resolve.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// The kind of the std::system_error by which a name does not resolve; its numbers are those of getaddrinfo.
+///
+/// Python: socket.gaierror.
+inline const std::error_category& resolver_category() noexcept { return os::resolver_category(); }
+
+namespace detail {
+
+/// `host` in numbers is taken as it is; a name is looked up on a thread.
+inline Coroutine<std::vector<os::SocketAddress>> addresses_of(std::string host, std::uint16_t port) {
+    std::vector<os::SocketAddress> addresses;
+    const os::SocketAddress numeric = os::numeric_address(host, port);
+    if (numeric.family() != os::SocketFamily::none) {
+        addresses.push_back(numeric);
+    } else {
+        addresses = co_await to_thread(
+            {.abandon = true}, [](const std::string& name, std::uint16_t number) { return os::resolve(name, number); },
+            host, port);
+    }
+    co_return addresses;
+}
+
+struct ResolveFunction {
+    /// Looks the name of a host up, on a thread of `to_thread`, and gives its addresses in the order in which they should
+    /// be tried: at least one.
+    ///
+    ///     std::vector<Address> addresses = co_await resolve("localhost", 80);
+    ///
+    /// Python: loop.getaddrinfo. A host in numbers is given back at once.
+    /// Cancel: returns at once; the look-up, which cannot be stopped, is left to its thread, which `run` waits for at its
+    /// end.
+    /// Throws: std::system_error naming the host, of `resolver_category()`, where it has no address; std::invalid_argument
+    /// for a port that is none.
+    Coroutine<std::vector<Address>> operator()(std::string_view host, int port) const {
+        return all(std::string{host}, checked_port(port));
+    }
+
+private:
+    static Coroutine<std::vector<Address>> all(std::string host, std::uint16_t port) {
+        const std::vector<os::SocketAddress> found = co_await addresses_of(host, port);
+        std::vector<Address> addresses;
+        for (const os::SocketAddress& each : found) addresses.push_back(AddressAccess::address(each));
+        co_return addresses;
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::ResolveFunction resolve{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/datagram.hpp --------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// Where a DatagramEndpoint is, and with whom it speaks.
+struct DatagramOptions {
+    /// Where it receives; empty for every interface.
+    std::string_view local_host = {};
+    /// 0 for one that is free.
+    int local_port = 0;
+    /// The only one with whom it speaks; empty for anyone.
+    std::string_view remote_host = {};
+    int remote_port = 0;
+    /// Several endpoints may have the same port, each with this option; the system divides what comes among them.
+    bool reuse_port = false;
+    /// Lets it send to broadcast addresses.
+    bool allow_broadcast = false;
+};
+
+/// What `receive` gives.
+struct Datagram {
+    Datagram(std::string bytes, Address from) noexcept : data{std::move(bytes)}, sender{from} {}
+
+    std::string data;
+    Address sender;
+};
+
+namespace detail {
+
+/// The socket of an endpoint, for its handles and for calls that wait.
+class DatagramState final : public ReactorObject, public FrameAllocated {
+public:
+    DatagramState(Reactor& reactor, os::Handle socket, bool connected) noexcept
+        : reactor_{reactor}, socket_{std::move(socket)}, connected_{connected} {
+        join(reactor);
+    }
+
+    void add_owner() noexcept { ++owners_; }
+    void drop_owner() noexcept {
+        if (--owners_ == 0) delete this;
+    }
+
+    [[nodiscard]] bool is_closed() const noexcept { return !socket_; }
+    [[nodiscard]] const os::Handle& socket() const noexcept { return socket_; }
+    void close() noexcept {
+        if (is_closed()) return;
+        reactor_.forget(socket_.get());
+        socket_.reset();
+    }
+    /// Throws what a datagram sent before met, once.
+    bool try_receive(std::string& data, os::SocketAddress& sender) {
+        if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+        return os::receive_datagram(socket_, reactor_.scratch(), data, sender);
+    }
+    bool try_send(std::span<const std::byte> data, const os::SocketAddress& receiver);
+
+    /// Says that a task waits to receive, for a scope.
+    class Receiving {
+    public:
+        explicit Receiving(DatagramState& state) : state_{state} {
+            if (state.receiving_)
+                throw UsageError("another task receives from this DatagramEndpoint already: give one task that job");
+            state.receiving_ = true;
+        }
+        Receiving(const Receiving&) = delete;
+        Receiving& operator=(const Receiving&) = delete;
+        ~Receiving() { state_.receiving_ = false; }
+
+    private:
+        DatagramState& state_;
+    };
+
+private:
+    ~DatagramState() { close(); }
+    void on_loop_close() noexcept override { socket_.reset(); }
+
+    Reactor& reactor_;  // alive while the socket is open
+    os::Handle socket_;
+    std::size_t owners_ = 1;
+    std::exception_ptr error_;
+    bool connected_;
+    bool receiving_ = false;
+};
+
+using DatagramPointer = plait::detail::StatePointer<DatagramState>;
+
+struct CreateDatagramEndpoint;
+
+}  // namespace detail
+
+/// A UDP socket: sends and receives datagrams, each of which comes whole, perhaps twice or never.
+///
+///     DatagramEndpoint endpoint = co_await create_datagram_endpoint({.local_host = "127.0.0.1", .local_port = 9000});
+///     for (;;) {
+///         Datagram datagram = co_await endpoint.receive();
+///         co_await endpoint.send(datagram.data, datagram.sender);
+///     }
+///
+/// Python: the transport and protocol of loop.create_datagram_endpoint. Where nothing may be lost use `open_connection`.
+/// Threads: from its loop's only.
+/// Lifetime: copies name the same socket, which closes with the last of them, or by `close`; at the latest with its loop.
+class DatagramEndpoint {
+public:
+    /// A handle of no socket, to be assigned to.
+    DatagramEndpoint() noexcept = default;
+
+    /// Waits for a datagram. One task at a time receives.
+    ///
+    /// Cancel: loses no datagram.
+    /// Throws: EndOfStream once it is closed; std::system_error, from an endpoint with a remote, where that does not
+    /// receive what it was sent (ECONNREFUSED); UsageError where another task receives.
+    Coroutine<Datagram> receive() const { return receive_from(state()); }
+    /// Hands a datagram to the system, waiting while that has no room. To `receiver`, or to the remote.
+    ///
+    /// Throws: std::system_error where it cannot be sent: it is longer than a datagram can be (65507 bytes, of IPv4), or
+    /// there is no way to the receiver; UsageError once it is closed, or where there is nobody to send to.
+    Coroutine<void> send(std::string_view data) const {
+        return send_to(state(), std::string{data}, os::SocketAddress{});
+    }
+    Coroutine<void> send(std::string_view data, const Address& receiver) const {
+        if (!receiver) throw UsageError("DatagramEndpoint::send: the Address is none");
+        return send_to(state(), std::string{data}, detail::AddressAccess::native(receiver));
+    }
+
+    /// Where it receives; none once it is closed.
+    Address local_address() const { return detail::AddressAccess::address(os::local_address(state()->socket().get())); }
+    /// The only one with whom it speaks; none where that may be anyone.
+    Address remote_address() const { return detail::AddressAccess::address(os::peer_address(state()->socket().get())); }
+    int port() const { return local_address().port(); }
+
+    /// Who waits to receive is told by EndOfStream. Twice is fine.
+    void close() const { state()->close(); }
+    bool is_closed() const { return state()->is_closed(); }
+
+private:
+    friend struct detail::CreateDatagramEndpoint;
+    explicit DatagramEndpoint(detail::DatagramPointer of) noexcept : state_{std::move(of)} {}
+    const detail::DatagramPointer& state() const {
+        if (!state_)
+            throw UsageError("this DatagramEndpoint names no socket: it was default-constructed or moved from");
+        return state_;
+    }
+    static Coroutine<Datagram> receive_from(detail::DatagramPointer state);
+    static Coroutine<void> send_to(detail::DatagramPointer state, std::string data, os::SocketAddress receiver);
+
+    detail::DatagramPointer state_;
+};
+
+inline bool detail::DatagramState::try_send(std::span<const std::byte> data, const os::SocketAddress& receiver) {
+    if (is_closed()) throw UsageError("this DatagramEndpoint is closed");
+    if (!connected_ && receiver.family() == os::SocketFamily::none)
+        throw UsageError("DatagramEndpoint::send: say to whom, for this endpoint has no remote");
+    try {
+        return os::send_datagram(socket_, data, receiver);
+    } catch (const std::system_error& error) {
+        // The system tells whoever calls next of a datagram sent before that was refused: that is for who receives.
+        if (!connected_ || error.code() != std::errc::connection_refused) throw;
+        error_ = std::current_exception();
+    }
+    reactor_.forget(socket_.get());  // who waits there looks again
+    return os::send_datagram(socket_, data, receiver);
+}
+
+inline Coroutine<Datagram> DatagramEndpoint::receive_from(detail::DatagramPointer state) {
+    using detail::Direction;
+    const detail::DatagramState::Receiving receiving{*state};
+    std::string data;
+    os::SocketAddress sender;
+    for (;;) {
+        if (state->is_closed()) throw EndOfStream("this DatagramEndpoint is closed");
+        if (state->try_receive(data, sender)) break;
+        co_await detail::Readiness<Direction::read, detail::Whose::ours>{state->socket().get()};
+    }
+    co_return Datagram{std::move(data), detail::AddressAccess::address(sender)};
+}
+
+inline Coroutine<void> DatagramEndpoint::send_to(detail::DatagramPointer state, std::string data,
+                                                 os::SocketAddress receiver) {
+    using detail::Direction;
+    while (!state->try_send(std::as_bytes(std::span{data}), receiver))
+        co_await detail::Readiness<Direction::write, detail::Whose::ours>{state->socket().get()};
+}
+
+namespace detail {
+
+struct CreateDatagramEndpoint {
+    /// Makes a UDP socket: of IPv4, unless a host says otherwise, and at a port that is free, unless one is given.
+    ///
+    ///     DatagramEndpoint client = co_await create_datagram_endpoint({.remote_host = "::1", .remote_port = 9000});
+    ///
+    /// Python: loop.create_datagram_endpoint. Names are looked up on a thread.
+    /// Throws: std::system_error where a name does not resolve, the port is taken, or the remote cannot be reached from
+    /// here; std::invalid_argument for a port that is none.
+    Coroutine<DatagramEndpoint> operator()(DatagramOptions options = {}) const {
+        const Flags flags{options.reuse_port, options.allow_broadcast};
+        return make(std::string{options.local_host}, checked_port(options.local_port), std::string{options.remote_host},
+                    checked_port(options.remote_port), flags);
+    }
+
+private:
+    struct Flags {
+        bool reuse_port;
+        bool allow_broadcast;
+    };
+
+    static Coroutine<DatagramEndpoint> make(std::string local_host, std::uint16_t local_port, std::string remote_host,
+                                            std::uint16_t remote_port, Flags flags) {
+        // One of none where anything will do.
+        std::vector<os::SocketAddress> locals(1);
+        std::vector<os::SocketAddress> remotes(1);
+        if (!local_host.empty()) locals = co_await addresses_of(local_host, local_port);
+        if (!remote_host.empty()) remotes = co_await addresses_of(remote_host, remote_port);
+        std::exception_ptr error;
+        for (const os::SocketAddress& remote : remotes)
+            for (const os::SocketAddress& local : locals) {
+                if (local.family() != remote.family() && !local_host.empty() && !remote_host.empty()) continue;
+                try {
+                    co_return endpoint_at(local, local_port, remote, flags);
+                } catch (const std::system_error&) {
+                    error = std::current_exception();
+                }
+            }
+        if (!error)
+            throw std::invalid_argument("create_datagram_endpoint: " + local_host + " and " + remote_host +
+                                        " are not both of IPv4, or of IPv6");
+        std::rethrow_exception(error);
+    }
+    static DatagramEndpoint endpoint_at(os::SocketAddress local, std::uint16_t local_port,
+                                        const os::SocketAddress& remote, Flags flags) {
+        const bool connected = remote.family() != os::SocketFamily::none;
+        if (local.family() == os::SocketFamily::none)
+            local = os::any_address(connected ? remote.family() : os::SocketFamily::ipv4, local_port);
+        os::Handle socket = os::datagram_socket(local.family());
+        if (flags.reuse_port) os::share_port(socket);
+        if (flags.allow_broadcast) os::allow_broadcast(socket);
+        os::bind(socket, local);
+        if (connected) static_cast<void>(os::connect(socket, remote));
+        Reactor& reactor = Reactor::of_running_loop();
+        return DatagramEndpoint{DatagramPointer{new DatagramState{reactor, std::move(socket), connected}}};
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::CreateDatagramEndpoint create_datagram_endpoint{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/sleep.hpp -----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+/// A task's sleep of a while.
+class TimedSleep final : private TimerNode, private Waiter {
+public:
+    explicit TimedSleep(TaskBase& task) noexcept : task_{task} {}
+    ~TimedSleep() {
+        if (is_timed()) task_.loop()->timers.remove(*this);
+    }
+    template <class P>
+    void begin(std::coroutine_handle<P> handle, Timeout delay) noexcept {
+        task_.loop()->start_timer(*this, delay);
+        task_.suspend(handle, this);
+    }
+    TaskBase& task() const noexcept { return task_; }
+
+private:
+    void on_time() noexcept override { task_.wake(); }
+    bool cancel_wait() noexcept override {
+        task_.loop()->stop_timer(*this);
+        return false;
+    }
+
+    TaskBase& task_;
+};
+
+class SleepAwaiter : public AwaiterBase {
+public:
+    explicit SleepAwaiter(Timeout delay) noexcept : delay_{delay} {}
+    ~SleepAwaiter() {
+        if (timed_) sleep_.~TimedSleep();
+    }
+
+    static bool await_ready() noexcept { return false; }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        TaskBase* const task = running().task;
+        if (delay_.is_zero()) {
+            task_ = task;
+            task->suspend(handle, nullptr);
+            task->wake();
+        } else {
+            const Timeout delay = delay_;
+            timed_ = true;
+            ::new (static_cast<void*>(&sleep_)) TimedSleep(*task);
+            sleep_.begin(handle, delay);
+        }
+    }
+    void await_resume() const { (timed_ ? &sleep_.task() : task_)->check_cancelled(); }
+
+private:
+    bool timed_ = false;
+    union {
+        Timeout delay_;
+        TaskBase* task_;
+        TimedSleep sleep_;
+    };
+};
+
+/// What `sleep(delay)` gives: nothing happens before it is awaited.
+class [[nodiscard("it sleeps only when it is awaited")]] Sleep {
+public:
+    explicit Sleep(Timeout delay) noexcept : delay_{delay} {}
+    SleepAwaiter operator co_await() const noexcept { return SleepAwaiter{delay_}; }
+
+private:
+    Timeout delay_;
+};
+
+struct SleepFunction {
+    /// Lets other tasks run until `delay` has passed since the await; zero or less is one pass of the loop. With a value,
+    /// gives that.
+    ///
+    ///     co_await sleep(1s);
+    ///     int x = co_await sleep(1s, 42);
+    ///
+    /// Python: asyncio.sleep. Cancel: ends it at once.
+    Sleep operator()(Timeout delay) const noexcept { return Sleep{delay}; }
+    template <class T>
+    Coroutine<std::decay_t<T>> operator()(Timeout delay, T&& value) const {
+        return with_value<std::decay_t<T>>(delay, std::forward<T>(value));
+    }
+
+private:
+    template <class T>
+    static Coroutine<T> with_value(Timeout delay, T value) {
+        co_await Sleep{delay};
+        co_return std::move(value);
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::SleepFunction sleep{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/connect.hpp --------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+class ConnectRace;
+
+/// One attempt to connect, which ends in the background; given up in its destructor.
+class ConnectAttempt final : private ReadyListener {
+public:
+    ConnectAttempt(ConnectRace& race, const os::SocketAddress& address, os::Handle socket);
+    ~ConnectAttempt() {
+        stop_listening();
+        if (socket_) reactor_.forget(socket_.get());
+    }
+
+    [[nodiscard]] const os::SocketAddress& address() const noexcept { return address_; }
+    [[nodiscard]] bool has_ended() const noexcept { return !is_listening(); }
+    /// Once it has ended: its error, or none.
+    [[nodiscard]] std::error_code error() const noexcept {
+        return {os::pending_error(socket_), std::system_category()};
+    }
+    /// What it came to, of which the reactor knows nothing any more.
+    [[nodiscard]] os::Handle take() noexcept {
+        reactor_.forget(socket_.get());
+        return std::move(socket_);
+    }
+
+private:
+    inline void on_ready() noexcept override;
+
+    ConnectRace& race_;
+    Reactor& reactor_;
+    const os::SocketAddress address_;
+    os::Handle socket_;
+};
+
+/// Several attempts, of which the first one to succeed wins. Awaiting it ends when one of them has ended, or after
+/// `patience`.
+class ConnectRace : private Waiter, private TimerNode {
+public:
+    /// `place` is for the text of the error.
+    ConnectRace(Reactor& reactor, std::string place) : reactor_{reactor}, place_{std::move(place)} {}
+    ~ConnectRace() { stop(); }
+
+    [[nodiscard]] Reactor& reactor() const noexcept { return reactor_; }
+    [[nodiscard]] std::size_t under_way() const noexcept { return attempts_.size(); }
+    /// The connection, where it was made or found to be made; else none, and the attempt is under way or has failed.
+    [[nodiscard]] os::Handle begin(const os::SocketAddress& address, const std::vector<os::SocketAddress>& locals);
+    [[nodiscard]] os::Handle take_winner();
+    [[noreturn]] void throw_failure() const {
+        throw std::system_error(last_error_,
+                                failures_ > 1 ? "connect to " + place_ + " (" + list_ + ")" : "connect to " + place_);
+    }
+
+    Timeout patience = Timeout::never();
+
+    AwaiterReference<ConnectRace> operator co_await() noexcept { return AwaiterReference<ConnectRace>{*this}; }
+    [[nodiscard]] static bool await_ready() noexcept { return false; }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        task_ = running().task;
+        waiting_ = true;
+        task_->loop()->start_timer(*this, patience);
+        task_->suspend(handle, this);
+    }
+    void await_resume() {
+        stop();
+        task_->check_cancelled();
+    }
+    void wake() noexcept {
+        if (std::exchange(waiting_, false)) task_->wake();
+    }
+
+private:
+    void add_failure(const os::SocketAddress& address, const std::error_code& error);
+    void on_time() noexcept override { wake(); }
+    bool cancel_wait() noexcept override {
+        stop();
+        return false;
+    }
+    void stop() noexcept {
+        waiting_ = false;
+        if (is_timed()) task_->loop()->timers.remove(*this);
+    }
+
+    Reactor& reactor_;
+    std::vector<std::unique_ptr<ConnectAttempt>> attempts_;
+    TaskBase* task_ = nullptr;
+    bool waiting_ = false;
+    std::string place_;
+    std::string list_;  // of the addresses that failed, and why
+    std::error_code last_error_;
+    int failures_ = 0;
+};
+
+inline ConnectAttempt::ConnectAttempt(ConnectRace& race, const os::SocketAddress& address, os::Handle socket)
+    : race_{race}, reactor_{race.reactor()}, address_{address}, socket_{std::move(socket)} {
+    reactor_.listen(socket_.get(), Direction::write, *this);
+}
+
+inline void ConnectAttempt::on_ready() noexcept { race_.wake(); }
+
+inline void ConnectRace::add_failure(const os::SocketAddress& address, const std::error_code& error) {
+    if (failures_++ != 0) list_ += "; ";
+    list_ += address.to_string() + ": " + error.message();
+    last_error_ = error;
+}
+
+inline os::Handle ConnectRace::begin(const os::SocketAddress& address, const std::vector<os::SocketAddress>& locals) {
+    try {
+        os::Handle socket = os::stream_socket(address.family());
+        const auto local = std::find_if(locals.begin(), locals.end(), [&](const os::SocketAddress& each) {
+            return each.family() == address.family();
+        });
+        if (local != locals.end()) os::bind(socket, *local);
+        if (os::connect(socket, address) == os::Connecting::done) return socket;
+        attempts_.push_back(std::make_unique<ConnectAttempt>(*this, address, std::move(socket)));
+    } catch (const std::system_error& error) {
+        add_failure(address, error.code());
+    }
+    return {};
+}
+
+inline os::Handle ConnectRace::take_winner() {
+    for (std::size_t i = 0; i < attempts_.size();) {
+        ConnectAttempt& attempt = *attempts_[i];
+        if (!attempt.has_ended()) {
+            ++i;
+            continue;
+        }
+        const std::error_code error = attempt.error();
+        if (!error) return attempt.take();
+        add_failure(attempt.address(), error);
+        attempts_.erase(attempts_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    return {};
+}
+
+/// The first of `addresses` that can be connected to, from one of `locals` where there are any. The next is tried when the
+/// one before has failed, or has taken longer than `patience`; those under way go on meanwhile.
+inline Coroutine<os::Handle> connect_first(std::vector<os::SocketAddress> addresses,
+                                           std::vector<os::SocketAddress> locals, std::string place, Timeout patience) {
+    ConnectRace race{Reactor::of_running_loop(), std::move(place)};
+    for (std::size_t next = 0;;) {
+        os::Handle connection;
+        const std::size_t before = race.under_way();
+        while (next < addresses.size() && !connection && race.under_way() == before)
+            connection = race.begin(addresses[next++], locals);
+        if (connection) co_return connection;
+        if (race.under_way() == 0) race.throw_failure();
+        race.patience = next < addresses.size() ? patience : Timeout::never();
+        co_await race;
+        connection = race.take_winner();
+        if (connection) co_return connection;
+    }
+}
+
+/// Of the addresses of several families every other one is of another (RFC 8305), so that a family that does not work
+/// costs one wait.
+inline void interleave_families(std::vector<os::SocketAddress>& addresses) {
+    if (addresses.empty()) return;
+    const os::SocketFamily first = addresses.front().family();
+    std::vector<os::SocketAddress> ones, others, mixed;
+    for (const os::SocketAddress& each : addresses) (each.family() == first ? ones : others).push_back(each);
+    for (std::size_t i = 0; i < (std::max)(ones.size(), others.size()); ++i) {
+        if (i < ones.size()) mixed.push_back(ones[i]);
+        if (i < others.size()) mixed.push_back(others[i]);
+    }
+    addresses = std::move(mixed);
+}
+
+/// A UNIX socket connects at once, or its server's queue is full: nothing tells when that has room again.
+inline Coroutine<os::Handle> connect_local(os::SocketAddress address) {
+    using std::chrono::milliseconds;
+    for (milliseconds pause{1};; pause = (std::min)(2 * pause, milliseconds{50})) {
+        os::Handle socket = os::stream_socket(os::SocketFamily::local);
+        if (os::connect(socket, address) != os::Connecting::queue_full) co_return socket;
+        co_await sleep(pause);
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/byte_buffer.hpp ----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Bytes that are put in at the end and taken out at the front. Holds no memory while it is empty.
+class ByteBuffer {
+public:
+    [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
+    [[nodiscard]] std::size_t size() const noexcept { return bytes_.size() - begin_; }
+    [[nodiscard]] std::string_view view() const noexcept { return std::string_view{bytes_}.substr(begin_); }
+
+    void append(std::string_view bytes) {
+        // What was taken goes once it is half of it: so each byte is moved once on the average, however many there are.
+        if (begin_ >= size()) {
+            bytes_.erase(0, begin_);
+            begin_ = 0;
+        }
+        bytes_.append(bytes);
+    }
+    /// Takes back what was put in since there were `size` bytes.
+    void shrink_to(std::size_t size) noexcept {
+        bytes_.resize(begin_ + size);
+        if (size == 0) clear();
+    }
+    void drop(std::size_t count) noexcept {
+        begin_ += count;
+        if (begin_ == bytes_.size()) clear();
+    }
+    void clear() noexcept {
+        std::string{}.swap(bytes_);
+        begin_ = 0;
+    }
+    /// The first `most`, or as many as there are.
+    [[nodiscard]] std::string take(std::size_t most) {
+        std::string taken;
+        if (most >= size() && begin_ == 0) {
+            taken.swap(bytes_);
+        } else {
+            taken = view().substr(0, most);
+            drop(taken.size());
+        }
+        return taken;
+    }
+    std::size_t take_into(char* place, std::size_t most) noexcept {
+        const std::size_t count = (std::min)(most, size());
+        view().copy(place, count);
+        drop(count);
+        return count;
+    }
+
+private:
+    std::string bytes_;
+    std::size_t begin_ = 0;  // of what is left; less than its size, or 0
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/os/terminal.hpp -------------------------------------------------------------------------------------------
+
+// Contract: what is asked of the place to which messages for a person go, and how they are written there.
+//   standard_error                       its handle
+//   is_terminal(handle)
+//   terminal_width(handle) -> size_t     in columns, as it is now; 0 where it is not known
+//   write_message(handle, text)          all of it, or as much as can be had: whoever reads it may be gone. No SIGPIPE,
+//                                        nothing is thrown.
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/terminal.hpp -------------------------------------------------------------------------------------
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <string_view>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr NativeHandle standard_error = STDERR_FILENO;
+
+inline bool is_terminal(NativeHandle handle) noexcept { return ::isatty(handle) == 1; }
+
+inline std::size_t terminal_width(NativeHandle handle) noexcept {
+    winsize size{};
+    return ::ioctl(handle, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+/// While it lives, a write of this thread to a pipe that nobody reads gives an error and no signal.
+class NoPipeSignal {
+public:
+    NoPipeSignal() noexcept {
+        sigset_t pending;
+        ::sigemptyset(&pipe_);
+        ::sigaddset(&pipe_, SIGPIPE);
+        was_pending_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+        ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    }
+    ~NoPipeSignal() {
+        // It waits in the thread that wrote. (sigtimedwait, which would ask for less, is not everywhere.)
+        sigset_t pending;
+        int number = 0;
+        if (has_failed && !was_pending_ && ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1)
+            ::sigwait(&pipe_, &number);
+        ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    NoPipeSignal(const NoPipeSignal&) = delete;
+    NoPipeSignal& operator=(const NoPipeSignal&) = delete;
+
+    bool has_failed = false;  ///< whether such a write was made: any other signal is not for us
+
+private:
+    sigset_t pipe_;
+    sigset_t before_;
+    bool was_pending_;
+};
+
+inline void write_message(NativeHandle handle, std::string_view text) noexcept {
+    NoPipeSignal none;
+    while (!text.empty()) {
+        const ssize_t written = ::write(handle, text.data(), text.size());
+        if (written > 0) {
+            text.remove_prefix(static_cast<std::size_t>(written));
+        } else if (written == 0 || errno != EINTR) {
+            none.has_failed = written < 0 && errno == EPIPE;
+            return;  // also where it would block: a message is not worth a wait
+        }
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/os/byte_stream.hpp ----------------------------------------------------------------------------------------
+
+// Contract: bytes by a handle that does not block; none of it throws, or raises SIGPIPE.
+//   Flow{count, error, would_block}     how many bytes went; 0, and neither of the others: the stream has ended
+//   receive_bytes(socket, room), send_bytes(socket, bytes)
+//   read_bytes(handle, room), write_bytes(handle, bytes)     of a pipe, a terminal, or whatever else is no socket
+//   end_sending(socket)                 its peer reads the end once it has read all that was sent before
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/byte_stream.hpp ----------------------------------------------------------------------------------
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace plait::inline PLAIT_ABI::os {
+
+struct Flow {
+    std::size_t count = 0;
+    int error = 0;
+    bool would_block = false;
+};
+
+/// Calls until no signal interrupts it.
+template <class Call>
+Flow flow_of(Call call) noexcept {
+    for (;;) {
+        const ssize_t count = call();
+        if (count >= 0) return {static_cast<std::size_t>(count), 0, false};
+        if (errno == EAGAIN || errno == EWOULDBLOCK) return {0, 0, true};
+        if (errno != EINTR) return {0, errno, false};
+    }
+}
+
+inline Flow receive_bytes(NativeHandle socket, std::span<char> room) noexcept {
+    return flow_of([=] { return ::recv(socket, room.data(), room.size(), MSG_DONTWAIT); });
+}
+
+inline Flow send_bytes(NativeHandle socket, std::string_view bytes) noexcept {
+    return flow_of([=] { return ::send(socket, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL); });
+}
+
+inline Flow read_bytes(NativeHandle handle, std::span<char> room) noexcept {
+    return flow_of([=] { return ::read(handle, room.data(), room.size()); });
+}
+
+inline Flow write_bytes(NativeHandle handle, std::string_view bytes) noexcept {
+    NoPipeSignal none;
+    const Flow flow = flow_of([=] { return ::write(handle, bytes.data(), bytes.size()); });
+    none.has_failed = flow.error == EPIPE;
+    return flow;
+}
+
+inline void end_sending(NativeHandle socket) noexcept { ::shutdown(socket, SHUT_WR); }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/asyncio/detail/byte_source.hpp ----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+enum class StreamKind : std::uint8_t { socket, reading_pipe, writing_pipe };
+
+/// The incoming half of a connection: what was received and not yet read, and how it ended.
+///
+/// Bytes are received when they are asked for, never before: what nobody reads stays with the kernel, whose own limit makes
+/// the peer wait. What was received before an end or an error can still be read.
+class ByteSource {
+public:
+    explicit ByteSource(StreamKind kind) noexcept : kind_{kind} {}
+
+    [[nodiscard]] ByteBuffer& received() noexcept { return received_; }
+    [[nodiscard]] const ByteBuffer& received() const noexcept { return received_; }
+    /// Whether nothing more will come.
+    [[nodiscard]] bool ended() const noexcept { return at_end_ || error_ != 0; }
+    [[nodiscard]] bool at_end() const noexcept { return at_end_; }
+    /// 0 for none.
+    [[nodiscard]] int error() const noexcept { return error_; }
+    void throw_if_failed() const {
+        if (error_ != 0) os::throw_system_error(kind_ == StreamKind::socket ? "recv" : "read", error_);
+    }
+
+    /// Puts more in `received`, or finds the end; not to be asked after that. False where nothing has come, or it is the
+    /// others' turn: then it is asked again after `on_ready`. `scratch` is memory for the time of the call.
+    [[nodiscard]] bool receive(os::NativeHandle handle, std::span<char> scratch) noexcept {
+        std::size_t count = 0;
+        return receive_into(handle, {}, count, scratch);
+    }
+    /// The same into `room`, as far as that goes, where nothing is in `received`; tells how much that is.
+    [[nodiscard]] bool receive_into(os::NativeHandle handle, std::span<char> room, std::size_t& count,
+                                    std::span<char> scratch) noexcept;
+    /// The system says that there is something to receive.
+    void on_ready() noexcept {
+        try_at_once_ = true;
+        receives_in_a_row_ = 0;
+    }
+    /// After what is in `received`.
+    void put(std::string_view bytes) noexcept;
+    void end() noexcept { at_end_ = true; }
+    void fail(int error) noexcept {
+        at_end_ = false;
+        error_ = error;
+    }
+
+private:
+    static constexpr unsigned most_receives_in_a_row = 8;  // then other tasks have their turn
+
+    // False where nothing has come.
+    bool note(os::Flow flow, std::size_t asked) noexcept;
+
+    StreamKind kind_;
+    bool at_end_ = false;
+    bool try_at_once_ = true;  // false: the system had no more when it was last asked
+    unsigned receives_in_a_row_ = 0;
+    int error_ = 0;
+    ByteBuffer received_;
+};
+
+inline bool ByteSource::receive_into(os::NativeHandle handle, std::span<char> room, std::size_t& count,
+                                     std::span<char> scratch) noexcept {
+    if (!try_at_once_) return false;
+    // Small rooms by way of the scratch memory, for one that has been filled does not tell whether there is more to come.
+    const bool at_once = room.size() >= scratch.size();
+    const std::span<char> place = at_once ? room : scratch;
+    const os::Flow flow =
+        kind_ == StreamKind::socket ? os::receive_bytes(handle, place) : os::read_bytes(handle, place);
+    if (!note(flow, place.size())) return false;
+    if (at_once) {
+        count = flow.count;
+    } else {
+        const std::string_view bytes{scratch.data(), flow.count};
+        count = bytes.copy(room.data(), room.size());
+        put(bytes.substr(count));
+    }
+    return true;
+}
+
+inline bool ByteSource::note(os::Flow flow, std::size_t asked) noexcept {
+    if (flow.would_block) {
+        try_at_once_ = false;
+        return false;
+    }
+    if (flow.error != 0)
+        fail(flow.error);
+    else if (flow.count == 0)
+        at_end_ = true;
+    else if (flow.count < asked || ++receives_in_a_row_ == most_receives_in_a_row)
+        try_at_once_ = false;
+    return true;
+}
+
+inline void ByteSource::put(std::string_view bytes) noexcept {
+    try {
+        if (!bytes.empty()) received_.append(bytes);
+    } catch (...) {
+        fail(static_cast<int>(std::errc::not_enough_memory));  // they are lost: nothing may follow them
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/wait_list.hpp ------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+class WaitList;
+
+/// A task's place in a WaitList; lies in the awaiter, and leaves the list in its destructor.
+class WaitPlace : private TaskLink {
+public:
+    WaitPlace() noexcept {}
+    WaitPlace(const WaitPlace&) = delete;
+    WaitPlace& operator=(const WaitPlace&) = delete;
+    ~WaitPlace() { leave(); }
+
+    [[nodiscard]] bool waiting() const noexcept { return state_ == State::waiting; }
+    /// Whether it has been given what it waited for, and has not taken it yet.
+    [[nodiscard]] bool given() const noexcept { return state_ == State::given; }
+    /// Whether it was let go by `wake_first`.
+    [[nodiscard]] bool let_go() const noexcept { return state_ == State::let_go; }
+    [[nodiscard]] TaskBase& task() const noexcept { return *task_; }
+
+    inline void leave() noexcept;
+
+    /// For who finds itself neither given anything nor let go: cancelled, or its list is no more.
+    [[noreturn]] void throw_cause() const {
+        task_->check_cancelled();
+        throw UsageError("what this task waited for was destroyed: it must outlive those who wait for it");
+    }
+
+private:
+    friend class WaitList;
+    enum class State : std::uint8_t { outside, waiting, given, let_go };
+
+    State state_ = State::outside;
+    WaitList* list_ = nullptr;  // meaningful while waiting or given
+    TaskBase* task_ = nullptr;
+};
+
+/// The tasks that wait for something, first come, first served, and those that were given it and have not had their turn.
+///
+/// Why nothing is lost: what becomes free while somebody waits is never free for anybody to see, but given to the first
+/// in the same step, and counts as taken from then on. So nobody can come between, nobody waits for what is free, and
+/// a wake is owed to nobody else. From there it goes one of three ways, and the awaiter sees to each: the task has its
+/// turn and takes it; or finds itself cancelled, and hands it on before it throws; or its frame is destroyed, and the
+/// awaiter's destructor hands it on. Who is cancelled while still waiting leaves the list and had nothing. The object
+/// that owns the list may go first, as where a loop closes and frames die in whatever order: its places forget it, and
+/// hand on nothing.
+class WaitList {
+public:
+    WaitList() noexcept = default;
+    WaitList(const WaitList&) = delete;
+    WaitList& operator=(const WaitList&) = delete;
+    ~WaitList();
+
+    [[nodiscard]] std::size_t waiting() const noexcept { return count_; }
+    /// Whether a task was given what it waited for, and has not had its turn.
+    [[nodiscard]] bool has_given() const noexcept { return given_.following != &given_; }
+
+    /// Throws: UsageError where others wait here on another loop than the running task's.
+    void check_loop() const {
+        const TaskLink* const link = count_ != 0 ? waiting_.following : given_.following;
+        if (link == &given_ || place(link)->task().loop() == running().task->loop()) return;
+        throw UsageError("tasks of another event loop wait for this already: use one for each loop");
+    }
+
+    void append(WaitPlace& place, TaskBase& task) noexcept {
+        place.task_ = &task;
+        place.list_ = this;
+        place.state_ = WaitPlace::State::waiting;
+        place.insert_before(waiting_);
+        ++count_;
+    }
+    /// Gives `place`, which waits here, what it waits for; its task has yet to be woken.
+    void give(WaitPlace& place) noexcept {
+        place.unlink();
+        place.state_ = WaitPlace::State::given;
+        place.insert_before(given_);
+        --count_;
+    }
+    /// Gives the first one what it waits for, without waking it; null where nobody waits.
+    WaitPlace* give_first() noexcept {
+        if (count_ == 0) return nullptr;
+        WaitPlace* const first = place(waiting_.following);
+        give(*first);
+        return first;
+    }
+    /// Lets the first one go: it has nothing that it could hand on, and this object may be gone at its turn. Null where
+    /// nobody waits.
+    WaitPlace* wake_first() noexcept {
+        if (count_ == 0) return nullptr;
+        WaitPlace* const first = place(waiting_.following);
+        first->leave();
+        first->state_ = WaitPlace::State::let_go;
+        first->task_->wake();
+        return first;
+    }
+
+private:
+    friend class WaitPlace;
+    static WaitPlace* place(TaskLink* link) noexcept { return static_cast<WaitPlace*>(link); }
+    static const WaitPlace* place(const TaskLink* link) noexcept { return static_cast<const WaitPlace*>(link); }
+    static WaitPlace* forget_first(TaskLink& ring) noexcept {
+        WaitPlace* const first = place(ring.following);
+        first->unlink();
+        first->state_ = WaitPlace::State::outside;
+        return first;
+    }
+
+    TaskLink waiting_;
+    TaskLink given_;
+    std::size_t count_ = 0;  // of those waiting
+};
+
+inline void WaitPlace::leave() noexcept {
+    if (state_ == State::waiting) --list_->count_;
+    if (state_ == State::waiting || state_ == State::given) unlink();
+    state_ = State::outside;
+}
+
+inline WaitList::~WaitList() {
+    // Those who were given something are awake, or wait elsewhere by now.
+    while (has_given()) forget_first(given_);
+    while (waiting_.following != &waiting_) forget_first(waiting_)->task_->wake();
+}
+
+/// A place whose task waits for nothing else: it leaves when the task is cancelled.
+class ListedWaiter : public WaitPlace, private Waiter {
+public:
+    template <class P>
+    void wait_in(WaitList& list, std::coroutine_handle<P> handle) noexcept {
+        TaskBase& waiting = *running().task;
+        list.append(*this, waiting);
+        waiting.suspend(handle, this);
+    }
+    /// At the turn of one that had nothing to be given.
+    void check_let_go() const {
+        task().check_cancelled();
+        if (!let_go()) throw_cause();
+    }
+
+protected:
+    ListedWaiter() noexcept {}
+    ~ListedWaiter() = default;
+
+private:
+    bool cancel_wait() noexcept override {
+        leave();
+        return false;
+    }
+};
+
+class PlainPlace final : public ListedWaiter {
+public:
+    PlainPlace() noexcept {}
+};
+
+/// Waits for what `Owner` hands over: `take_at_once` where it is free, throwing where it must not be waited for;
+/// `hand_out` once one has begun to wait; and `hand_on` for what was given and is not wanted.
+template <class Owner>
+class TurnAwaiter : public AwaiterBase {
+public:
+    explicit TurnAwaiter(Owner& owner) noexcept : owner_{owner} {}
+    TurnAwaiter(const TurnAwaiter&) = delete;
+    TurnAwaiter& operator=(const TurnAwaiter&) = delete;
+    ~TurnAwaiter() {
+        if (waited_) forget();
+    }
+
+    [[nodiscard]] bool await_ready() const { return owner_.take_at_once(); }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        waited_ = true;
+        ::new (static_cast<void*>(&place_)) PlainPlace;
+        place_.wait_in(owner_.waiters_, handle);
+        owner_.hand_out();
+    }
+    void await_resume() {
+        if (waited_) take();
+    }
+
+protected:
+    [[nodiscard]] Owner& owner() const noexcept { return owner_; }
+
+private:
+    void take() {
+        if (place_.given() && !place_.task().cancel_due()) return place_.leave();
+        hand_on();
+        place_.throw_cause();
+    }
+    void hand_on() noexcept {
+        if (!place_.given()) return;
+        place_.leave();
+        owner_.hand_on();
+    }
+    void forget() noexcept {
+        hand_on();
+        place_.~PlainPlace();
+    }
+
+    Owner& owner_;
+    bool waited_ = false;
+    union {
+        PlainPlace place_;  // if it had to wait: so what is free costs little more than a flag
+    };
+};
+
+/// The same, and gives a guard that hands it back.
+template <class Owner>
+class ScopedAwaiter : public TurnAwaiter<Owner> {
+public:
+    explicit ScopedAwaiter(Owner& owner) noexcept : TurnAwaiter<Owner>{owner} {}
+
+    [[nodiscard("the lock is released where the guard is dropped")]] auto await_resume() {
+        TurnAwaiter<Owner>::await_resume();
+        return typename Owner::Guard{this->owner()};
+    }
+};
+
+/// What `acquire`, `scoped` or `wait` gives: nothing happens before it is awaited.
+template <class Awaiter, class Owner>
+class [[nodiscard("it waits only when it is awaited")]] Wait {
+public:
+    explicit Wait(Owner& owner) noexcept : owner_{&owner} {}
+    Awaiter operator co_await() const noexcept { return Awaiter{*owner_}; }
+
+private:
+    Owner* owner_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/connection.hpp -----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Is told, once, that a connection's handle is closed: for who keeps count of connections.
+class CloseListener {
+public:
+    CloseListener(const CloseListener&) = delete;
+    CloseListener& operator=(const CloseListener&) = delete;
+
+    virtual void on_closed() noexcept = 0;
+
+protected:
+    CloseListener() = default;
+    ~CloseListener() = default;
+};
+
+/// A read that has begun and has not ended; one at a time.
+class PendingRead {
+public:
+    PendingRead(const PendingRead&) = delete;
+    PendingRead& operator=(const PendingRead&) = delete;
+
+    /// Nothing more will come.
+    virtual void on_read_end() noexcept = 0;
+    [[nodiscard]] virtual bool is_waiting() const noexcept = 0;
+
+protected:
+    PendingRead() = default;
+    ~PendingRead() = default;
+};
+
+/// What the handles of one stream share: the system's handle, what comes by it, and what was written and not yet sent.
+///
+/// Bytes are sent at once as far as that goes, and the rest by the reactor as the peer makes room. An error ends sending,
+/// and drops what is unsent. The connection closes when it is told to, or when its last owner goes; either way what was
+/// written is sent first, for which it lives on by itself.
+class Connection final : private ReactorObject, private ReadyListener, public FrameAllocated {
+public:
+    Connection(Reactor& reactor, os::Handle handle, StreamKind kind, std::size_t limit);
+
+    void add_owner() noexcept { ++owners_; }
+    void drop_owner() noexcept;
+
+    [[nodiscard]] os::NativeHandle native_handle() const noexcept { return handle_.get(); }
+    [[nodiscard]] StreamKind kind() const noexcept { return kind_; }
+    [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
+    /// One at most; null for none.
+    void set_close_listener(CloseListener* listener) noexcept { close_listener_ = listener; }
+    /// Throws: UsageError where the running task belongs to another loop than this.
+    void check_loop() const;
+
+    // Reading; by one task at a time.
+
+    /// Throws: UsageError where another read is pending, or nothing can be read here.
+    void begin_read(PendingRead& read);
+    void end_read(const PendingRead& read) noexcept {
+        if (pending_read_ == &read) pending_read_ = nullptr;
+    }
+    [[nodiscard]] bool has_waiting_read() const noexcept {
+        return pending_read_ != nullptr && pending_read_->is_waiting();
+    }
+    [[nodiscard]] ByteSource& source() noexcept { return source_; }
+    [[nodiscard]] const ByteSource& source() const noexcept { return source_; }
+    /// As the functions of the source; not after its end.
+    [[nodiscard]] bool receive() noexcept { return note(source_.receive(handle_.get(), reactor_->scratch())); }
+    [[nodiscard]] bool receive_into(std::span<char> room, std::size_t& count) noexcept {
+        return note(source_.receive_into(handle_.get(), room, count, reactor_->scratch()));
+    }
+    /// `listener` is told, once, when there is something to receive.
+    void listen_for_bytes(ReadyListener& listener) { reactor_->listen(handle_.get(), Direction::read, listener); }
+    void fail_reading(int error) noexcept;
+
+    // Writing.
+
+    /// Throws: UsageError where nothing may be written any more.
+    void check_open_for_writing() const;
+    void write(std::string_view bytes);
+    /// Writes what `put(buffer)` appends, all in one; nothing where it throws.
+    template <class Put>
+    void write_together(Put put);
+    void write_eof() noexcept;
+    void close() noexcept;
+    void abort() noexcept;
+    [[nodiscard]] bool is_closing() const noexcept { return closing_; }
+    [[nodiscard]] bool is_closed() const noexcept { return !handle_; }
+    void set_limits(std::size_t high, std::size_t low);
+    [[nodiscard]] std::size_t unsent() const noexcept { return unsent_.size(); }
+    /// Whether more is unsent than should be: from above the one limit until below the other.
+    [[nodiscard]] bool is_full() const noexcept { return full_; }
+    /// Whether the running task has sent so much in its present turn that it is for others to run.
+    [[nodiscard]] bool turn_is_over() const noexcept {
+        return sent_in_turn_ > most_in_turn && !is_closed() && turn_ == reactor_->loop().turns;
+    }
+    /// What was written did not arrive.
+    void throw_if_sending_failed() const {
+        if (send_error_ != 0) os::throw_system_error(kind_ == StreamKind::socket ? "send" : "write", send_error_);
+    }
+    /// The same for who wants to write on.
+    void throw_if_broken() const;
+    [[nodiscard]] WaitList& draining() noexcept { return draining_; }
+    [[nodiscard]] const WaitList& draining() const noexcept { return draining_; }
+    [[nodiscard]] WaitList& awaiting_close() noexcept { return awaiting_close_; }
+
+private:
+    static constexpr std::size_t most_in_turn = 64 * 1024;
+    static constexpr std::size_t cost_of_call = 1024;  // of a system call, in bytes
+
+    bool note(bool received) noexcept;
+    [[nodiscard]] os::Flow send_now(std::string_view bytes) noexcept {
+        return kind_ == StreamKind::socket ? os::send_bytes(handle_.get(), bytes)
+                                           : os::write_bytes(handle_.get(), bytes);
+    }
+    void count_for_turn(std::size_t size) noexcept;
+    [[nodiscard]] std::size_t try_to_send(std::string_view bytes) noexcept;
+    void flush() noexcept;
+    void flush_later() noexcept;
+    void update_full() noexcept;
+    void fail_sending(int error) noexcept;
+    void end_reading() noexcept;
+    void shut() noexcept;
+    static void wake_all(WaitList& list) noexcept {
+        while (list.wake_first() != nullptr) {
+        }
+    }
+    void on_ready() noexcept override;
+    void on_loop_close() noexcept override;
+    void report_unsent() noexcept;
+
+    std::uint32_t owners_ = 0;
+    StreamKind kind_;
+    bool full_ = false;
+    bool eof_wanted_ = false;
+    bool closing_ = false;
+    bool aborted_ = false;
+    int send_error_ = 0;
+    os::Handle handle_;
+    Reactor* reactor_;  // null once closed
+    std::size_t limit_;
+    std::size_t high_ = 64 * 1024;
+    std::size_t low_ = high_ / 4;
+    std::uint64_t turn_ = UINT64_MAX;  // in which `sent_in_turn_` was sent
+    std::size_t sent_in_turn_ = 0;
+    ByteSource source_;
+    ByteBuffer unsent_;
+    PendingRead* pending_read_ = nullptr;
+    CloseListener* close_listener_ = nullptr;
+    WaitList draining_;
+    WaitList awaiting_close_;
+};
+
+/// One owner of a connection; the last one closes it.
+class ConnectionRef {
+public:
+    ConnectionRef() noexcept {}
+    explicit ConnectionRef(Connection& connection) noexcept : connection_{&connection} { connection.add_owner(); }
+    ConnectionRef(const ConnectionRef& other) noexcept : connection_{other.connection_} {
+        if (connection_ != nullptr) connection_->add_owner();
+    }
+    ConnectionRef(ConnectionRef&& other) noexcept : connection_{std::exchange(other.connection_, nullptr)} {}
+    ConnectionRef& operator=(ConnectionRef other) noexcept {
+        std::swap(connection_, other.connection_);
+        return *this;
+    }
+    ~ConnectionRef() {
+        if (connection_ != nullptr) connection_->drop_owner();
+    }
+
+    explicit operator bool() const noexcept { return connection_ != nullptr; }
+    Connection& operator*() const noexcept { return *connection_; }
+    Connection* operator->() const noexcept { return connection_; }
+
+private:
+    Connection* connection_ = nullptr;
+};
+
+inline Connection::Connection(Reactor& reactor, os::Handle handle, StreamKind kind, std::size_t limit)
+    : kind_{kind}, handle_{std::move(handle)}, reactor_{&reactor}, limit_{limit}, source_{kind} {
+    if (limit == 0) throw std::invalid_argument("a stream's limit is at least 1");
+    static_cast<void>(reactor.scratch());  // from now on it is there
+    join(reactor);
+}
+
+inline void Connection::drop_owner() noexcept {
+    if (--owners_ != 0) return;
+    close();
+    if (is_closed()) delete this;  // else once all is sent
+}
+
+inline void Connection::check_loop() const {
+    if (is_closed() || running().task->loop() == &reactor_->loop()) return;
+    throw UsageError("this stream belongs to another event loop: use it in that loop's tasks only");
+}
+
+inline bool Connection::note(bool received) noexcept {
+    constexpr auto reset = static_cast<int>(std::errc::connection_reset);
+    // The system tells of a reset once, and that was to who wrote.
+    if (source_.at_end() && send_error_ == reset) source_.fail(reset);
+    if (source_.error() != 0) fail_reading(source_.error());
+    return received;
+}
+
+inline void Connection::fail_reading(int error) noexcept {
+    source_.fail(error);
+    if (!unsent_.empty()) fail_sending(error);
+}
+
+inline void Connection::begin_read(PendingRead& read) {
+    if (pending_read_ != nullptr)
+        throw UsageError("another task reads from this StreamReader already: let one task read, and hand on the data");
+    if (kind_ == StreamKind::writing_pipe)
+        throw UsageError("nothing can be read here: this is the writing end of a pipe");
+    pending_read_ = &read;
+}
+
+inline void Connection::check_open_for_writing() const {
+    if (kind_ == StreamKind::reading_pipe)
+        throw UsageError("nothing can be written here: this is the reading end of a pipe");
+    if (closing_) throw UsageError("this stream was closed: write before close(), abort(), and the end of its loop");
+    if (eof_wanted_) throw UsageError("nothing can be written after write_eof()");
+    if (reactor_->is_left())
+        throw UsageError("this stream was copied by a fork, and belongs to the parent's event loop alone");
+}
+
+inline void Connection::throw_if_broken() const {
+    throw_if_sending_failed();
+    if (aborted_) os::throw_system_error("the stream was aborted", static_cast<int>(std::errc::connection_aborted));
+    source_.throw_if_failed();
+}
+
+inline void Connection::count_for_turn(std::size_t size) noexcept {
+    const std::uint64_t turn = reactor_->loop().turns;
+    if (std::exchange(turn_, turn) != turn) sent_in_turn_ = 0;
+    sent_in_turn_ += size + cost_of_call;
+}
+
+inline std::size_t Connection::try_to_send(std::string_view bytes) noexcept {
+    const os::Flow flow = send_now(bytes);
+    if (flow.error != 0) fail_sending(flow.error);
+    return flow.count;
+}
+
+inline void Connection::write(std::string_view bytes) {
+    check_open_for_writing();
+    if (bytes.empty() || send_error_ != 0) return;
+    std::size_t sent = 0;
+    if (unsent_.empty()) {
+        sent = try_to_send(bytes);
+        count_for_turn(sent);
+        if (sent == bytes.size() || send_error_ != 0) return;
+    }
+    try {
+        unsent_.append(bytes.substr(sent));
+    } catch (...) {
+        if (sent != 0) fail_sending(static_cast<int>(std::errc::not_enough_memory));  // nothing may follow a piece
+        throw;
+    }
+    flush_later();
+    update_full();
+}
+
+template <class Put>
+void Connection::write_together(Put put) {
+    check_open_for_writing();
+    const std::size_t before = unsent_.size();
+    try {
+        put(unsent_);
+    } catch (...) {
+        unsent_.shrink_to(before);
+        throw;
+    }
+    if (send_error_ != 0) unsent_.clear();
+    if (before != 0 || unsent_.empty()) return update_full();
+    count_for_turn(unsent_.size());
+    flush();
+    update_full();
+}
+
+inline void Connection::write_eof() noexcept {
+    if (eof_wanted_ || closing_) return;
+    eof_wanted_ = true;
+    if (unsent_.empty()) flush();
+}
+
+inline void Connection::flush_later() noexcept {
+    if (is_listening()) return;
+    int error = static_cast<int>(std::errc::not_enough_memory);
+    try {
+        return reactor_->listen(handle_.get(), Direction::write, *this);
+    } catch (const std::system_error& failure) {
+        error = failure.code().value();
+    } catch (...) {
+        // As said: there is no memory to remember that this is to be sent.
+    }
+    fail_sending(error);
+    if (closing_) shut();
+}
+
+/// Sends what can be sent, and when nothing is left does what was to be done then.
+inline void Connection::flush() noexcept {
+    if (!unsent_.empty()) {
+        unsent_.drop(try_to_send(unsent_.view()));
+        update_full();
+        if (!unsent_.empty()) return flush_later();
+    }
+    if (closing_ || (eof_wanted_ && kind_ == StreamKind::writing_pipe)) {
+        closing_ = true;
+        shut();
+    } else if (eof_wanted_) {
+        os::end_sending(handle_.get());
+    }
+}
+
+inline void Connection::update_full() noexcept {
+    if (full_ ? unsent_.size() > low_ : unsent_.size() <= high_) return;
+    full_ = !full_;
+    if (!full_) wake_all(draining_);
+}
+
+inline void Connection::set_limits(std::size_t high, std::size_t low) {
+    if (low > high)
+        throw std::invalid_argument("a write buffer's limits are high and low: " + std::to_string(high) +
+                                    " is lower than " + std::to_string(low));
+    high_ = high;
+    low_ = low;
+    update_full();
+}
+
+inline void Connection::fail_sending(int error) noexcept {
+    send_error_ = error;
+    unsent_.clear();
+    stop_listening();
+    update_full();
+}
+
+inline void Connection::end_reading() noexcept {
+    if (!source_.ended()) source_.end();
+    if (pending_read_ != nullptr) pending_read_->on_read_end();
+}
+
+inline void Connection::close() noexcept {
+    if (closing_) return;
+    closing_ = true;
+    if (reactor_->is_left()) unsent_.clear();  // it is the parent's to send
+    end_reading();
+    if (unsent_.empty()) shut();
+}
+
+inline void Connection::abort() noexcept {
+    if (is_closed()) return;
+    closing_ = aborted_ = true;
+    unsent_.clear();
+    shut();
+}
+
+/// Closes the handle now.
+inline void Connection::shut() noexcept {
+    end_reading();
+    stop_listening();
+    reactor_->forget(handle_.get());
+    handle_.reset();
+    leave();
+    reactor_ = nullptr;
+    update_full();
+    wake_all(awaiting_close_);
+    if (CloseListener* const listener = std::exchange(close_listener_, nullptr)) listener->on_closed();
+}
+
+inline void Connection::on_ready() noexcept {
+    flush();
+    if (owners_ == 0 && is_closed()) delete this;
+}
+
+inline void Connection::on_loop_close() noexcept {
+    const ConnectionRef self{*this};
+    closing_ = true;
+    if (!unsent_.empty() && !reactor_->is_left()) {
+        unsent_.drop(send_now(unsent_.view()).count);
+        if (!unsent_.empty()) report_unsent();
+    }
+    unsent_.clear();
+    shut();
+}
+
+inline void Connection::report_unsent() noexcept {
+    LoopCore& loop = reactor_->loop();
+    try {
+        loop.report(ErrorContext{std::to_string(unsent_.size()) +
+                                 " bytes written to a stream were not sent before its loop closed: await "
+                                 "wait_closed() after close()"});
+    } catch (...) {
+        loop.report("what was written to a stream was not sent before its loop closed");
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/stream_read.hpp ----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+// What a read asks for: `is_met` says whether there is enough, `receive` gets more, `take` gives the result or throws, and
+// `give_back` undoes what `receive` took for a read that is given up.
+
+struct ReadRequest {
+    static bool receive(Connection& connection) noexcept { return connection.receive(); }
+    static void give_back(ByteSource&) noexcept {}
+};
+
+struct ReadAll : ReadRequest {
+    static bool is_met(const ByteSource& source) noexcept { return source.ended(); }
+    static std::string take(ByteSource& source) {
+        source.throw_if_failed();
+        return source.received().take(SIZE_MAX);
+    }
+};
+
+class ReadSome : public ReadRequest {
+public:
+    explicit ReadSome(std::size_t most) noexcept : most_{most} {}
+    [[nodiscard]] bool is_met(const ByteSource& source) const noexcept {
+        return !source.received().empty() || source.ended() || most_ == 0;
+    }
+    [[nodiscard]] std::string take(ByteSource& source) const {
+        if (source.received().empty() && most_ != 0) source.throw_if_failed();
+        return source.received().take(most_);
+    }
+
+private:
+    std::size_t most_;
+};
+
+class ReadInto {
+public:
+    explicit ReadInto(std::span<char> room) noexcept : room_{room} {}
+    [[nodiscard]] bool is_met(const ByteSource& source) const noexcept {
+        return count_ != 0 || !source.received().empty() || source.ended() || room_.empty();
+    }
+    bool receive(Connection& connection) noexcept { return connection.receive_into(room_, count_); }
+    void give_back(ByteSource& source) noexcept {
+        if (count_ == 0) return;
+        // What came with it, and had no room, comes after it.
+        const std::string rest = source.received().take(SIZE_MAX);
+        source.put({room_.data(), std::exchange(count_, 0)});
+        source.put(rest);
+    }
+    [[nodiscard]] std::size_t take(ByteSource& source) {
+        if (count_ == 0) count_ = source.received().take_into(room_.data(), room_.size());
+        if (count_ == 0 && !room_.empty()) source.throw_if_failed();
+        return std::exchange(count_, 0);
+    }
+
+private:
+    std::span<char> room_;
+    std::size_t count_ = 0;  // in room_, and not yet given
+};
+
+class ReadExactly : public ReadRequest {
+public:
+    explicit ReadExactly(std::size_t count) noexcept : count_{count} {}
+    [[nodiscard]] bool is_met(const ByteSource& source) const noexcept {
+        return source.received().size() >= count_ || source.ended();
+    }
+    [[nodiscard]] std::string take(ByteSource& source) const {
+        if (source.received().size() >= count_) return source.received().take(count_);
+        source.throw_if_failed();
+        throw IncompleteReadError(source.received().take(SIZE_MAX), count_);
+    }
+
+private:
+    std::size_t count_;
+};
+
+enum class AtEnd : std::uint8_t { fail, give };
+
+class ReadUntil : public ReadRequest {
+public:
+    ReadUntil(std::string separator, AtEnd at_end, std::size_t limit) noexcept
+        : separator_{std::move(separator)}, at_end_{at_end}, limit_{limit} {}
+    [[nodiscard]] bool is_met(const ByteSource& source) noexcept {
+        const std::string_view bytes = source.received().view();
+        const std::size_t found = bytes.find(separator_, searched_);
+        found_ = found != std::string_view::npos;
+        // What may be the beginning of the separator is no part of the line yet.
+        searched_ = found_ ? found : bytes.size() - (std::min)(bytes.size(), separator_.size() - 1);
+        return found_ || searched_ > limit_ || source.ended();
+    }
+    [[nodiscard]] std::string take(ByteSource& source) const {
+        if (searched_ > limit_)
+            throw LimitOverrunError("the stream's limit of " + std::to_string(limit_) +
+                                        " bytes comes before the separator: read(n) gives what there is",
+                                    searched_);
+        if (found_) return source.received().take(searched_ + separator_.size());
+        source.throw_if_failed();
+        std::string rest = source.received().take(SIZE_MAX);
+        if (at_end_ == AtEnd::fail) throw IncompleteReadError(std::move(rest), 0);
+        return rest;
+    }
+
+private:
+    std::string separator_;
+    AtEnd at_end_;
+    std::size_t limit_;
+    bool found_ = false;
+    std::size_t searched_ = 0;  // so far there is no separator, or just here
+};
+
+/// Receives as bytes come, and wakes its task when there is enough.
+template <class Request>
+class ReadAwaiter : public AwaiterBase, private Waiter, private ReadyListener, private PendingRead {
+public:
+    ReadAwaiter(ConnectionRef connection, Request request) noexcept
+        : connection_{std::move(connection)}, request_{std::move(request)} {}
+    ~ReadAwaiter() {
+        if (task_ != nullptr) give_up();
+    }
+
+    [[nodiscard]] bool await_ready() {
+        connection_->begin_read(*this);
+        while (!request_.is_met(connection_->source()))
+            if (!request_.receive(*connection_)) {
+                task_ = running().task;
+                connection_->check_loop();
+                connection_->listen_for_bytes(*this);
+                return false;
+            }
+        return true;
+    }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        task_->suspend(handle, this);
+    }
+    auto await_resume() {
+        if (task_ != nullptr && task_->cancel_due()) {
+            give_up();
+            task_->check_cancelled();
+        }
+        connection_->end_read(*this);
+        return request_.take(connection_->source());
+    }
+
+private:
+    void give_up() noexcept {
+        stop_listening();
+        request_.give_back(connection_->source());
+        connection_->end_read(*this);
+    }
+    void on_ready() noexcept override {
+        connection_->source().on_ready();
+        // Once, whatever came: others are to be told, too.
+        if (!connection_->source().ended()) static_cast<void>(request_.receive(*connection_));
+        if (!request_.is_met(connection_->source())) {
+            listen_again();
+            if (is_listening()) return;
+        }
+        task_->wake();
+    }
+    void listen_again() noexcept {
+        try {
+            connection_->listen_for_bytes(*this);
+        } catch (const std::system_error& error) {
+            connection_->fail_reading(error.code().value());
+        } catch (...) {
+            connection_->fail_reading(static_cast<int>(std::errc::not_enough_memory));
+        }
+    }
+    bool cancel_wait() noexcept override {
+        stop_listening();
+        return false;
+    }
+    void on_read_end() noexcept override {
+        if (!is_listening()) return;  // it was told, and its task has its turn
+        stop_listening();
+        static_cast<void>(request_.is_met(connection_->source()));
+        task_->wake();
+    }
+    [[nodiscard]] bool is_waiting() const noexcept override { return is_listening(); }
+
+    ConnectionRef connection_;
+    Request request_;
+    TaskBase* task_ = nullptr;  // once it has to wait
+};
+
+/// What the reads of a StreamReader give: nothing happens before it is awaited.
+template <class Request>
+class [[nodiscard("it reads only when it is awaited")]] StreamRead {
+public:
+    StreamRead(ConnectionRef connection, Request request) noexcept
+        : connection_{std::move(connection)}, request_{std::move(request)} {}
+    ReadAwaiter<Request> operator co_await() const { return ReadAwaiter<Request>{connection_, request_}; }
+
+private:
+    ConnectionRef connection_;
+    Request request_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/stream_reader.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::IncompleteReadError;
+using plait::LimitOverrunError;
+
+namespace detail {
+
+struct StreamAccess;
+
+}  // namespace detail
+
+/// The reading side of a socket or a pipe: bytes in the order in which they were sent.
+///
+///     std::string line = co_await reader.readline();
+///     std::string header = co_await reader.readexactly(16);
+///     while (!(text = co_await reader.read(4096)).empty()) use(text);
+///
+/// Python: asyncio.StreamReader. Data are received when a task asks for them; the peer waits meanwhile. A handle: a copy
+/// names the same stream, and the stream closes with the last reader and writer of it.
+/// Cancel: of any read loses no byte; what had come stays for the next.
+/// Throws: std::system_error where the connection broke (ECONNRESET), once what had come before has been read; UsageError
+/// while another task reads. What was received stays where a read throws.
+/// Threads: from its loop's only. Lifetime: may outlive its loop, and has nothing more to give then but what it had
+/// received.
+class StreamReader {
+public:
+    /// A handle of no stream, to be assigned to.
+    StreamReader() noexcept = default;
+
+    /// Reads to the end of the stream.
+    detail::StreamRead<detail::ReadAll> read() const { return {connection(), detail::ReadAll{}}; }
+    /// Reads what there is, `most` bytes at most, waiting for the first. Nothing at the end of the stream.
+    detail::StreamRead<detail::ReadSome> read(std::size_t most) const { return {connection(), detail::ReadSome{most}}; }
+    /// The same into memory of the caller's, which stays for the time; gives how much it was. For who reads without an
+    /// allocation.
+    detail::StreamRead<detail::ReadInto> readinto(std::span<char> room) const {
+        return {connection(), detail::ReadInto{room}};
+    }
+    /// Reads `count` bytes, no fewer.
+    ///
+    /// Throws: IncompleteReadError, with what there was, where the stream ends before.
+    detail::StreamRead<detail::ReadExactly> readexactly(std::size_t count) const {
+        return {connection(), detail::ReadExactly{count}};
+    }
+    /// Reads up to the next separator and with it.
+    ///
+    /// Throws: IncompleteReadError, with what there was, where the stream ends before; LimitOverrunError where more than
+    /// `limit` bytes come before it, and then they stay in the stream; std::invalid_argument for an empty separator.
+    detail::StreamRead<detail::ReadUntil> readuntil(std::string_view separator = "\n") const {
+        if (separator.empty()) throw std::invalid_argument("readuntil: a separator has at least one byte");
+        return {connection(), detail::ReadUntil{std::string{separator}, detail::AtEnd::fail, limit()}};
+    }
+    /// Reads a line with its "\n"; without it where the stream ends first, and nothing at the end.
+    ///
+    /// Throws: LimitOverrunError, as readuntil.
+    detail::StreamRead<detail::ReadUntil> readline() const {
+        return {connection(), detail::ReadUntil{"\n", detail::AtEnd::give, limit()}};
+    }
+
+    /// Whether the end was met and all before it was read. One learns of the end by reading: an empty `read` or
+    /// `readline` says the same.
+    bool at_eof() const { return connection()->source().at_end() && connection()->source().received().empty(); }
+    /// How long a line may be.
+    std::size_t limit() const { return connection()->limit(); }
+    /// How many tasks wait for data: one at most; for tests and diagnosis.
+    std::size_t waiting() const { return connection()->has_waiting_read() ? 1 : 0; }
+
+private:
+    friend struct detail::StreamAccess;
+
+    explicit StreamReader(detail::Connection& connection) noexcept : connection_{connection} {}
+    const detail::ConnectionRef& connection() const {
+        if (!connection_)
+            throw UsageError("this StreamReader names no stream: it was default-constructed or moved from");
+        return connection_;
+    }
+
+    detail::ConnectionRef connection_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/stream_writer.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+class DrainAwaiter;
+class WaitClosedAwaiter;
+struct StreamAccess;
+
+/// What `drain` and `wait_closed` give: nothing happens before it is awaited.
+template <class Awaiter>
+class [[nodiscard("it waits only when it is awaited")]] StreamWait {
+public:
+    explicit StreamWait(ConnectionRef connection) noexcept : connection_{std::move(connection)} {}
+    Awaiter operator co_await() const noexcept { return Awaiter{connection_}; }
+
+private:
+    ConnectionRef connection_;
+};
+
+}  // namespace detail
+
+/// The writing side of a socket or a pipe.
+///
+///     writer.write("hello\n");
+///     co_await writer.drain();          // waits where the peer does not keep up
+///     writer.close();
+///     co_await writer.wait_closed();    // until all is sent
+///
+/// Python: asyncio.StreamWriter. `write` sends what it can at once, and keeps the rest, for the loop to send as the peer
+/// makes room; who writes much awaits `drain` after each write, or what is kept grows. A handle: a copy names the same
+/// stream.
+/// Lifetime: when the last reader and writer of a stream go it closes, as by `close`. A stream closes with its loop, whose
+/// exception handler is told what was not sent by then; a writer may outlive that, but not write.
+/// Threads: from its loop's only.
+class StreamWriter {
+public:
+    /// A handle of no stream, to be assigned to.
+    StreamWriter() noexcept = default;
+
+    /// Never waits. Once the connection is broken the bytes are dropped, and `drain` tells of it.
+    ///
+    /// Throws: UsageError after `close`, `abort`, `write_eof`, and the end of the loop.
+    void write(std::string_view bytes) const { connection()->write(bytes); }
+    void write(std::span<const std::byte> bytes) const {
+        write(std::string_view{reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    }
+    /// Writes each of a range of strings, in one piece.
+    template <class Range>
+        requires requires(Range& range) { std::string_view{*std::begin(range)}; }
+    void writelines(const Range& lines) const {
+        connection()->write_together([&lines](detail::ByteBuffer& unsent) {
+            for (const auto& line : lines) unsent.append(std::string_view{line});
+        });
+    }
+
+    /// Waits while more is kept than the high-water mark, until less than the low-water mark is. Any number of tasks may
+    /// wait. Lets other tasks run too where this one has sent much since its last wait.
+    ///
+    /// Cancel: changes nothing. Throws: std::system_error where the connection is broken (EPIPE, ECONNRESET) or was
+    /// aborted.
+    detail::StreamWait<detail::DrainAwaiter> drain() const {
+        return detail::StreamWait<detail::DrainAwaiter>{connection()};
+    }
+    /// The marks: 64 KiB and a quarter of the high one, unless they are set.
+    ///
+    /// Throws: std::invalid_argument where the low one is higher.
+    void set_write_buffer_limits(std::size_t high, std::size_t low) const { connection()->set_limits(high, low); }
+    void set_write_buffer_limits(std::size_t high) const { set_write_buffer_limits(high, high / 4); }
+    /// How many bytes were written and could not be sent yet.
+    std::size_t write_buffer_size() const { return connection()->unsent(); }
+
+    /// The peer reads the end of the stream after what was written; it may go on sending. Closes a pipe.
+    void write_eof() const;
+    /// Whether there is a writing side that could end.
+    bool can_write_eof() const { return connection()->kind() != detail::StreamKind::reading_pipe; }
+
+    /// Closes the stream once what was written is sent, which the loop does in the background: for ever where the peer
+    /// does not read, until `abort` or the loop's end. Reading ends at once. A second time does nothing.
+    void close() const { connection()->close(); }
+    /// Closes at once, and drops what is not sent.
+    void abort() const { connection()->abort(); }
+    /// Whether `close` or `abort` was called, or the loop has ended.
+    bool is_closing() const { return connection()->is_closing(); }
+    /// Waits until the stream is closed; who waits does not close it.
+    ///
+    /// Cancel: changes nothing. Throws: std::system_error where something that was written could not be sent.
+    detail::StreamWait<detail::WaitClosedAwaiter> wait_closed() const {
+        return detail::StreamWait<detail::WaitClosedAwaiter>{connection()};
+    }
+
+    /// Where the peer is, and where this side is; none of a pipe, and once the stream is closed or broken.
+    ///
+    /// Python: get_extra_info("peername"), get_extra_info("sockname").
+    Address peername() const { return detail::AddressAccess::address(os::peer_address(connection()->native_handle())); }
+    Address sockname() const {
+        return detail::AddressAccess::address(os::local_address(connection()->native_handle()));
+    }
+
+    /// How many tasks wait in `drain`; for tests and diagnosis.
+    std::size_t waiting() const { return std::as_const(*connection()).draining().waiting(); }
+
+private:
+    friend struct detail::StreamAccess;
+
+    explicit StreamWriter(detail::Connection& connection) noexcept : connection_{connection} {}
+    const detail::ConnectionRef& connection() const {
+        if (!connection_)
+            throw UsageError("this StreamWriter names no stream: it was default-constructed or moved from");
+        return connection_;
+    }
+
+    detail::ConnectionRef connection_;
+};
+
+inline void StreamWriter::write_eof() const {
+    if (!can_write_eof()) throw UsageError("nothing can be written here: this is the reading end of a pipe");
+    connection()->write_eof();
+}
+
+namespace detail {
+
+class DrainAwaiter : public AwaiterBase {
+public:
+    explicit DrainAwaiter(ConnectionRef connection) noexcept : connection_{std::move(connection)} {}
+
+    [[nodiscard]] bool await_ready() const {
+        connection_->throw_if_broken();
+        if (connection_->is_full()) connection_->check_loop();
+        return !connection_->is_full() && !connection_->turn_is_over();
+    }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        if (connection_->is_full()) return place_.emplace().wait_in(connection_->draining(), handle);
+        task_ = running().task;
+        task_->suspend(handle, nullptr);
+        task_->wake();
+    }
+    void await_resume() const {
+        if (place_)
+            place_->check_let_go();
+        else if (task_ != nullptr)
+            task_->check_cancelled();
+        connection_->throw_if_broken();
+    }
+
+private:
+    ConnectionRef connection_;
+    std::optional<PlainPlace> place_;
+    TaskBase* task_ = nullptr;  // that gave up the rest of its turn
+};
+
+class WaitClosedAwaiter : public AwaiterBase {
+public:
+    explicit WaitClosedAwaiter(ConnectionRef connection) noexcept : connection_{std::move(connection)} {}
+
+    [[nodiscard]] bool await_ready() const {
+        connection_->check_loop();
+        return connection_->is_closed();
+    }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        place_.emplace().wait_in(connection_->awaiting_close(), handle);
+    }
+    void await_resume() const {
+        if (place_) place_->check_let_go();
+        connection_->throw_if_sending_failed();
+    }
+
+private:
+    ConnectionRef connection_;
+    std::optional<PlainPlace> place_;
+};
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/streams.hpp --------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// For the rest of the wing: the connection behind a handle, and the handles of a connection.
+struct StreamAccess {
+    static Connection& connection(const StreamReader& reader) { return *reader.connection(); }
+    static Connection& connection(const StreamWriter& writer) { return *writer.connection(); }
+    static StreamReader reader(Connection& connection) noexcept { return StreamReader{connection}; }
+    static StreamWriter writer(Connection& connection) noexcept { return StreamWriter{connection}; }
+};
+
+inline constexpr std::size_t default_stream_limit = 64 * 1024;
+
+/// Both sides of a new connection, which owns the handle, a non-blocking one. Of a pipe, one side only is of use.
+inline std::pair<StreamReader, StreamWriter> make_streams(Reactor& reactor, os::Handle handle, StreamKind kind,
+                                                          std::size_t limit = default_stream_limit) {
+    Connection& connection = *new Connection{reactor, std::move(handle), kind, limit};
+    return {StreamAccess::reader(connection), StreamAccess::writer(connection)};
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/open_connection.hpp -------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// How a connection differs from the ordinary one.
+struct ConnectOptions {
+    /// How long a line of its StreamReader may be.
+    std::size_t limit = detail::default_stream_limit;
+    /// From where it goes; empty for wherever the system chooses, and 0 for a port that is free.
+    std::string_view local_host = {};
+    int local_port = 0;
+    /// Of a host with several addresses the next is tried when the one before has not answered for so long, and the first
+    /// to answer is taken (RFC 8305, which says 250 ms). Otherwise they are tried one after the other.
+    Timeout happy_eyeballs_delay = Timeout::never();
+};
+
+namespace detail {
+
+struct OpenConnectionFunction {
+    /// Connects to a TCP server, and gives both sides of the connection.
+    ///
+    ///     auto [reader, writer] = co_await open_connection("example.org", 80);
+    ///     writer.write("GET / HTTP/1.0\r\n\r\n");
+    ///     std::string page = co_await reader.read();
+    ///
+    /// Python: asyncio.open_connection. A name is looked up on a thread, and its addresses are tried in turn. Small writes
+    /// are sent at once (TCP_NODELAY). A time limit: wait_for.
+    /// Cancel: closes what was being opened.
+    /// Throws: std::system_error with the place in its text: ECONNREFUSED, ETIMEDOUT, …, of the address that was tried
+    /// last, and of `resolver_category()` where the name has none; std::invalid_argument for a port that is none.
+    Coroutine<std::pair<StreamReader, StreamWriter>> operator()(std::string_view host, int port,
+                                                                ConnectOptions options = {}) const {
+        return open(std::string{host}, checked_port(port), options.limit, std::string{options.local_host},
+                    checked_port(options.local_port), options.happy_eyeballs_delay);
+    }
+
+private:
+    static Coroutine<std::pair<StreamReader, StreamWriter>> open(std::string host, std::uint16_t port,
+                                                                 std::size_t limit, std::string local_host,
+                                                                 std::uint16_t local_port, Timeout delay) {
+        std::vector<os::SocketAddress> addresses = co_await addresses_of(host, port);
+        std::vector<os::SocketAddress> locals;
+        if (!local_host.empty()) {
+            locals = co_await addresses_of(local_host, local_port);
+        } else if (local_port != 0) {
+            locals.push_back(os::any_address(os::SocketFamily::ipv4, local_port));
+            locals.push_back(os::any_address(os::SocketFamily::ipv6, local_port));
+        }
+        if (!delay.is_never()) interleave_families(addresses);
+        std::string place = host.find(':') == std::string::npos ? host : "[" + host + "]";
+        place += ":" + std::to_string(port);
+        os::Handle socket = co_await connect_first(std::move(addresses), std::move(locals), std::move(place), delay);
+        os::send_at_once(socket);
+        co_return make_streams(Reactor::of_running_loop(), std::move(socket), StreamKind::socket, limit);
+    }
+};
+
+struct OpenUnixConnectionFunction {
+    /// Connects to a server's UNIX socket: of a path, or on Linux of an abstract name, which begins with a zero. While the
+    /// server's queue is full it is tried again.
+    ///
+    /// Python: asyncio.open_unix_connection. Cancel: closes what was being opened.
+    /// Throws: std::system_error with the path in its text, where there is no such socket (ENOENT) or nobody listens there
+    /// (ECONNREFUSED); std::invalid_argument for a path that is none.
+    Coroutine<std::pair<StreamReader, StreamWriter>> operator()(std::string_view path,
+                                                                std::size_t limit = default_stream_limit) const {
+        return open(os::SocketAddress::local(path), limit);
+    }
+
+private:
+    static Coroutine<std::pair<StreamReader, StreamWriter>> open(os::SocketAddress address, std::size_t limit) {
+        os::Handle socket = co_await connect_local(address);
+        co_return make_streams(Reactor::of_running_loop(), std::move(socket), StreamKind::socket, limit);
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::OpenConnectionFunction open_connection{};
+inline constexpr detail::OpenUnixConnectionFunction open_unix_connection{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/own_cancel.hpp -----------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// The request by which a block of code cancels the task that it runs in, itself: made once at most, and taken back at
+/// the block's end. Whoever then meets a CancelledError asks `others_left` whether it was another's.
+class OwnCancel {
+public:
+    // A request that is due when the block begins strikes within it, and counts as made there.
+    OwnCancel() noexcept
+        : task_{*running().task}, requests_before_{task_.cancel_requests() - (task_.cancel_due() ? 1u : 0u)} {}
+    OwnCancel(const OwnCancel&) = delete;
+    OwnCancel& operator=(const OwnCancel&) = delete;
+    ~OwnCancel() { take_back(); }
+
+    [[nodiscard]] TaskBase& task() const noexcept { return task_; }
+    [[nodiscard]] bool made() const noexcept { return made_; }
+    void make() {
+        made_ = true;
+        // What others said stays: it may not have been heard yet.
+        static const std::string nothing;
+        task_.cancel(task_.cancel_requests() != 0 ? task_.cancel_message() : nothing);
+    }
+    /// Where it has not struck yet it never will.
+    void take_back() noexcept {
+        if (!made_ || std::exchange(taken_back_, true)) return;
+        if (task_.uncancel() <= requests_before_) task_.drop_due_cancel();
+    }
+    /// Whether others have asked the task to end since the block began; of use once this request is taken back.
+    [[nodiscard]] bool others_left() const noexcept { return task_.cancel_requests() > requests_before_; }
+
+private:
+    TaskBase& task_;
+    std::uint32_t requests_before_;
+    bool made_ = false;
+    bool taken_back_ = false;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/detail/expiry.hpp ---------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::TimeoutError;
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Cancels the running task when its time has come, unless it is destroyed before. Whoever then meets a CancelledError
+/// asks `explains_cancel` whether it was this.
+class Expiry final : private TimerNode {
+public:
+    using TimePoint = LoopCore::Clock::time_point;
+
+    explicit Expiry(Timeout limit) { start(limit); }
+    explicit Expiry(TimePoint when) { start(when); }
+    ~Expiry() { loop().stop_timer(*this); }
+
+    /// Instead of the time that it had, while it has not expired.
+    void start(Timeout limit) {
+        if (limit.is_never()) return start(TimerWheel::never, 0);
+        const Nanoseconds now = loop().now();
+        const Nanoseconds length = limit.duration().count();
+        start(length < TimerWheel::never - now ? now + length : TimerWheel::never, now);
+    }
+    void start(TimePoint when) {
+        start(std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count(), loop().now());
+    }
+    [[nodiscard]] TimePoint when() const noexcept {
+        return TimePoint{std::chrono::duration_cast<TimePoint::duration>(std::chrono::nanoseconds{when_})};
+    }
+    [[nodiscard]] bool expired() const noexcept { return request_.made(); }
+
+    /// Stops it, and takes its request back. True where nobody else has asked the task to end.
+    bool explains_cancel() noexcept {
+        loop().stop_timer(*this);
+        request_.take_back();
+        return expired() && !request_.others_left();
+    }
+
+private:
+    void start(Nanoseconds when, Nanoseconds now) {
+        loop().stop_timer(*this);
+        when_ = when;
+        if (when <= now)
+            request_.make();
+        else if (when != TimerWheel::never)
+            loop().timers.add(*this, when);
+    }
+    void on_time() noexcept override { request_.make(); }
+    [[nodiscard]] LoopCore& loop() const noexcept { return *request_.task().loop(); }
+
+    OwnCancel request_;
+    Nanoseconds when_ = TimerWheel::never;
+};
+
+/// An awaitable as it is kept until it is awaited: a coroutine is taken, others are copied unless they are temporaries.
+template <class A>
+std::remove_cvref_t<A> kept(A&& awaitable) {
+    if constexpr (IsCoroutine<std::remove_cvref_t<A>>::value)
+        return std::move(awaitable);
+    else
+        return std::forward<A>(awaitable);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/wait_for.hpp --------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+struct WaitForFunction {
+    /// Awaits for `limit` at most, and gives the result.
+    ///
+    ///     int x = co_await wait_for(late(1), 2s);
+    ///
+    /// Python: asyncio.wait_for. What has not ended then is cancelled, and has ended when TimeoutError is thrown; if it
+    /// makes of that a value or an error of its own, that is the result. At zero or less it is tried once, and a coroutine is not
+    /// even started.
+    /// Cancel: reaches what is awaited, and comes back as CancelledError.
+    template <class A>
+        requires Awaitable<A>
+    auto operator()(A&& awaitable, Timeout limit) const {
+        return limited(kept(std::forward<A>(awaitable)), limit);
+    }
+
+private:
+    template <class A>
+    static Coroutine<Awaited<A>> limited(A awaitable, Timeout limit) {
+        if constexpr (IsCoroutine<A>::value) {
+            if (limit.is_zero()) {
+                awaitable.close();
+                throw_timeout();
+            }
+        }
+        Expiry expiry{limit};
+        try {
+            co_return co_await std::move(awaitable);
+        } catch (const CancelledError&) {
+            if (!expiry.explains_cancel()) throw;
+        }
+        throw_timeout();
+    }
+    [[noreturn]] static void throw_timeout() {
+        throw TimeoutError("wait_for: it had not ended in time, and was cancelled");
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::WaitForFunction wait_for{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/os/standard_streams.hpp -----------------------------------------------------------------------------------
+
+// Contract: flush_standard_streams() writes out what waits in stdout, stderr, cout, cerr and clog, and nothing else:
+// fflush(nullptr) would block while another thread reads stdin. Never throws. Where nothing waits it takes no lock.
+//   may_hold_output(stream)               whether a stream of C's has to be flushed; false only where that is sure
+//   is_of_standard_stream(buffer)         whether a stream buffer keeps nothing itself, and hands all to stdout or stderr
+
+#if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/pending_output.hpp -------------------------------------------------------------------------------
+
+#include <stdio_ext.h>
+
+#include <cstdio>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// Read without the stream's lock: what this thread wrote, or saw written, is seen. glibc's macros of old had these fields
+/// in every program; its function costs as much as all else that flush_standard_streams looks at.
+template <class File>
+bool may_hold_output(File& stream) noexcept {
+    if constexpr (requires { stream._IO_write_ptr != stream._IO_write_base; })
+        return stream._IO_write_ptr != stream._IO_write_base || stream._mode > 0;  // a wide stream has other fields
+    else
+        return ::__fpending(&stream) != 0;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#else
+
+// --- plait/os/posix/pending_output.hpp -------------------------------------------------------------------------------
+
+#include <cstdio>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline bool may_hold_output(std::FILE&) noexcept { return true; }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+#if defined(__GLIBCXX__)
+
+// --- plait/os/posix/synchronized_buffer.hpp --------------------------------------------------------------------------
+
+#include <ext/stdio_sync_filebuf.h>
+
+#include <cstdio>
+#include <cstring>
+#include <streambuf>
+
+namespace plait::inline PLAIT_ABI::os {
+
+// The table of virtual functions of the buffer that libstdc++ gives a stream which is synchronised with C's. A buffer is
+// known by it without RTTI.
+extern char synchronized_buffer_table[] __asm__("_ZTVN9__gnu_cxx18stdio_sync_filebufIcSt11char_traitsIcEEE");
+
+inline bool is_of_standard_stream(std::streambuf& buffer) noexcept {
+    const char* table = nullptr;
+    std::memcpy(&table, static_cast<const void*>(&buffer), sizeof table);
+    // An object points behind the offset and the type that the table begins with.
+    if (table != synchronized_buffer_table + 2 * sizeof(void*)) return false;
+    const std::FILE* const file = static_cast<__gnu_cxx::stdio_sync_filebuf<char>&>(buffer).file();
+    return file == stdout || file == stderr;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#else
+
+// --- plait/os/posix/synchronized_buffer_fallback.hpp -----------------------------------------------------------------
+
+#include <streambuf>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// It may be, but nobody can tell.
+inline bool is_of_standard_stream(std::streambuf&) noexcept { return false; }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+namespace plait::inline PLAIT_ABI::os {
+
+// The streams by their symbols: <iostream> would run an initialiser before main in every file that includes this one.
+#if defined(_LIBCPP_VERSION)
+extern char cout_symbol[] __asm__("_ZNSt3__14coutE");
+extern char cerr_symbol[] __asm__("_ZNSt3__14cerrE");
+extern char clog_symbol[] __asm__("_ZNSt3__14clogE");
+#else
+extern char cout_symbol[] __asm__("_ZSt4cout");
+extern char cerr_symbol[] __asm__("_ZSt4cerr");
+extern char clog_symbol[] __asm__("_ZSt4clog");
+#endif
+
+/// The stream at `symbol`, of which only the base that knows its buffer is asked: to find that in the stream costs as much
+/// as to look at the buffer. `found` is null until then, and is written by whoever comes first, all of them the same.
+inline std::ios& standard_stream(char* symbol, std::atomic<std::ios*>& found) noexcept {
+    // Not the lock of a static's initialisation: a copy of the program would wait for ever for a thread that it has not.
+    std::ios* stream = found.load(std::memory_order_acquire);  // pairs with the release below
+    if (stream != nullptr) return *stream;
+    const std::ios_base::Init made;  // the streams exist from here on, whatever the program includes
+    stream = static_cast<std::ostream*>(static_cast<void*>(symbol));
+    found.store(stream, std::memory_order_release);
+    return *stream;
+}
+
+inline void flush_stream(std::ios& stream) noexcept {
+    std::streambuf* const buffer = stream.rdbuf();
+    if (buffer == nullptr || is_of_standard_stream(*buffer)) return;
+    try {
+        buffer->pubsync();  // the stream's flush() could throw by its mask
+    } catch (...) {
+        // A stream buffer of the user's threw: there is nobody to tell here.
+    }
+}
+inline void flush_stream(std::FILE* stream) noexcept {
+    if (may_hold_output(*stream)) std::fflush(stream);
+}
+
+inline void flush_standard_streams() noexcept {
+    static constinit std::atomic<std::ios*> found[3]{};
+    flush_stream(standard_stream(cout_symbol, found[0]));
+    flush_stream(standard_stream(cerr_symbol, found[1]));
+    flush_stream(standard_stream(clog_symbol, found[2]));
+    flush_stream(stdout);
+    flush_stream(stderr);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+// --- plait/os/process.hpp --------------------------------------------------------------------------------------------
+
+// Contract: what a process is told of itself, and sets for itself.
+//   process_id(), parent_process_id()
+//   remember_program(name), program_name(), executable_path()
+//   flush_standard_streams()             stdout, stderr, cout, cerr, clog
+//   exit_immediately(code)               no exit handlers, no destructors of static objects
+//   open_missing_standard_streams(), read_nothing_from_standard_input()
+//   close_handles_from(first)
+//   spawn_closes_other_handles           whether a fresh start can be had without the handles behind those it is given; else
+//                                        it finds them open, and closes them itself, with those that it opened before its
+//                                        main: a log of the program's, say, is closed in the child then
+//   lead_process_group()                 so that a terminal's signals pass it by
+//   take_no_notice_of_interrupt()        SIGINT does nothing here, and what it did before in what this process executes
+//   end_when_asked()                     SIGTERM ends it, whatever handler a copy of the program came with
+//   mind_own_children()                  SIGCHLD as it is by default: a copy of a program that ignores it could wait for none
+//   has_raised_privileges()
+//   was_raised_at_start()                whether this process got rights that who started it does not have; other effective
+//                                        ids that it merely handed on are no such rights
+//   SignalMask, BlockSignals             the calling thread's; BlockSignals blocks all for a scope
+//   signal_description(number)           "SIGSEGV (segmentation fault)"
+//   ignore_terminal_signals() -> TerminalSignals   which can be given back their dispositions by restore()
+//   go_to_root_directory()
+//   lead_own_process_group()             the same, but stays in one that cannot be named here, of a foreign namespace
+//   allow_many_handles()                 as many as the hard limit lets it have
+//   end_child(pid)                       kills an unreaped child of this process
+//   process_exists(pid)                  whether there is one of that number, a zombie perhaps
+//   resident_memory(pid) -> optional<size_t>   how many bytes of memory it has now, 0 for a zombie; empty where there is no
+//                                        such process, and where the system does not tell. Allocates nothing.
+//   is_stopped(pid)                      whether a signal has stopped it, not a debugger; false where the system does not tell
+//   watch_process(pid) -> Handle         a watch: readable when that process is gone; none where there can be none
+//   can_watch_processes()                whether the system, as it is now, has such a thing
+//   signal_watched(watch, number)        false where that process is gone
+//   exit_status_of_watched(watch)        of one that is gone, where the system still knows it
+//   reap_watched(watch) -> optional<ExitStatus>   the same of one that is gone, which is reaped if it is a child of this
+//                                        process; empty while a debugger has it, which lets it go later
+//   is_held(watch)                       whether a child of this process is gone, but for a debugger
+//   die_with_parent(pid) -> bool         from now on this process is killed when its parent `pid` ends; false where it is
+//                                        gone already, and `children_die_with_parent` says whether it does so. Only for
+//                                        children of single-threaded parents.
+//   adopt_orphans()                      the descendants of this process whose parents die become its children, where that can
+//                                        be; it is to reap them
+//   children_of_this_thread(), descendants_of(pid)   their numbers, zombies too; with those at least that do not change
+//                                        meanwhile. None where the system does not tell, or tells those of another namespace
+//   wake_with_parent()                   a stopped process goes on when its parent ends, and sees to its own end; also when
+//                                        no more than the thread ends that started it
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/process.hpp --------------------------------------------------------------------------------------
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// How a process ended; the code as Python tells it: negative for a signal.
+struct ExitStatus {
+    bool known = false;
+    std::int64_t code = 0;
+};
+
+inline ExitStatus exit_status_of(int wait_status) noexcept {
+    if (WIFSIGNALED(wait_status)) return {true, -std::int64_t{WTERMSIG(wait_status)}};
+    return {true, WEXITSTATUS(wait_status)};
+}
+
+inline std::int64_t process_id() noexcept { return ::getpid(); }
+inline std::int64_t parent_process_id() noexcept { return ::getppid(); }
+
+PLAIT_VISIBLE inline std::string& program_name() {
+    // Never destroyed: a child may be started while static objects are being destroyed.
+    static std::string* const name = new std::string("plait-child");
+    return *name;
+}
+inline void remember_program(const char* name) {
+    if (name != nullptr) program_name() = name;
+}
+/// Names the running file itself, also after it was renamed or deleted.
+inline const char* executable_path() noexcept { return "/proc/self/exe"; }
+
+[[noreturn]] inline void exit_immediately(int code) noexcept { ::_exit(code); }
+
+inline void open_missing_standard_streams() noexcept {
+    for (int standard = 0; standard <= 2; ++standard)
+        // open gives the lowest free number: this one, for those below it are open by now.
+        if (::fcntl(standard, F_GETFD) < 0) static_cast<void>(::open("/dev/null", standard == 0 ? O_RDONLY : O_WRONLY));
+}
+inline void read_nothing_from_standard_input() noexcept {
+    const Handle null = above_standard_streams(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (null) ::dup2(null.get(), 0);
+}
+
+/// Closes what is open from `first` on, as the system lists it: the limit may be a billion.
+inline void close_listed_handles_from(NativeHandle first) noexcept {
+    NativeHandle last = static_cast<NativeHandle>(::sysconf(_SC_OPEN_MAX)) - 1;
+    ::close(first);  // so that there is a number for the list, whatever the limit
+    if (DIR* const open = ::opendir("/dev/fd"); open != nullptr) {
+        last = Handle::none;
+        while (const dirent* const entry = ::readdir(open)) last = (std::max)(last, std::atoi(entry->d_name));
+        ::closedir(open);
+    }
+    for (NativeHandle handle = first; handle <= last; ++handle) ::close(handle);
+}
+
+inline void lead_process_group() noexcept { ::setpgid(0, 0); }
+
+inline void lead_own_process_group() noexcept {
+    if (::getpgrp() != 0) lead_process_group();
+}
+
+inline void allow_many_handles() noexcept {
+    struct ::rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+inline bool process_exists(std::int64_t pid) noexcept {
+    return ::kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH;
+}
+
+inline void end_child(std::int64_t pid) noexcept { ::kill(static_cast<pid_t>(pid), SIGKILL); }
+
+inline void go_to_root_directory() noexcept {
+    if (::chdir("/") != 0) return;  // then it stays where it was, which harms nobody
+}
+
+struct SignalMask {
+    sigset_t native;
+
+    static SignalMask current() noexcept {
+        SignalMask mask;
+        ::pthread_sigmask(SIG_SETMASK, nullptr, &mask.native);
+        return mask;
+    }
+    static SignalMask none() noexcept {
+        SignalMask mask;
+        ::sigemptyset(&mask.native);
+        return mask;
+    }
+    void apply() const noexcept { ::pthread_sigmask(SIG_SETMASK, &native, nullptr); }
+};
+
+/// What the signals of a terminal did before they were ignored.
+class TerminalSignals {
+public:
+    TerminalSignals() noexcept {
+        struct ::sigaction ignore{};
+        ignore.sa_handler = SIG_IGN;
+        ::sigemptyset(&ignore.sa_mask);
+        for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &ignore, &before_[i]);
+    }
+    /// Blocks them and no others.
+    static SignalMask mask() noexcept {
+        SignalMask all = SignalMask::none();
+        for (const int number : numbers) ::sigaddset(&all.native, number);
+        return all;
+    }
+    void restore() const noexcept {
+        for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &before_[i], nullptr);
+    }
+
+private:
+    static constexpr std::array<int, 6> numbers{SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU};
+    std::array<struct ::sigaction, 6> before_{};
+};
+inline TerminalSignals ignore_terminal_signals() noexcept { return {}; }
+
+inline void take_no_notice_of_interrupt() noexcept {
+    // A handler and not SIG_IGN, which what this process executes would inherit; one that is there already it shall.
+    struct ::sigaction action{};
+    if (::sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) return;
+    action = {};
+    action.sa_handler = [](int) {};
+    action.sa_flags = SA_RESTART;
+    ::sigemptyset(&action.sa_mask);
+    ::sigaction(SIGINT, &action, nullptr);
+}
+
+inline void end_when_asked() noexcept { ::signal(SIGTERM, SIG_DFL); }
+
+inline void mind_own_children() noexcept { ::signal(SIGCHLD, SIG_DFL); }
+
+/// Around the start of a thread of ours: signals go to the program's own threads.
+class BlockSignals {
+public:
+    BlockSignals() noexcept : before_{SignalMask::current()} {
+        SignalMask all;
+        ::sigfillset(&all.native);
+        all.apply();
+    }
+    ~BlockSignals() { before_.apply(); }
+    BlockSignals(const BlockSignals&) = delete;
+    BlockSignals& operator=(const BlockSignals&) = delete;
+
+private:
+    SignalMask before_;
+};
+
+inline std::string signal_description(int number) {
+    const struct {
+        int number;
+        const char* name;
+    } names[] = {
+        {SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},   {SIGQUIT, "SIGQUIT"}, {SIGILL, "SIGILL"},   {SIGTRAP, "SIGTRAP"},
+        {SIGABRT, "SIGABRT"}, {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},   {SIGKILL, "SIGKILL"}, {SIGUSR1, "SIGUSR1"},
+        {SIGSEGV, "SIGSEGV"}, {SIGUSR2, "SIGUSR2"}, {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"}, {SIGTERM, "SIGTERM"},
+        {SIGXCPU, "SIGXCPU"}, {SIGXFSZ, "SIGXFSZ"}, {SIGSYS, "SIGSYS"},
+    };
+    std::string name = "signal " + std::to_string(number);
+    for (const auto& entry : names)
+        if (entry.number == number) name = entry.name;
+    const char* const text = ::strsignal(number);
+    return text != nullptr ? name + " (" + text + ")" : name;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/process.hpp --------------------------------------------------------------------------------------
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline bool has_raised_privileges() noexcept { return ::getauxval(AT_SECURE) != 0; }
+
+/// In doubt it was.
+inline bool was_raised_at_start() noexcept {
+    if (!has_raised_privileges()) return false;
+    // Capabilities, or a security module's doing. Else the ids may have differed in who started it already.
+    if (::getuid() == ::geteuid() && ::getgid() == ::getegid()) return true;
+    struct ::stat file{};
+    if (::stat("/proc/self/exe", &file) != 0 || (file.st_mode & (S_ISUID | S_ISGID)) != 0) return true;
+    return ::getxattr("/proc/self/exe", "security.capability", nullptr, 0) >= 0 ||
+           (errno != ENODATA && errno != ENOTSUP);
+}
+
+inline Handle watch_process(std::int64_t pid) noexcept {
+    return above_standard_streams(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+}
+
+/// Whether that process could be signalled: for want of the right to it is an error of its own.
+inline bool signal_watched(NativeHandle watch, int number) {
+    if (::syscall(SYS_pidfd_send_signal, watch, number, nullptr, 0) == 0) return true;
+    if (errno != ESRCH) throw_system_error("pidfd_send_signal");
+    return false;
+}
+
+/// From kernels that keep it (6.15 and later), once somebody has reaped that process.
+inline ExitStatus exit_status_of_watched(NativeHandle watch) noexcept {
+    struct Info {  // the kernel's struct pidfd_info, as of its first version
+        std::uint64_t mask, control_group;
+        std::uint32_t pid, thread_group, parent, ids[8];
+        std::int32_t exit_code;
+    };
+    static_assert(sizeof(Info) == 64);
+    constexpr std::uint64_t exit_wanted = 1U << 3;
+    Info info{};
+    info.mask = exit_wanted;
+    if (::ioctl(watch, _IOWR(0xFF, 11, Info), &info) != 0 || (info.mask & exit_wanted) == 0) return {};
+    return exit_status_of(info.exit_code);
+}
+
+/// Whether there was one to ask.
+inline bool wait_watched(NativeHandle watch, ::siginfo_t& info, int more_options) noexcept {
+    int result = 0;
+    do
+        result =
+            ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(watch), &info, WEXITED | WNOHANG | more_options);
+    while (result != 0 && errno == EINTR);
+    return result == 0;
+}
+
+inline std::optional<ExitStatus> reap_watched(NativeHandle watch) noexcept {
+    ::siginfo_t info{};
+    if (!wait_watched(watch, info, 0))
+        return exit_status_of_watched(watch);  // the host reaped it, or has no such child
+    if (info.si_pid == 0) return std::nullopt;
+    return ExitStatus{true, info.si_code == CLD_EXITED ? std::int64_t{info.si_status} : -std::int64_t{info.si_status}};
+}
+
+inline bool is_held(NativeHandle watch) noexcept {
+    ::siginfo_t info{};
+    return wait_watched(watch, info, WNOWAIT) && info.si_pid == 0;
+}
+
+/// An old kernel, or a filter of system calls, may know none of it, or not all.
+inline bool can_watch_processes() noexcept {
+    static const bool can = [] {
+        const auto is_missing = [](int error) { return error == ENOSYS || error == EPERM || error == EACCES; };
+        const Handle self = watch_process(::getpid());
+        if (!self) return !is_missing(errno);  // no descriptor left: ask for one later
+        ::siginfo_t info{};
+        const bool waits = wait_watched(self.get(), info, 0) || errno == ECHILD;
+        return waits && (::syscall(SYS_pidfd_send_signal, self.get(), 0, nullptr, 0) == 0 || !is_missing(errno));
+    }();
+    return can;
+}
+
+/// The beginning of what the system tells of a process under that name, as a text; empty where there is none.
+template <std::size_t size>
+const char* read_process_file(std::int64_t pid, const char* name, char (&text)[size]) noexcept {
+    std::snprintf(text, size, "/proc/%lld/%s", static_cast<long long>(pid), name);
+    const Handle file = above_standard_streams(::open(text, O_RDONLY | O_CLOEXEC));
+    ssize_t count = 0;
+    do count = file ? ::read(file.get(), text, size - 1) : 0;
+    while (count < 0 && errno == EINTR);
+    text[(std::max)(count, ssize_t{0})] = '\0';  // an error: it ended between
+    return text;
+}
+
+inline std::optional<std::size_t> resident_memory(std::int64_t pid) noexcept {
+    char text[96];
+    char* rest = nullptr;
+    std::strtoull(read_process_file(pid, "statm", text), &rest, 10);  // "size resident …", in pages
+    if (rest == text) return std::nullopt;
+    return static_cast<std::size_t>(std::strtoull(rest, nullptr, 10)) *
+           static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+inline bool is_stopped(std::int64_t pid) noexcept {
+    char text[96];
+    // "pid (name) state …", where the name, of 15 bytes at most, may hold anything.
+    const char* const end_of_name = std::strrchr(read_process_file(pid, "stat", text), ')');
+    return end_of_name != nullptr && std::strncmp(end_of_name, ") T", 3) == 0;
+}
+
+inline constexpr bool children_die_with_parent = true;
+
+inline bool die_with_parent(std::int64_t pid) noexcept {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return ::getppid() == static_cast<pid_t>(pid);  // asked after: a parent that died between is seen here
+}
+
+inline void wake_with_parent() noexcept { ::prctl(PR_SET_PDEATHSIG, SIGCONT); }
+
+inline void adopt_orphans() noexcept { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+
+/// Whether /proc tells of this process's own namespace: another's numbers mean others here.
+inline bool has_own_proc() noexcept {
+    char text[24];
+    const ssize_t size = ::readlink("/proc/self", text, sizeof text - 1);
+    if (size <= 0) return false;
+    text[size] = 0;
+    return std::strtol(text, nullptr, 10) == ::getpid();
+}
+
+/// Appends the children of a thread.
+inline void append_children(const std::string& thread, std::vector<std::int64_t>& pids) {
+    const Handle list{::open((thread + "/children").c_str(), O_RDONLY | O_CLOEXEC)};
+    char text[512];
+    std::int64_t pid = 0;
+    for (;;) {
+        const ssize_t count = list ? ::read(list.get(), text, sizeof text) : 0;
+        if (count <= 0) return;
+        for (const char digit : std::string_view{text, static_cast<std::size_t>(count)}) {
+            if (digit != ' ')
+                pid = 10 * pid + (digit - '0');
+            else
+                pids.push_back(std::exchange(pid, 0));
+        }
+    }
+}
+
+inline std::vector<std::int64_t> children_of_this_thread() {
+    std::vector<std::int64_t> pids;
+    if (has_own_proc()) append_children("/proc/thread-self", pids);
+    return pids;
+}
+
+inline std::vector<std::int64_t> descendants_of(std::int64_t pid) {
+    std::vector<std::int64_t> pids;
+    if (!has_own_proc()) return pids;
+    pids.push_back(pid);
+    for (std::size_t i = 0; i < pids.size(); ++i) {
+        const std::string threads = "/proc/" + std::to_string(pids[i]) + "/task";
+        DIR* const folder = ::opendir(threads.c_str());
+        if (folder == nullptr) continue;
+        while (const dirent* const entry = ::readdir(folder))
+            if (entry->d_name[0] != '.') append_children(threads + "/" + entry->d_name, pids);
+        ::closedir(folder);
+    }
+    pids.erase(pids.begin());
+    return pids;
+}
+
+inline void close_handles_from(NativeHandle first) noexcept {
+    if (::syscall(SYS_close_range, first, ~0U, 0) != 0) close_listed_handles_from(first);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/process_fallback.hpp -----------------------------------------------------------------------------
+
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline bool has_raised_privileges() noexcept { return ::getuid() != ::geteuid() || ::getgid() != ::getegid(); }
+
+inline bool was_raised_at_start() noexcept { return has_raised_privileges(); }
+
+inline Handle watch_process(std::int64_t) noexcept { return Handle{}; }
+inline constexpr bool can_watch_processes() noexcept { return false; }
+inline bool signal_watched(NativeHandle, int) noexcept { return false; }
+inline ExitStatus exit_status_of_watched(NativeHandle) noexcept { return {}; }
+inline std::optional<ExitStatus> reap_watched(NativeHandle) noexcept { return ExitStatus{}; }
+inline bool is_held(NativeHandle) noexcept { return false; }
+
+inline std::optional<std::size_t> resident_memory(std::int64_t) noexcept { return std::nullopt; }
+
+inline bool is_stopped(std::int64_t) noexcept { return false; }
+
+inline constexpr bool children_die_with_parent = false;
+
+/// Not to be had here: whoever has a channel to the parent sees its end of file.
+inline bool die_with_parent(std::int64_t pid) noexcept { return ::getppid() == static_cast<pid_t>(pid); }
+
+/// Not to be had here: a stopped process stays until somebody wakes it.
+inline void wake_with_parent() noexcept {}
+
+/// Not to be had here: an orphan is adopted by the system.
+inline void adopt_orphans() noexcept {}
+inline std::vector<std::int64_t> children_of_this_thread() { return {}; }
+inline std::vector<std::int64_t> descendants_of(std::int64_t) { return {}; }
+
+inline void close_handles_from(NativeHandle first) noexcept { close_listed_handles_from(first); }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#  if defined(__GLIBC_PREREQ) && !defined(PLAIT_PORTABLE_POSIX)
+#    if __GLIBC_PREREQ(2, 34)
+#      define PLAIT_OS_SPAWN_CLOSES
+#    endif
+#  endif
+#  if defined(PLAIT_OS_SPAWN_CLOSES)
+#    undef PLAIT_OS_SPAWN_CLOSES
+
+// --- plait/os/linux/spawn_actions.hpp --------------------------------------------------------------------------------
+
+#include <spawn.h>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr bool spawn_closes_other_handles = true;
+
+/// After the actions that are there: what is open from `first` on is closed before the program is executed. Returns the
+/// error number.
+inline int close_others_at_spawn(posix_spawn_file_actions_t& actions, NativeHandle first) noexcept {
+    return ::posix_spawn_file_actions_addclosefrom_np(&actions, first);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/spawn_actions_fallback.hpp -----------------------------------------------------------------------
+
+#include <spawn.h>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr bool spawn_closes_other_handles = false;
+
+inline int close_others_at_spawn(posix_spawn_file_actions_t&, NativeHandle) noexcept { return 0; }
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#endif
+
+// --- plait/asyncio/process.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// A multiprocessing::Process or ProcessInfo: its sentinel becomes readable at its end.
+template <class P>
+concept JoinableProcess = requires(P& process, Timeout limit) {
+    { process.sentinel() } -> std::same_as<os::NativeHandle>;
+    { process.join(limit) } -> std::same_as<bool>;
+};
+
+/// A multiprocessing::Connection: `poll` reads what is there, and tells whether a message is whole.
+template <class C>
+concept MessageConnection = requires(C& connection) {
+    { connection.poll() } -> std::same_as<bool>;
+    { connection.native_handle() } -> std::same_as<os::NativeHandle>;
+    connection.recv_bytes();
+};
+
+/// A multiprocessing::Event: a handle of an event that another process may set.
+template <class E>
+concept SharedEvent = std::copy_constructible<E> && requires(const E& event, Timeout limit) {
+    { event.is_set() } -> std::same_as<bool>;
+    { event.wait(limit) } -> std::same_as<bool>;
+};
+
+namespace detail {
+
+/// For a scope of a coroutine: a manual clock stands, for another process works for the loop.
+class OutsideScope {
+public:
+    OutsideScope() : loop_{*running().loop} { ++loop_.awaited_outside; }
+    OutsideScope(const OutsideScope&) = delete;
+    OutsideScope& operator=(const OutsideScope&) = delete;
+    ~OutsideScope() { --loop_.awaited_outside; }
+
+private:
+    LoopCore& loop_;
+};
+
+struct JoinFunction {
+    /// Waits for a process's end, without a thread; any number of tasks may.
+    ///
+    ///     mp::Process child(work);
+    ///     child.start();
+    ///     co_await join(child);
+    ///     use(child.exitcode());
+    ///
+    /// Python: what `add_reader(process.sentinel, …)` is used for. A program that is no Process: `create_subprocess_exec`.
+    /// Cancel: the process goes on; `wait_for(join(child), 2s)` gives it two seconds.
+    /// Throws: what `child.join()` throws. Lifetime: it is neither moved nor closed meanwhile.
+    template <JoinableProcess P>
+    Coroutine<void> operator()(P& process) const {
+        return wait(process);
+    }
+
+private:
+    template <class P>
+    static Coroutine<void> wait(P& process) {
+        using std::chrono::milliseconds;
+        bool was_readable = false;
+        while (!process.join(milliseconds{0})) {
+            if (was_readable) {
+                // Gone, but for a moment, for a debugger, or for a server's word of it: nothing tells more.
+                co_await sleep(milliseconds{1});
+                continue;
+            }
+            const OutsideScope working;
+            if (os::can_watch_processes()) {
+                co_await wait_readable(process.sentinel());
+                was_readable = true;
+            } else {
+                was_readable = co_await wait_a_while(process.sentinel());
+            }
+        }
+    }
+    /// Children of the process may hold open what tells of its end.
+    static Coroutine<bool> wait_a_while(os::NativeHandle sentinel) {
+        try {
+            co_await wait_for(wait_readable(sentinel), std::chrono::milliseconds{50});
+        } catch (const TimeoutError&) {
+            co_return false;
+        }
+        co_return true;
+    }
+};
+
+struct WaitUntilSetFunction {
+    /// Waits until an event that processes share is set.
+    ///
+    ///     co_await wait_until_set(ready);  // a mp::Event, of which another process has a copy
+    ///
+    /// Python: asyncio.to_thread(event.wait), and so it is here: one of the loop's threads waits.
+    /// Cancel: the thread has left the event, within a tenth of a second, when CancelledError is thrown.
+    template <SharedEvent E>
+    Coroutine<void> operator()(const E& event) const {
+        return wait(event);
+    }
+
+private:
+    template <class E>
+    static Coroutine<void> wait(E event) {
+        if (event.is_set()) co_return;
+        auto call = to_thread([event](StopToken stop) {
+            while (!stop.stop_requested())
+                if (event.wait(std::chrono::milliseconds{100})) return;
+        });
+        co_await std::move(call);
+    }
+};
+
+/// Until `connection.poll()`. A message that is there in part holds up nobody: that part is read, and the rest waited for.
+template <class C>
+Coroutine<void> wait_for_message(C& connection) {
+    while (!connection.poll()) co_await wait_readable(connection.native_handle());
+}
+
+}  // namespace detail
+
+inline constexpr detail::JoinFunction join{};
+inline constexpr detail::WaitUntilSetFunction wait_until_set{};
+
+/// Receives the next message of a multiprocessing::Connection, which must be a `T`, and waits for it without a thread.
+///
+///     auto answer = co_await recv<std::string>(connection);
+///
+/// Python: Connection.recv, in what `add_reader(connection, …)` calls. To send, call `connection.send`; it waits while the
+/// other end has no room, so one that may be large is better sent in `to_thread`.
+/// Cancel: loses nothing. Throws: as Connection::recv.
+/// Threads: no other receives from it meanwhile. Lifetime: it is neither moved nor closed meanwhile; cancel the wait first.
+template <class T, MessageConnection C>
+Coroutine<T> recv(C& connection) {
+    co_await detail::wait_for_message(connection);
+    co_return connection.template recv<T>();
+}
+/// The same of a message that is bytes.
+template <MessageConnection C>
+Coroutine<std::vector<std::byte>> recv_bytes(C& connection) {
+    co_await detail::wait_for_message(connection);
+    co_return connection.recv_bytes();
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/server_places.hpp --------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// A socket that is bound, and the file that this made.
+struct ServerPlace {
+    os::Handle socket;
+    os::LocalName name;
+};
+
+/// Binds each of `addresses`. False where the port that the first one was given is taken for another.
+inline bool try_to_bind_each(const std::vector<os::SocketAddress>& addresses, bool reuse_port, bool one_port,
+                             std::vector<ServerPlace>& places) {
+    std::exception_ptr missing;
+    std::uint16_t port = 0;
+    for (os::SocketAddress address : addresses) {
+        const bool port_given = address.port() != 0;
+        if (!port_given && one_port) address.set_port(port);
+        try {
+            os::Handle socket = os::bind_stream(address, reuse_port);
+            port = os::local_address(socket.get()).port();
+            places.push_back({std::move(socket), os::LocalName{}});
+        } catch (const std::system_error& error) {
+            const std::error_code code = error.code();
+            if (code == std::errc::address_in_use && !port_given && address.port() != 0) return false;
+            // A machine without IPv6, of which its list of names does not know.
+            if (code != std::errc::address_family_not_supported && code != std::errc::address_not_available) throw;
+            missing = std::current_exception();
+        }
+    }
+    if (places.empty()) std::rethrow_exception(missing);
+    return true;
+}
+
+/// The same with one port for all, where that can be had.
+inline std::vector<ServerPlace> bind_each(const std::vector<os::SocketAddress>& addresses, bool reuse_port) {
+    constexpr int most_tries = 10;
+    std::vector<ServerPlace> places;
+    for (int i = 1; !try_to_bind_each(addresses, reuse_port, i < most_tries, places); ++i) places.clear();
+    return places;
+}
+
+inline std::vector<ServerPlace> bind_path(const os::SocketAddress& address) {
+    std::vector<ServerPlace> places(1);
+    places[0].socket = os::bind_local(address);
+    places[0].name = os::LocalName{address.path()};
+    return places;
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/event.hpp -----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+class EventAwaiter;
+
+}  // namespace detail
+
+/// A flag that tasks wait for: `set` releases all who wait and lets later ones pass, until `clear`.
+///
+///     Event ready;
+///     Coroutine<void> serve() {
+///         co_await ready.wait();
+///         …
+///     }
+///     configuration = co_await load();
+///     ready.set();
+///
+/// Python: asyncio.Event. To hand over a value await a Task or plait::Future; to hand over many, use Queue; to let one
+/// task at a time pass, Lock.
+/// Threads: from its loop's only; from elsewhere by `call_soon_threadsafe`, or use threading::Event.
+/// Lifetime: may be destroyed as soon as `set` has released those who wait; whoever still waits then gets UsageError.
+/// May be made before there is a loop, and used on another once nobody waits.
+class Event {
+public:
+    Event() noexcept = default;
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    explicit operator bool() const = delete;  // `if (event)` would not say whether it means is_set() or wait()
+
+    /// Releases every task that waits, also those that a `clear` right after would otherwise catch again.
+    void set() noexcept {
+        set_ = true;
+        while (waiters_.wake_first() != nullptr) {
+        }
+    }
+    void clear() noexcept { set_ = false; }
+    bool is_set() const noexcept { return set_; }
+
+    /// Waits until it is set. At once where it is: then no other task runs in between.
+    ///
+    /// Throws: UsageError where tasks of another loop wait for it.
+    detail::Wait<detail::EventAwaiter, Event> wait() noexcept {
+        return detail::Wait<detail::EventAwaiter, Event>{*this};
+    }
+
+    /// How many tasks wait for it; for tests and diagnosis.
+    std::size_t waiting() const noexcept { return waiters_.waiting(); }
+
+private:
+    friend class detail::EventAwaiter;
+
+    bool set_ = false;
+    detail::WaitList waiters_;
+};
+
+namespace detail {
+
+class EventAwaiter : public AwaiterBase {
+public:
+    explicit EventAwaiter(Event& event) noexcept : event_{event} {}
+
+    [[nodiscard]] bool await_ready() const {
+        if (event_.is_set()) return true;
+        event_.waiters_.check_loop();
+        return false;
+    }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        place_.emplace().wait_in(event_.waiters_, handle);
+    }
+    void await_resume() const {
+        if (place_) place_->check_let_go();
+    }
+
+private:
+    Event& event_;
+    std::optional<PlainPlace> place_;
+};
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/server_state.hpp ---------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+class ServerState;
+
+/// One connection of a server: until it is closed, and its handler has ended.
+class ServerConnection final : private CloseListener, public TaskLink, public FrameAllocated {
+public:
+    ServerConnection(ServerState& server, Connection& connection) noexcept;
+
+    [[nodiscard]] ServerState& server() const noexcept { return server_; }
+    /// Null once it is closed.
+    [[nodiscard]] Connection* connection() const noexcept { return connection_; }
+    void handler_ended() noexcept;
+
+private:
+    ~ServerConnection() = default;
+    void on_closed() noexcept override;
+    void end() noexcept;
+
+    ServerState& server_;
+    Connection* connection_;
+    bool handled_ = false;
+};
+
+/// Lies in the frame of a handler's task: says when that has ended, whether or not it ever began.
+class HandlerTurn {
+public:
+    explicit HandlerTurn(ServerConnection& connection) noexcept : connection_{&connection} {}
+    HandlerTurn(HandlerTurn&& other) noexcept : connection_{std::exchange(other.connection_, nullptr)} {}
+    HandlerTurn& operator=(HandlerTurn&&) = delete;
+    ~HandlerTurn() {
+        if (connection_ != nullptr) connection_->handler_ended();
+    }
+
+    ServerConnection& operator*() const noexcept { return *connection_; }
+    ServerConnection* operator->() const noexcept { return connection_; }
+
+private:
+    ServerConnection* connection_;
+};
+
+/// A socket that connections come to.
+class ServerSocket final : private ReadyListener {
+public:
+    ServerSocket(ServerState& server, ServerPlace place) noexcept : server_{server}, place_{std::move(place)} {}
+    ~ServerSocket() = default;
+
+    [[nodiscard]] const os::Handle& handle() const noexcept { return place_.socket; }
+    using ReadyListener::stop_listening;
+    void wait_for_connections();
+    void close() noexcept;
+
+private:
+    inline void on_ready() noexcept override;
+
+    ServerState& server_;
+    ServerPlace place_;
+};
+
+/// What the handles of a server share: its sockets, and what to do with those who connect.
+///
+/// Alive while there are handles, connections, or tasks that wait for its end. Closes when it is told to, with its last
+/// handle, or with its loop. Where there is no descriptor left for a connection that has come, that waits in the system's
+/// queue, and all are asked for again a while later, or when one of this server's own has ended.
+class ServerState : private ReactorObject, private TimerNode {
+public:
+    ServerState(Reactor& reactor, int backlog, std::size_t limit)
+        : reactor_{reactor}, context_{current_context()}, backlog_{backlog}, limit_{limit} {
+        join(reactor);
+    }
+
+    void add_owner() noexcept { ++owners_; }
+    void drop_owner() noexcept {
+        if (--owners_ == 0) delete this;
+    }
+    void add_handle() noexcept {
+        ++handles_;
+        add_owner();
+    }
+    void drop_handle() noexcept {
+        if (--handles_ == 0) close();
+        drop_owner();
+    }
+
+    void add_socket(ServerPlace place);
+    [[nodiscard]] const std::vector<os::SocketAddress>& addresses() const noexcept { return addresses_; }
+    void start_serving();
+    [[nodiscard]] bool is_serving() const noexcept { return serving_ && !is_closed(); }
+    [[nodiscard]] bool is_closed() const noexcept { return closed_.is_set(); }
+    void close() noexcept;
+    /// Calls `visit(connection)` for each that is open; that may close it.
+    template <class Visit>
+    void each_connection(Visit visit);
+    [[nodiscard]] Event& closed() noexcept { return closed_; }
+    /// Set when it is closed, and so is each of its connections.
+    [[nodiscard]] Event& ended() noexcept { return ended_; }
+    [[nodiscard]] std::size_t connections() const noexcept { return connection_count_; }
+
+    /// Tells the loop's exception handler, which may do whatever it likes, of the exception that is being handled.
+    void report(const char* what) noexcept { reactor_.loop().report(what, std::current_exception(), running().task); }
+
+protected:
+    virtual ~ServerState() { close(); }
+    virtual Coroutine<void> handle(HandlerTurn turn, StreamReader reader, StreamWriter writer) = 0;
+
+private:
+    friend class ServerConnection;
+    friend class ServerSocket;
+
+    void accept_from(ServerSocket& socket) noexcept;
+    void begin(os::Handle handle);
+    void pause(int error) noexcept;
+    void resume() noexcept;
+    void connection_ended() noexcept;
+    void on_time() noexcept override { resume(); }
+    void on_loop_close() noexcept override { close(); }
+
+    Reactor& reactor_;  // alive until this is closed
+    const Context context_;
+    const int backlog_;
+    const std::size_t limit_;
+    std::size_t owners_ = 1;  // who makes it
+    std::size_t handles_ = 0;
+    std::vector<std::unique_ptr<ServerSocket>> sockets_;
+    std::vector<os::SocketAddress> addresses_;
+    detail::TaskLink connections_;
+    std::size_t connection_count_ = 0;
+    bool serving_ = false;
+    bool paused_ = false;
+    bool told_ = false;  // that it has to pause, since it last had not
+    Event closed_;
+    Event ended_;
+};
+
+inline ServerConnection::ServerConnection(ServerState& server, Connection& connection) noexcept
+    : server_{server}, connection_{&connection} {
+    server.add_owner();
+    ++server.connection_count_;
+    insert_before(server.connections_);
+    connection.set_close_listener(this);
+}
+
+inline void ServerConnection::handler_ended() noexcept {
+    handled_ = true;
+    if (connection_ == nullptr) end();
+}
+
+inline void ServerConnection::on_closed() noexcept {
+    connection_ = nullptr;
+    if (server_.paused_) server_.resume();
+    if (handled_) end();
+}
+
+inline void ServerConnection::end() noexcept {
+    ServerState& server = server_;
+    unlink();
+    delete this;
+    server.connection_ended();
+    server.drop_owner();
+}
+
+inline void ServerSocket::wait_for_connections() {
+    server_.reactor_.listen(place_.socket.get(), Direction::read, *this);
+}
+
+inline void ServerSocket::close() noexcept {
+    stop_listening();
+    if (!server_.reactor_.is_left()) place_.name.remove();  // a fork's copy leaves it to the parent
+    server_.reactor_.forget(place_.socket.get());
+    place_.socket.reset();
+}
+
+inline void ServerSocket::on_ready() noexcept { server_.accept_from(*this); }
+
+inline void ServerState::add_socket(ServerPlace place) {
+    addresses_.push_back(os::local_address(place.socket.get()));
+    sockets_.push_back(std::make_unique<ServerSocket>(*this, std::move(place)));
+}
+
+inline void ServerState::start_serving() {
+    if (is_closed()) throw UsageError("this Server is closed: start another");
+    if (std::exchange(serving_, true)) return;
+    try {
+        for (const auto& each : sockets_) {
+            os::listen(each->handle(), backlog_);
+            each->wait_for_connections();
+        }
+    } catch (...) {
+        for (const auto& each : sockets_) each->stop_listening();
+        serving_ = false;
+        throw;
+    }
+}
+
+inline void ServerState::close() noexcept {
+    if (is_closed()) return;
+    if (is_timed()) reactor_.loop().timers.remove(*this);
+    for (const auto& each : sockets_) each->close();
+    leave();
+    paused_ = false;
+    closed_.set();
+    if (connection_count_ == 0) ended_.set();
+}
+
+template <class Visit>
+void ServerState::each_connection(Visit visit) {
+    // One that closes leaves the list, at once or later, and no other does.
+    for (detail::TaskLink* link = connections_.following; link != &connections_;) {
+        ServerConnection& each = static_cast<ServerConnection&>(*std::exchange(link, link->following));
+        if (each.connection() != nullptr) visit(*each.connection());
+    }
+}
+
+inline void ServerState::connection_ended() noexcept {
+    if (--connection_count_ == 0 && is_closed()) ended_.set();
+}
+
+inline void ServerState::accept_from(ServerSocket& socket) noexcept {
+    const auto self = plait::detail::StatePointer<ServerState>::share(this);
+    try {
+        // Others are to have their turn too, however many come.
+        for (int i = 0; i < backlog_ && !is_closed(); ++i) {
+            os::Accepted accepted = os::accept(socket.handle());
+            if (accepted.what == os::Accepting::accepted) {
+                begin(std::move(accepted.connection));
+            } else if (accepted.what == os::Accepting::exhausted) {
+                return pause(accepted.error);
+            } else if (accepted.what == os::Accepting::failed) {
+                os::throw_system_error("accept", accepted.error);
+            } else if (accepted.what == os::Accepting::none) {
+                told_ = false;
+                break;
+            }
+        }
+        if (!is_closed()) socket.wait_for_connections();
+    } catch (...) {
+        report("a server cannot accept connections");
+    }
+}
+
+/// Whoever the connection is handed to closes it, also where that throws.
+inline void ServerState::begin(os::Handle handle) {
+    try {
+        os::send_at_once(handle);
+        auto [reader, writer] = make_streams(reactor_, std::move(handle), StreamKind::socket, limit_);
+        HandlerTurn turn{*new ServerConnection{*this, StreamAccess::connection(writer)}};
+        Coroutine<void> handler = this->handle(std::move(turn), std::move(reader), std::move(writer));
+        const Task<void> task = reactor_.loop().owner().create_task(std::move(handler));
+        if (context_) TaskAccess::state(task).set_context(context_);
+    } catch (...) {
+        report("a server could not begin to handle a connection");
+    }
+}
+
+inline void ServerState::pause(int error) noexcept {
+    using std::chrono::milliseconds;
+    for (const auto& each : sockets_) each->stop_listening();
+    paused_ = true;
+    if (!is_timed()) reactor_.loop().start_timer(*this, milliseconds{100});
+    if (std::exchange(told_, true)) return;
+    try {
+        os::throw_system_error("accept", error);
+    } catch (...) {
+        report("a server cannot accept connections for the moment, and tries again");
+    }
+}
+
+inline void ServerState::resume() noexcept {
+    paused_ = false;
+    if (is_timed()) reactor_.loop().timers.remove(*this);
+    try {
+        for (const auto& each : sockets_) {
+            each->stop_listening();
+            each->wait_for_connections();
+        }
+    } catch (const std::system_error& error) {
+        pause(error.code().value());
+    } catch (...) {
+        pause(static_cast<int>(std::errc::not_enough_memory));
+    }
+}
+
+/// With the handler, which is kept until the last of its tasks has ended.
+template <class F>
+class HandlingServer final : public ServerState {
+public:
+    template <class Callable>
+    HandlingServer(Reactor& reactor, int backlog, std::size_t limit, Callable&& handler)
+        : ServerState{reactor, backlog, limit}, handler_(std::forward<Callable>(handler)) {}
+
+private:
+    ~HandlingServer() override = default;
+
+    Coroutine<void> handle(HandlerTurn turn, StreamReader reader, StreamWriter writer) override {
+        return run(handler_, std::move(turn), std::move(reader), std::move(writer));
+    }
+    static decltype(auto) call(F& handler, StreamReader& reader, StreamWriter& writer) {
+        if constexpr (std::is_invocable_v<F&, StreamReader, StreamWriter>)
+            return handler(std::move(reader), std::move(writer));
+        else
+            return handler(reader, writer);
+    }
+    static Coroutine<void> run(F& handler, HandlerTurn turn, StreamReader reader, StreamWriter writer) {
+        using Result = decltype(call(handler, reader, writer));
+        try {
+            if constexpr (Awaitable<Result>)
+                static_cast<void>(co_await call(handler, reader, writer));
+            else
+                static_cast<void>(call(handler, reader, writer));
+        } catch (const CancelledError&) {
+            throw;
+        } catch (...) {
+            turn->server().report("an exception left the handler of a connection");
+            if (Connection* const connection = turn->connection()) connection->close();
+        }
+    }
+
+    F handler_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/server.hpp ----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// How a server differs from the ordinary one.
+struct ServerOptions {
+    /// How many connections may wait to be accepted; the system may have a limit of its own.
+    int backlog = 100;
+    /// How long a line of a StreamReader may be.
+    std::size_t limit = detail::default_stream_limit;
+    /// Several servers may have the same port, each with this option; the system divides the connections among them.
+    bool reuse_port = false;
+    /// False: it has its port, but takes no connection before `start_serving` or `serve_forever`.
+    bool start_serving = true;
+};
+
+/// What a server calls for each connection, in a task of its own: with both sides, by value or by reference. Where it
+/// returns something to be awaited, that is awaited in the task.
+template <class F>
+concept ConnectionHandler =
+    std::is_invocable_v<F&, StreamReader, StreamWriter> || std::is_invocable_v<F&, StreamReader&, StreamWriter&>;
+
+namespace detail {
+
+struct ServerAccess;
+
+inline const ServerOptions& checked(const ServerOptions& options) {
+    if (options.backlog < 1) throw std::invalid_argument("a server's backlog is at least 1");
+    return options;
+}
+
+}  // namespace detail
+
+/// A server's sockets, which take connections until it is closed.
+///
+///     Coroutine<void> echo(StreamReader reader, StreamWriter writer) {
+///         for (;;) {
+///             const std::string data = co_await reader.read(4096);
+///             if (data.empty()) break;
+///             writer.write(data);
+///             co_await writer.drain();
+///         }
+///     }
+///     Server server = co_await start_server(echo, "127.0.0.1", 0);
+///     std::cout << "port " << server.port() << '\n';
+///     co_await server.serve_forever();
+///
+/// Python: asyncio.Server. A handle: a copy names the same server, which closes with the last of them, or by `close`; at
+/// the latest with its loop.
+/// Threads: from its loop's only.
+class Server {
+public:
+    /// A handle of no server, to be assigned to.
+    Server() noexcept = default;
+    Server(const Server& other) noexcept : state_{other.state_} {
+        if (state_ != nullptr) state_->add_handle();
+    }
+    Server(Server&& other) noexcept : state_{std::exchange(other.state_, nullptr)} {}
+    Server& operator=(Server other) noexcept {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~Server() {
+        if (state_ != nullptr) state_->drop_handle();
+    }
+
+    /// Of the first of its sockets, and of the others where that port was free there too; 0 for a UNIX socket.
+    int port() const { return state().addresses().front().port(); }
+    /// Where it listens, or did.
+    std::vector<Address> addresses() const {
+        std::vector<Address> addresses;
+        for (const os::SocketAddress& each : state().addresses())
+            addresses.push_back(detail::AddressAccess::address(each));
+        return addresses;
+    }
+    /// Whether it takes connections.
+    bool is_serving() const { return state().is_serving(); }
+    /// Takes connections from now on; nothing where it does already.
+    ///
+    /// Throws: UsageError once it is closed; std::system_error where the port is taken (by one that shares it).
+    void start_serving() const { state().start_serving(); }
+    /// Takes connections until it is closed. Any number of tasks may wait so.
+    ///
+    /// Cancel: closes it, and does not wait for its connections. Throws: as `start_serving`.
+    Coroutine<void> serve_forever() const { return serve(Server{state()}); }
+
+    /// Takes no more connections: those who wait to be accepted are refused, those that are accepted go on. A UNIX
+    /// socket's file is removed. Twice is fine.
+    void close() const { state().close(); }
+    /// Closes each connection that it has, as StreamWriter::close does; the server goes on.
+    void close_clients() const {
+        state().each_connection([](detail::Connection& each) { each.close(); });
+    }
+    /// The same as StreamWriter::abort does: what is unsent is dropped.
+    void abort_clients() const {
+        state().each_connection([](detail::Connection& each) { each.abort(); });
+    }
+    /// Waits until it is closed, and so is each of its connections, and their handlers have ended. Not for a handler.
+    ///
+    /// Cancel: changes nothing.
+    Coroutine<void> wait_closed() const {
+        return wait_ended(plait::detail::StatePointer<detail::ServerState>::share(&state()));
+    }
+
+    /// How many connections it has; one ends when it is closed and its handler has ended.
+    std::size_t connections() const { return state().connections(); }
+
+private:
+    friend struct detail::ServerAccess;
+
+    explicit Server(detail::ServerState& of) noexcept : state_{&of} { of.add_handle(); }
+    detail::ServerState& state() const {
+        if (state_ == nullptr)
+            throw UsageError("this Server names no server: it was default-constructed or moved from");
+        return *state_;
+    }
+    static Coroutine<void> serve(Server self) {
+        self.start_serving();
+        try {
+            co_await self.state().closed().wait();
+        } catch (const CancelledError&) {
+            self.close();
+            throw;
+        }
+    }
+    static Coroutine<void> wait_ended(plait::detail::StatePointer<detail::ServerState> state) {
+        co_await state->ended().wait();
+    }
+
+    detail::ServerState* state_ = nullptr;
+};
+
+namespace detail {
+
+/// For the functions that make one.
+struct ServerAccess {
+    template <class F>
+    static Server make(F&& handler, std::vector<ServerPlace> places, ServerOptions options) {
+        using State = HandlingServer<std::decay_t<F>>;
+        Reactor& reactor = Reactor::of_running_loop();
+        const plait::detail::StatePointer<ServerState> state{
+            new State{reactor, options.backlog, options.limit, std::forward<F>(handler)}};
+        for (ServerPlace& each : places) state->add_socket(std::move(each));
+        if (options.start_serving) state->start_serving();
+        return Server{*state};
+    }
+};
+
+struct StartServerFunction {
+    /// Listens at a TCP port, and calls `handler(reader, writer)` for each connection, in a task of its own. A host with
+    /// several addresses is listened to at each; an empty one is every interface, of IPv4 and IPv6. Port 0 is one that is
+    /// free, which `port()` tells.
+    ///
+    ///     Server server = co_await start_server(echo, "", 8080);
+    ///     co_await server.serve_forever();
+    ///
+    /// Python: asyncio.start_server. An exception that leaves a handler goes to the loop's exception handler, and closes
+    /// the connection. Where descriptors run out that is told there too, and connections wait in the system's queue
+    /// meanwhile. The handler is kept as long as any of its tasks runs, so a lambda may have captures. (For g++ 12 give such
+    /// a lambda a name first, in a line without `co_await`: see the README.)
+    /// Throws: std::system_error where the port is taken or may not be had (EADDRINUSE, EACCES), and of
+    /// `resolver_category()` where the name has no address; std::invalid_argument for a port or a backlog that is none.
+    template <ConnectionHandler F>
+    Coroutine<Server> operator()(F handler, std::string_view host, int port, ServerOptions options = {}) const {
+        return start(std::move(handler), std::string{host}, checked_port(port), checked(options));
+    }
+
+private:
+    template <class F>
+    static Coroutine<Server> start(F handler, std::string host, std::uint16_t port, ServerOptions options) {
+        std::vector<os::SocketAddress> addresses;
+        if (host.empty())
+            addresses = {os::any_address(os::SocketFamily::ipv4, port), os::any_address(os::SocketFamily::ipv6, port)};
+        else
+            addresses = co_await addresses_of(host, port);
+        co_return ServerAccess::make(std::move(handler), bind_each(addresses, options.reuse_port), options);
+    }
+};
+
+struct StartUnixServerFunction {
+    /// The same at a UNIX socket: of a path, or on Linux of an abstract name, which begins with a zero. A socket at which
+    /// nobody listens any more is replaced; the file is removed when the server closes.
+    ///
+    /// Python: asyncio.start_unix_server. Throws: std::system_error with the path in its text, where a server listens there
+    /// or something else is in the way (EADDRINUSE); std::invalid_argument for a path that is none, and for `reuse_port`.
+    template <ConnectionHandler F>
+    Coroutine<Server> operator()(F handler, std::string_view path, ServerOptions options = {}) const {
+        if (options.reuse_port) throw std::invalid_argument("start_unix_server: a UNIX socket has no port to share");
+        return start(std::move(handler), os::SocketAddress::local(path), checked(options));
+    }
+
+private:
+    template <class F>
+    static Coroutine<Server> start(F handler, os::SocketAddress address, ServerOptions options) {
+        co_return ServerAccess::make(std::move(handler), bind_path(address), options);
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::StartServerFunction start_server{};
+inline constexpr detail::StartUnixServerFunction start_unix_server{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/os/signals.hpp --------------------------------------------------------------------------------------------
+
+// Contract: signals for who can ask, and be woken by a Waker, but not be interrupted.
+//   SignalBell{rung}          what a signal rings: sets `rung`, and wakes the Waker that it was given
+//     wake_too(waker)           from now on; null for none
+//   TakenSignal{number, bell, mode}   from now on that signal does nothing in this process but ring. One owner a signal.
+//                             With `Mode::once` the second one does what signals do by default.
+//                             Throws: std::invalid_argument for what cannot be taken; UsageError where somebody has it.
+//     take() -> bool            whether it has come since it was last asked
+//     put_back()                it has come, and nothing came of it
+//     keep()                    the second one rings too, from now on
+//     ~TakenSignal()            gives back what the signal did before, unless the program has changed that meanwhile; one
+//                               that came and was not taken is sent anew, and does that
+//   ends_program(number)      whether the signal does what it does by default, for a process or its parent's copy
+//   interrupt_signal          Ctrl-C's
+// Where a process is forked, the copy has none of it: a signal there does what it did before.
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/signals.hpp --------------------------------------------------------------------------------------
+
+// --- plait/os/posix/back_off.hpp -------------------------------------------------------------------------------------
+
+#include <sched.h>
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace plait::inline PLAIT_ABI::os::detail {
+
+using namespace plait::detail;
+
+/// Pauses between two looks at what another process will change: short ones first, then up to two milliseconds.
+class BackOff {
+public:
+    static constexpr std::chrono::nanoseconds longest = std::chrono::milliseconds{2};
+
+    /// Pauses once, no longer than until `deadline`.
+    void pause(Deadline deadline) noexcept {
+        if (yields_ < 16) {
+            ++yields_;
+            ::sched_yield();
+            return;
+        }
+        const auto time = (std::min)(next_, deadline.left().duration());
+        next_ = (std::min)(next_ * 2, longest);
+        timespec sleep{};
+        sleep.tv_nsec = static_cast<long>(time.count());
+        ::nanosleep(&sleep, nullptr);  // a signal cuts it short, and there is a look the sooner
+    }
+
+private:
+    int yields_ = 0;
+    std::chrono::nanoseconds next_ = std::chrono::microseconds{50};
+};
+
+}  // namespace plait::inline PLAIT_ABI::os::detail
+
+#include <signal.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr int interrupt_signal = SIGINT;
+inline constexpr int last_signal = 64;  ///< of those that can be taken
+
+/// Neither moves nor dies while a signal may ring it.
+class SignalBell {
+public:
+    explicit SignalBell(std::atomic<bool>& rung) noexcept : rung_{rung} {}
+    SignalBell(const SignalBell&) = delete;
+    SignalBell& operator=(const SignalBell&) = delete;
+
+    void wake_too(Waker* waker) noexcept { waker_.store(waker, std::memory_order_seq_cst); }
+    /// From a signal's handler: nothing here waits, allocates or throws.
+    void ring() noexcept {
+        // Sequentially consistent, and so is wake_too and the look at `rung` after it: either that look sees this, or
+        // this sees the waker.
+        if (rung_.exchange(true, std::memory_order_seq_cst)) return;
+        if (Waker* const waker = waker_.load(std::memory_order_seq_cst)) waker->wake();
+    }
+
+private:
+    std::atomic<bool>& rung_;
+    std::atomic<Waker*> waker_{nullptr};
+};
+
+namespace detail {
+
+using namespace plait::detail;
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<SignalBell*>::is_always_lock_free,
+              "a signal's handler may not take a lock");
+
+/// What the handler of one signal finds, in static memory: it may run in any thread, and it may begin late, when the
+/// signal was sent before it was given back and the thread has only now got to it.
+///
+/// Bells, and the descriptors behind them, live as long as a handler may ring them. A handler first counts itself, and
+/// then looks whose the signal is; who gives the signal back first says that it is nobody's, and then waits until none is
+/// counted. All of that is sequentially consistent: so a handler has either seen that there is nobody, or is waited for.
+/// What is waited for is a few instructions of a thread that runs them; a handler of the giver's own thread has ended
+/// before that goes on. In a copy of the process no handler is waited for that the original counted: the count names
+/// its process.
+struct SignalSlot {
+    // 0: nobody's. A process's number: its, and it has the bell. The negative: that process is taking it or giving it
+    // back. Another process's, in a fork's copy: nobody's.
+    std::atomic<std::int64_t> owner{0};
+    std::atomic<SignalBell*> bell{nullptr};  // written by who takes it, before it says that it is the owner
+    std::atomic<bool> came{false};
+    std::atomic<std::uint64_t> handlers{0};  // that run now; in the upper half, of which process
+    struct ::sigaction former{};             // what the signal did before; written while no handler can read it
+};
+
+PLAIT_VISIBLE inline SignalSlot& signal_slot(int number) noexcept {
+    static constinit std::array<SignalSlot, last_signal + 1> slots{};
+    return slots[static_cast<std::size_t>(number)];
+}
+
+inline std::uint64_t handlers_of_this_process() noexcept {
+    return std::uint64_t{static_cast<std::uint32_t>(::getpid())} << 32;
+}
+
+inline void count_handler(SignalSlot& slot) noexcept {
+    const std::uint64_t none = handlers_of_this_process();
+    std::uint64_t count = slot.handlers.load();
+    while (!slot.handlers.compare_exchange_weak(count, (count >> 32 == none >> 32 ? count : none) + 1)) {
+    }
+}
+inline void uncount_handler(SignalSlot& slot) noexcept { slot.handlers.fetch_sub(1); }
+
+inline void wait_for_handlers(SignalSlot& slot) noexcept {
+    const std::uint64_t none = handlers_of_this_process();
+    BackOff back_off;
+    for (;;) {
+        const std::uint64_t count = slot.handlers.load();
+        if (count == none || count >> 32 != none >> 32) return;
+        back_off.pause(Deadline::never());
+    }
+}
+
+PLAIT_VISIBLE inline void handle_signal(int number) noexcept;
+
+inline struct ::sigaction disposition_of(int number) noexcept {
+    struct ::sigaction now{};
+    if (::sigaction(number, nullptr, &now) != 0) now.sa_handler = SIG_IGN;
+    return now;
+}
+
+/// A signal that is nobody's: in a fork's copy, or as it was given back. It does what it did before, once this handler
+/// has returned: until then it is blocked. (Where the program has a handler of its own, which called this, nothing.)
+inline void pass_on(int number, const SignalSlot& slot) noexcept {
+    const struct ::sigaction now = disposition_of(number);
+    if (now.sa_handler == &handle_signal)
+        ::sigaction(number, &slot.former, nullptr);
+    else if (now.sa_handler != slot.former.sa_handler)
+        return;
+    ::raise(number);
+}
+
+inline void handle_signal(int number) noexcept {
+    const int error = errno;
+    SignalSlot& slot = signal_slot(number);
+    count_handler(slot);
+    if (slot.owner.load() == ::getpid()) {
+        slot.came.store(true);
+        slot.bell.load()->ring();
+    } else {
+        pass_on(number, slot);
+    }
+    uncount_handler(slot);
+    errno = error;
+}
+
+inline bool is_fault(int number) noexcept {
+    return number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL;
+}
+
+}  // namespace detail
+
+class TakenSignal {
+public:
+    enum class Mode { always, once };
+
+    inline TakenSignal(int number, SignalBell& bell, Mode mode);
+    TakenSignal(const TakenSignal&) = delete;
+    TakenSignal& operator=(const TakenSignal&) = delete;
+    inline ~TakenSignal();
+
+    [[nodiscard]] int number() const noexcept { return number_; }
+    [[nodiscard]] bool take() noexcept {
+        return slot_.came.load(std::memory_order_relaxed) && slot_.came.exchange(false);
+    }
+    void put_back() noexcept { slot_.came.store(true); }
+    void keep() noexcept { static_cast<void>(install(Mode::always)); }
+
+private:
+    static detail::SignalSlot& slot_for(int number);
+    [[nodiscard]] bool install(Mode mode) const noexcept;
+
+    const int number_;
+    const std::int64_t process_ = ::getpid();
+    detail::SignalSlot& slot_;
+};
+
+inline detail::SignalSlot& TakenSignal::slot_for(int number) {
+    if (number < 1 || number > last_signal)
+        throw std::invalid_argument(std::to_string(number) + " is not the number of a signal");
+    if (detail::is_fault(number))
+        throw std::invalid_argument("signal " + std::to_string(number) +
+                                    " cannot be taken: what caused it would cause it again");
+    return detail::signal_slot(number);
+}
+
+inline bool TakenSignal::install(Mode mode) const noexcept {
+    struct ::sigaction action{};
+    action.sa_handler = &detail::handle_signal;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
+    // The system itself sees to the second one, however busy the program is.
+    if (mode == Mode::once) action.sa_flags |= static_cast<int>(SA_RESETHAND);
+    ::sigemptyset(&action.sa_mask);
+    return ::sigaction(number_, &action, nullptr) == 0;
+}
+
+inline TakenSignal::TakenSignal(int number, SignalBell& bell, Mode mode) : number_{number}, slot_{slot_for(number)} {
+    std::int64_t owner = slot_.owner.load();
+    do {
+        if (owner == process_ || owner == -process_)
+            throw UsageError("signal " + std::to_string(number) + " is taken: one event loop can have it at a time");
+    } while (!slot_.owner.compare_exchange_weak(owner, -process_));
+    detail::wait_for_handlers(slot_);
+    const struct ::sigaction now = detail::disposition_of(number);
+    // Where it is ours already this process is a copy, and what was kept is what was before.
+    if (now.sa_handler != &detail::handle_signal) slot_.former = now;
+    slot_.bell.store(&bell);
+    slot_.came.store(false);
+    slot_.owner.store(process_);
+    // Who has seen nobody has given back a copy's disposition by then, and does not do so after this.
+    detail::wait_for_handlers(slot_);
+    if (install(mode)) return;
+    slot_.owner.store(0);
+    throw std::invalid_argument("signal " + std::to_string(number) + " cannot be taken");
+}
+
+inline TakenSignal::~TakenSignal() {
+    const bool is_copy = process_ != ::getpid();
+    if (is_copy && slot_.owner.load() != process_) return;  // another has it here
+    if (detail::disposition_of(number_).sa_handler == &detail::handle_signal)
+        ::sigaction(number_, &slot_.former, nullptr);
+    if (is_copy) return;
+    slot_.owner.store(-process_);
+    detail::wait_for_handlers(slot_);
+    slot_.bell.store(nullptr);
+    const bool is_left = slot_.came.exchange(false);
+    slot_.owner.store(0);
+    if (is_left) ::kill(static_cast<pid_t>(process_), number_);
+}
+
+inline bool ends_program(int number) noexcept {
+    const struct ::sigaction now = detail::disposition_of(number);
+    if (now.sa_handler != &detail::handle_signal) return now.sa_handler == SIG_DFL;
+    const detail::SignalSlot& slot = detail::signal_slot(number);
+    return slot.owner.load() != ::getpid() && slot.former.sa_handler == SIG_DFL;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/asyncio/detail/signal_handlers.hpp ------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// What a loop calls when signals come: what `add_signal_handler` was given, and what `run` does about Ctrl-C.
+///
+/// A signal sets `rung`, at which the loop looks in each pass, and wakes the reactor, if the loop sleeps in it.
+class SignalHandlers final : public LoopSignals, private ReadyNode {
+public:
+    using Callable = plait::detail::MoveOnlyFunction<void()>;
+
+    static SignalHandlers& of(LoopCore& loop) {
+        if (!loop.signal_handlers) loop.signal_handlers = std::make_unique<SignalHandlers>(loop);
+        return static_cast<SignalHandlers&>(*loop.signal_handlers);
+    }
+    explicit SignalHandlers(LoopCore& loop) noexcept : loop_{loop} {}
+
+    void set(int number, Callable callable) {
+        wake_reactor();
+        auto shared = std::make_shared<Callable>(std::move(callable));
+        if (Entry* const entry = find(number)) {
+            entry->signal.keep();
+            entry->callable.swap(shared);
+        } else {
+            add(number, std::move(shared), os::TakenSignal::Mode::always);
+        }
+    }
+    /// The same for `run`: without a reactor while the loop need not sleep, and the second one ends the program.
+    void set_interrupt(Callable callable) {
+        add(os::interrupt_signal, std::make_shared<Callable>(std::move(callable)), os::TakenSignal::Mode::once);
+    }
+    /// Ctrl-C has come, and nothing came of it: it is sent anew when it is given back.
+    void put_interrupt_back() noexcept {
+        if (Entry* const entry = find(os::interrupt_signal)) entry->signal.put_back();
+    }
+    bool remove(int number) noexcept {
+        for (auto place = entries_.begin(); place != entries_.end(); ++place) {
+            if ((*place)->signal.number() != number) continue;
+            const auto removed = std::move(*place);
+            entries_.erase(place);
+            return true;
+        }
+        return false;
+    }
+
+    void on_ring() noexcept override {
+        rung.store(false);
+        if (!std::exchange(queued_, true)) loop_.ready.push(*this);
+    }
+    void prepare_sleep() noexcept override {
+        if (wakes_reactor_ || entries_.empty()) return;
+        try {
+            wake_reactor();
+        } catch (...) {
+            // No descriptor is left, say. Ctrl-C would not be heard: it does again what it did before.
+            remove(os::interrupt_signal);
+        }
+    }
+
+private:
+    struct Entry {
+        os::TakenSignal signal;
+        std::shared_ptr<Callable> callable;  // shared with its call, in which it may be replaced
+    };
+
+    void wake_reactor() {
+        if (std::exchange(wakes_reactor_, true)) return;
+        wakes_reactor_ = false;
+        bell_.wake_too(&Reactor::of(loop_).waker());
+        wakes_reactor_ = true;
+    }
+    Entry* find(int number) noexcept {
+        for (const auto& entry : entries_)
+            if (entry->signal.number() == number) return entry.get();
+        return nullptr;
+    }
+    void add(int number, std::shared_ptr<Callable> callable, os::TakenSignal::Mode mode) {
+        entries_.reserve(entries_.size() + 1);
+        entries_.emplace_back(new Entry{{number, bell_, mode}, std::move(callable)});
+    }
+
+    void on_turn() noexcept override {
+        queued_ = false;
+        // By number, for what is called may add others and remove them.
+        for (int number = 1; number <= os::last_signal; ++number) {
+            Entry* const entry = find(number);
+            if (entry == nullptr || !entry->signal.take()) continue;
+            try {
+                const std::shared_ptr<Callable> callable = entry->callable;
+                (*callable)();
+            } catch (...) {
+                loop_.report("an exception left a signal's handler");
+            }
+        }
+    }
+    void on_drop() noexcept override { queued_ = false; }
+
+    LoopCore& loop_;
+    os::SignalBell bell_{rung};
+    std::vector<std::unique_ptr<Entry>> entries_;
+    bool wakes_reactor_ = false;
+    bool queued_ = false;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/signals.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+template <class F, class... Args>
+void EventLoop::add_signal_handler(int number, F&& f, Args&&... args) {
+    check_usable();
+    detail::SignalHandlers::of(core_).set(number,
+                                          detail::bind_repeated_call(std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+inline bool EventLoop::remove_signal_handler(int number) noexcept {
+    return core_.signal_handlers && !core_.fork_mark.is_copy() && detail::SignalHandlers::of(core_).remove(number);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/core/subprocess_options.hpp -------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI {
+
+namespace detail {
+
+template <class T>
+concept Text = std::convertible_to<const T&, std::string_view>;
+
+template <class Range>
+concept TextRange = !Text<Range> && requires(const Range& range) {
+    std::end(range);
+    requires Text<decltype(*std::begin(range))>;
+};
+
+/// Such as a std::map of strings.
+template <class Range>
+concept TextPairRange = requires(const Range& range) {
+    std::end(range);
+    requires Text<decltype(std::begin(range)->first)>;
+    requires Text<decltype(std::begin(range)->second)>;
+};
+
+/// A view of several texts: up to `most` of them by themselves, or a range that lies elsewhere.
+template <std::size_t most>
+class TextList {
+public:
+    using Copy = void (*)(const void* range, std::vector<std::string>& to);
+
+    constexpr TextList() noexcept {}
+    template <Text... Words>
+    explicit TextList(const Words&... words) {
+        static_assert(sizeof...(Words) <= most,
+                      "plait: too many texts for one pair of braces; give a std::vector<std::string> of them");
+        ((words_[count_++] = static_cast<std::string_view>(words)), ...);
+    }
+    TextList(const void* range, Copy copier) noexcept : range_{range}, copier_{copier} {}
+
+    [[nodiscard]] bool is_given() const noexcept { return count_ != 0 || copier_ != nullptr; }
+    [[nodiscard]] std::vector<std::string> copy() const {
+        std::vector<std::string> texts;
+        for (std::size_t i = 0; i < count_; ++i) texts.emplace_back(words_[i]);
+        if (copier_ != nullptr) copier_(range_, texts);
+        return texts;
+    }
+
+private:
+    std::array<std::string_view, most> words_{};
+    std::size_t count_ = 0;
+    const void* range_ = nullptr;
+    Copy copier_ = nullptr;
+};
+
+template <class Range>
+void copy_texts(const void* range, std::vector<std::string>& to) {
+    for (const auto& text : *static_cast<const Range*>(range)) to.emplace_back(static_cast<std::string_view>(text));
+}
+
+/// As NAME=value.
+template <class Range>
+void copy_pairs(const void* range, std::vector<std::string>& to) {
+    for (const auto& [name, value] : *static_cast<const Range*>(range)) {
+        std::string entry{static_cast<std::string_view>(name)};
+        if (entry.find('=') != std::string::npos)
+            throw std::invalid_argument("plait: the name of an environment variable has no equals sign: '" + entry +
+                                        "'");
+        entry.append("=").append(static_cast<std::string_view>(value));
+        to.push_back(std::move(entry));
+    }
+}
+
+}  // namespace detail
+
+/// The program to start and its arguments: words in braces, or any range of strings.
+///
+///     subprocess::run({"git", "log", "-1"});
+///     std::vector<std::string> words{"tar", "-xf", name};
+///     subprocess::run(words);
+///
+/// The first is the program: looked for in this program's PATH unless it has a slash. No shell reads them: what a name
+/// has in it stays one argument. Python: the `args` of subprocess.Popen.
+/// Lifetime: a view, of which the call that takes it makes copies. Up to 32 words in braces; a range may be of any size.
+class Command {
+public:
+    template <detail::Text... Words>
+        requires(sizeof...(Words) != 0)
+    Command(const Words&... words) : words_{words...} {}
+    template <detail::TextRange Range>
+    Command(const Range& words) noexcept : words_{&words, &detail::copy_texts<Range>} {}
+
+    [[nodiscard]] std::vector<std::string> copy() const { return words_.copy(); }
+
+private:
+    detail::TextList<32> words_;
+};
+
+/// Environment variables: "NAME=value" texts in braces, any range of such, or any of pairs, such as a std::map.
+///
+/// Lifetime: a view, of which the call that takes it makes copies. Up to 12 texts in braces.
+class EnvironmentView {
+public:
+    /// None given.
+    constexpr EnvironmentView() noexcept {}
+    template <detail::Text... Entries>
+        requires(sizeof...(Entries) != 0)
+    EnvironmentView(const Entries&... entries) : entries_{entries...} {}
+    template <class Range>
+        requires(detail::TextRange<Range> || detail::TextPairRange<Range>)
+    EnvironmentView(const Range& entries) noexcept : entries_{&entries, copier<Range>()} {}
+
+    /// An empty range is given, too.
+    [[nodiscard]] bool is_given() const noexcept { return entries_.is_given(); }
+    [[nodiscard]] std::vector<std::string> copy() const { return entries_.copy(); }
+
+private:
+    using Entries = detail::TextList<12>;
+    template <class Range>
+    static constexpr Entries::Copy copier() {
+        if constexpr (detail::TextRange<Range>)
+            return &detail::copy_texts<Range>;
+        else
+            return &detail::copy_pairs<Range>;
+    }
+
+    Entries entries_;
+};
+
+/// What a standard stream of a started program is: INHERIT, PIPE, DEVNULL, STANDARD_OUTPUT, or an open handle.
+class StandardStream {
+public:
+    enum class Kind : std::uint8_t { inherited, pipe, null_device, standard_output, handle };
+
+    constexpr explicit StandardStream(Kind kind) noexcept : kind_{kind} {}
+    /// A descriptor, which stays the caller's, and stays open until the program has started.
+    constexpr StandardStream(int handle) noexcept : kind_{Kind::handle}, handle_{handle} {}
+
+    [[nodiscard]] constexpr Kind kind() const noexcept { return kind_; }
+    [[nodiscard]] constexpr int handle() const noexcept { return handle_; }
+
+    friend constexpr bool operator==(const StandardStream&, const StandardStream&) noexcept = default;
+
+private:
+    Kind kind_;
+    int handle_ = -1;
+};
+
+/// This program's own; the null device where that is closed.
+inline constexpr StandardStream INHERIT{StandardStream::Kind::inherited};
+/// A pipe, whose other end this program gets.
+inline constexpr StandardStream PIPE{StandardStream::Kind::pipe};
+/// Gives nothing to read, and takes all that is written.
+inline constexpr StandardStream DEVNULL{StandardStream::Kind::null_device};
+/// For the standard error: wherever the standard output goes. Python: subprocess.STDOUT.
+inline constexpr StandardStream STANDARD_OUTPUT{StandardStream::Kind::standard_output};
+
+/// How a program is started; in braces, what differs from the default.
+///
+///     auto child = co_await create_subprocess_exec({"make", "-j4"}, {.standard_output = PIPE, .working_directory = "src"});
+///
+/// Python: the keyword arguments of subprocess.Popen.
+/// Lifetime: a view, of which the call that takes it makes copies.
+struct SubprocessOptions {
+    StandardStream standard_input = INHERIT;
+    StandardStream standard_output = INHERIT;
+    StandardStream standard_error = INHERIT;
+    EnvironmentView environment{};         ///< all of it; this program's where none is given
+    EnvironmentView extra_environment{};   ///< over that, for variables of the same name
+    std::string_view working_directory{};  ///< also where a program named by a relative path is; empty: this program's
+    bool start_new_session = false;        ///< away from the terminal, at the head of its own process group
+    bool start_new_process_group = false;  ///< at the head of it, in this session
+    std::size_t limit = 64 * 1024;         ///< of the streams that asyncio makes of its pipes
+};
+
+namespace detail {
+
+/// What is to be started, with copies of all texts, checked.
+struct ProgramPlan {
+    /// Throws: std::invalid_argument for no word at all, a zero byte in a text, an environment entry without a name, and
+    /// STANDARD_OUTPUT for another stream than the standard error.
+    ProgramPlan(const Command& command, const SubprocessOptions& options);
+
+    std::vector<std::string> words;
+    std::optional<std::vector<std::string>> environment;
+    std::vector<std::string> extra_environment;
+    std::string working_directory;
+    std::array<StandardStream, 3> streams;
+    bool start_new_session;
+    bool start_new_process_group;
+
+private:
+    void check() const;
+};
+
+inline ProgramPlan::ProgramPlan(const Command& command, const SubprocessOptions& options)
+    : words{command.copy()},
+      extra_environment{options.extra_environment.copy()},
+      working_directory{options.working_directory},
+      streams{options.standard_input, options.standard_output, options.standard_error},
+      start_new_session{options.start_new_session},
+      start_new_process_group{options.start_new_process_group} {
+    if (options.environment.is_given()) environment = options.environment.copy();
+    check();
+}
+
+inline void ProgramPlan::check() const {
+    const auto check_text = [](const std::string& text) {
+        if (text.find('\0') != std::string::npos)
+            throw std::invalid_argument("plait: no text that a program is started with can have a zero byte in it");
+    };
+    const auto check_entry = [&](const std::string& entry) {
+        check_text(entry);
+        if (const std::size_t equals = entry.find('='); equals == 0 || equals == std::string::npos)
+            throw std::invalid_argument("plait: an environment entry is NAME=value, not '" + entry + "'");
+    };
+    if (words.empty()) throw std::invalid_argument("plait: a command has at least one word, the program");
+    for (const std::string& word : words) check_text(word);
+    if (environment)
+        for (const std::string& entry : *environment) check_entry(entry);
+    for (const std::string& entry : extra_environment) check_entry(entry);
+    check_text(working_directory);
+    if (streams[0] == STANDARD_OUTPUT || streams[1] == STANDARD_OUTPUT)
+        throw std::invalid_argument("plait: only the standard error can be STANDARD_OUTPUT");
+}
+
+/// Of a program of which the system did not tell how it ended, because somebody else in this one waited for it.
+inline constexpr int unknown_returncode = 255;
+
+/// The words as one would type them to a shell, shortened where they are many.
+inline std::string describe_command(const std::vector<std::string>& words) {
+    constexpr std::size_t longest = 200;
+    std::string text;
+    for (const std::string& word : words) {
+        if (!text.empty()) text += ' ';
+        const bool is_plain = !word.empty() && word.find_first_of(" \t\n\"'\\|&;()<>$`*?[]#~") == std::string::npos;
+        text += is_plain ? word : "'" + word + "'";
+        if (text.size() > longest) return text.substr(0, longest) + "...";
+    }
+    return text;
+}
+
+}  // namespace detail
+}  // namespace plait::inline PLAIT_ABI
+
+// --- plait/os/channel.hpp --------------------------------------------------------------------------------------------
+
+// Contract: a channel is a two-way stream of bytes between two processes, without a name that a third could open.
+//   make_channel() -> {first, second}              two ends, inherited by nobody unless told
+//   send_some(end, bytes) -> Transfer              what fits now; never blocks, never raises SIGPIPE
+//   receive_some(end, buffer) -> Transfer          what is there now; never blocks
+//   send_all / receive_all(end, …, deadline)       the whole, blocking; false when the other end went or time is over
+//   send_with_handles / receive_with_handles       a short message that carries handles along, up to most_handles
+//   peer_is(end, pid)                              whether that process, of this user, made the channel
+// Transfer{count, closed}: how many bytes went, and whether the other end is gone.
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/channel.hpp --------------------------------------------------------------------------------------
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+struct Transfer {
+    std::size_t count = 0;
+    bool closed = false;
+};
+
+struct ChannelEnds {
+    Handle first;
+    Handle second;
+};
+
+inline ChannelEnds make_channel() {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw_system_error("socketpair");
+    ChannelEnds channel{above_standard_streams(ends[0]), above_standard_streams(ends[1])};
+    if (!channel.first || !channel.second) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    return channel;
+}
+
+/// What a failed transfer means: nothing now, or the other end gone; other errors are thrown.
+inline Transfer failed_transfer(const char* call) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {};
+    if (errno == EPIPE || errno == ECONNRESET) return {0, true};
+    throw_system_error(call);
+}
+
+inline Transfer send_some(const Handle& end, std::span<const std::byte> bytes) {
+    ssize_t sent = -1;
+    // Again, for who sends a byte to wake somebody and does not wait until there is room.
+    do sent = ::send(end.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? failed_transfer("send") : Transfer{static_cast<std::size_t>(sent), false};
+}
+
+inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer) {
+    const auto received = ::recv(end.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (received < 0) return failed_transfer("recv");
+    return {static_cast<std::size_t>(received), received == 0 && !buffer.empty()};
+}
+
+inline bool send_all(const Handle& end, std::span<const std::byte> bytes,
+                     detail::Deadline deadline = detail::Deadline::never()) {
+    while (!bytes.empty()) {
+        const Transfer sent = send_some(end, bytes);
+        if (sent.closed) return false;
+        bytes = bytes.subspan(sent.count);
+        PollItem item{end.get(), writable};
+        if (!bytes.empty() && !poll({&item, 1}, deadline)) return false;
+    }
+    return true;
+}
+
+inline bool receive_all(const Handle& end, std::span<std::byte> buffer,
+                        detail::Deadline deadline = detail::Deadline::never()) {
+    while (!buffer.empty()) {
+        if (!wait_readable(end.get(), deadline)) return false;
+        const Transfer received = receive_some(end, buffer);
+        if (received.closed) return false;
+        buffer = buffer.subspan(received.count);
+    }
+    return true;
+}
+
+/// As many as Linux lets one message carry.
+inline constexpr std::size_t most_handles = 253;
+
+/// What the socket calls take: parts of memory, and room for handles beside them.
+class SocketMessage {
+public:
+    explicit SocketMessage(std::span<iovec> parts) noexcept {
+        header.msg_iov = parts.data();
+        header.msg_iovlen = static_cast<decltype(header.msg_iovlen)>(parts.size());
+    }
+    SocketMessage(const SocketMessage&) = delete;
+    SocketMessage& operator=(const SocketMessage&) = delete;
+
+    void attach(std::span<const NativeHandle> handles) {
+        if (handles.empty()) return;
+        if (handles.size() > most_handles)
+            throw std::length_error("plait: " + std::to_string(handles.size()) +
+                                    " handles for one message, which takes " + std::to_string(most_handles) +
+                                    ": send them in several");
+        header.msg_control = control_;
+        header.msg_controllen = static_cast<decltype(header.msg_controllen)>(CMSG_SPACE(handles.size_bytes()));
+        std::memset(control_, 0, header.msg_controllen);
+        cmsghdr* const first = CMSG_FIRSTHDR(&header);
+        first->cmsg_level = SOL_SOCKET;
+        first->cmsg_type = SCM_RIGHTS;
+        first->cmsg_len = static_cast<decltype(first->cmsg_len)>(CMSG_LEN(handles.size_bytes()));
+        std::memcpy(CMSG_DATA(first), handles.data(), handles.size_bytes());
+    }
+    void make_room_for_handles() noexcept {
+        header.msg_control = control_;
+        header.msg_controllen = sizeof control_;
+    }
+    /// Appends what came; false where some found no room in this process.
+    bool take_handles(std::vector<Handle>& handles) {
+        bool complete = (header.msg_flags & MSG_CTRUNC) == 0;
+        // All are owned before anything can throw.
+        std::size_t count = 0;
+        std::array<Handle, most_handles> taken;
+        for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
+            if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+            const std::size_t came = (each->cmsg_len - CMSG_LEN(0)) / sizeof(NativeHandle);
+            for (std::size_t i = 0; i < came && count < taken.size(); ++i) {
+                NativeHandle native = Handle::none;
+                std::memcpy(&native, CMSG_DATA(each) + i * sizeof native, sizeof native);
+                taken[count] = above_standard_streams(native);
+                if (taken[count])
+                    ++count;
+                else
+                    complete = false;
+            }
+        }
+        try {
+            handles.reserve(handles.size() + count);
+        } catch (const std::bad_alloc&) {
+            return false;  // the bytes have been received: they are not lost too
+        }
+        for (std::size_t i = 0; i < count; ++i) handles.push_back(std::move(taken[i]));
+        return complete;
+    }
+
+    msghdr header{};
+
+private:
+    // Not filled with zeros: every receive has one.
+    alignas(cmsghdr) char control_[CMSG_SPACE(most_handles * sizeof(NativeHandle))];
+};
+
+/// The parts of one message, one after the other in the stream: what fits now.
+inline constexpr std::size_t most_pieces = 8;
+
+inline Transfer send_some(const Handle& end, std::span<const std::span<const std::byte>> pieces,
+                          std::span<const NativeHandle> handles) {
+    iovec parts[most_pieces];
+    std::size_t count = 0;
+    for (; count < pieces.size() && count < most_pieces; ++count)
+        parts[count] = {const_cast<std::byte*>(pieces[count].data()), pieces[count].size()};
+    SocketMessage message{{parts, count}};
+    message.attach(handles);
+    const auto sent = ::sendmsg(end.get(), &message.header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent < 0 ? failed_transfer("sendmsg") : Transfer{static_cast<std::size_t>(sent), false};
+}
+
+/// Appends to `handles` those that came along with a byte that was received. No byte that handles come with is received
+/// together with a later one of the kind.
+inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer, std::vector<Handle>& handles) {
+    iovec part{buffer.data(), buffer.size()};
+    SocketMessage message{{&part, 1}};
+    message.make_room_for_handles();
+    const auto received = ::recvmsg(end.get(), &message.header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (received < 0) return failed_transfer("recvmsg");
+    if (message.header.msg_controllen != 0) static_cast<void>(message.take_handles(handles));
+    return {static_cast<std::size_t>(received), received == 0 && !buffer.empty()};
+}
+
+/// For this process and whoever else holds this end.
+inline void stop_sending(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_WR); }
+inline void end_channel(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_RDWR); }
+
+/// `bytes` is short enough to go in one piece. False where the other end is gone.
+/// Throws: std::length_error for more than most_handles handles; std::system_error.
+inline bool send_with_handles(const Handle& end, std::span<const std::byte> bytes,
+                              std::span<const NativeHandle> handles) {
+    iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    SocketMessage message{{&part, 1}};
+    message.attach(handles);
+    ssize_t sent = 0;
+    do sent = ::sendmsg(end.get(), &message.header, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0 && errno != EPIPE && errno != ECONNRESET) throw_system_error("sendmsg");
+    return sent == static_cast<ssize_t>(bytes.size());
+}
+
+/// Fills `buffer` from one message, and `handles` with what came along. False where the other end is gone, nothing came
+/// by the deadline, or the message is not `buffer.size()` bytes long.
+inline bool receive_with_handles(const Handle& end, std::span<std::byte> buffer, std::vector<Handle>& handles,
+                                 detail::Deadline deadline = detail::Deadline::never()) {
+    if (!wait_readable(end.get(), deadline)) return false;
+    iovec part{buffer.data(), buffer.size()};
+    SocketMessage message{{&part, 1}};
+    message.make_room_for_handles();
+    ssize_t received = 0;
+    do received = ::recvmsg(end.get(), &message.header, MSG_CMSG_CLOEXEC);
+    while (received < 0 && errno == EINTR);
+    if (received < 0 && errno != ECONNRESET) throw_system_error("recvmsg");
+    const bool complete = received >= 0 && message.take_handles(handles);
+    return complete && received == static_cast<ssize_t>(buffer.size());
+}
+
+inline bool peer_is(const Handle& end, std::int64_t pid) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    return ::getsockopt(end.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && size == sizeof peer &&
+           peer.uid == ::geteuid() && peer.pid == static_cast<pid_t>(pid);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/os/child.hpp ----------------------------------------------------------------------------------------------
+
+// Contract: one child process, and how it ended.
+//   ExitStatus{known, code}             code as Python tells it: negative for a signal; unknown where the host reaped it
+//   Child                               move-only; pid(), status(), send_signal(number)
+//     reap() -> bool                    whether it has ended; its status is there from then on
+//     wait_for_news(deadline)           returns at its end, at the deadline, or now and then: ask reap() again
+//     wait(deadline) -> bool            the two, until it has ended or the deadline has passed
+//     sentinel()                        a handle that becomes readable at its end
+//   fork_child(body) -> Child           a copy of this program that runs `body()` and ends with the code it returns
+//   fork_flushed_child(body) -> Child   the same for who holds locks, and has flushed the standard streams before
+//   spawn_self(arguments, …) -> Child   a fresh start of this program's executable, given one channel end as handle 3
+//   adopt_served_child(pid, watch, news) -> Child   one that a server made for this program
+//   ChildReaper                         for a single-threaded parent of many: waits for handles and for deaths at once
+//   signal_process_group(child, number) the child and its process group; a stopped one is woken to hear it
+// Threads: wait_for_news and sentinel from any; the others one at a time.
+// A Child that goes is neither waited for nor ended: that is its owner's policy. Nobody else's child is ever reaped.
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/child.hpp ----------------------------------------------------------------------------------------
+
+// --- plait/os/posix/child_process.hpp --------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// Forks; the child runs `body` and never comes back. Returns the child's pid.
+///
+/// The child is a copy of this thread alone: what other threads held locked stays locked there, but for the C library's
+/// own locks and plait's, which are made anew.
+///
+/// For who holds locks: the caller has flushed the standard streams before it took them. That may
+/// wait for whoever reads a pipe, and run stream buffers of the user's.
+template <class Body>
+pid_t fork_flushed_process(Body&& body) {
+    const pid_t pid = ::fork();
+    if (pid < 0) throw_system_error("fork");
+    if (pid > 0) return pid;
+    int code = 1;
+    try {
+        detail::parking::reset_after_fork();
+        code = body();
+    } catch (...) {
+        code = 1;
+    }
+    exit_immediately(code);
+}
+
+/// The same, and flushes the standard streams, so that the child prints nothing of theirs again.
+template <class Body>
+pid_t fork_process(Body&& body) {
+    flush_standard_streams();
+    return fork_flushed_process(std::forward<Body>(body));
+}
+
+/// What a fresh child gets besides its command line.
+struct SpawnOptions {
+    std::vector<std::string> environment;     ///< NAME=value, each over the parent's own
+    const SignalMask* signal_mask = nullptr;  ///< instead of the calling thread's
+    bool flushes = true;                      ///< the standard streams; not for who holds locks
+};
+
+inline constexpr NativeHandle first_inherited = 3;
+
+/// Starts this program's executable anew, with `arguments` behind its name, and `inherited` as handles 3, 4 and so on. What
+/// else is open here and not close-on-exec is not open there, if `spawn_closes_other_handles`.
+inline pid_t spawn_process(std::span<const std::string> arguments, std::span<const NativeHandle> inherited,
+                           const SpawnOptions& options) {
+    std::vector<std::string> environment = options.environment;
+    const auto overridden = [&](const std::string& entry) {
+        const auto name = entry.substr(0, entry.find('=') + 1);
+        for (const std::string& own : options.environment)
+            if (own.compare(0, name.size(), name) == 0) return true;
+        return false;
+    };
+    for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry)
+        if (!overridden(*entry)) environment.emplace_back(*entry);
+    std::vector<std::string> strings{program_name()};
+    strings.insert(strings.end(), arguments.begin(), arguments.end());
+    const auto pointers = [](std::vector<std::string>& texts) {
+        std::vector<char*> result;
+        for (std::string& text : texts) result.push_back(text.data());
+        result.push_back(nullptr);
+        return result;
+    };
+
+    // Moved up first: no number may be overwritten before it is copied, and a copy onto itself would keep close-on-exec.
+    std::vector<Handle> moved;
+    const auto end = static_cast<int>(first_inherited + inherited.size());
+    for (const NativeHandle native : inherited) {
+        moved.emplace_back(::fcntl(native, F_DUPFD_CLOEXEC, end));
+        if (!moved.back()) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    }
+
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawnattr_init(&attributes);
+    for (std::size_t i = 0; i < moved.size(); ++i)
+        ::posix_spawn_file_actions_adddup2(&actions, moved[i].get(), first_inherited + static_cast<int>(i));
+    int error = close_others_at_spawn(actions, end);
+    if (options.signal_mask != nullptr) {
+        ::posix_spawnattr_setsigmask(&attributes, &options.signal_mask->native);
+        ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    }
+    if (options.flushes) flush_standard_streams();
+    pid_t pid = 0;
+    if (error == 0)
+        error = ::posix_spawn(&pid, executable_path(), &actions, &attributes, pointers(strings).data(),
+                              pointers(environment).data());
+    ::posix_spawnattr_destroy(&attributes);
+    ::posix_spawn_file_actions_destroy(&actions);
+    if (error != 0) throw_system_error("posix_spawn of this executable", error);
+    return pid;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// How many handles from 3 on a spawned child finds: its channel, and, where processes cannot be watched, the pipe whose
+/// end of file tells of its death. Parent and child come to the same answer.
+inline int inherited_handles() noexcept { return can_watch_processes() ? 1 : 2; }
+
+/// What the parent of a child that is served says to whom it serves, once it has reaped it.
+struct ServedEnd {
+    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'656E;  // "plait en"
+    std::uint64_t magic = magic_word;
+    std::int64_t code = 0;
+};
+
+/// A child, of this process or of a server that makes them for it.
+///
+/// Where the system has a watch for processes, it is held by one: its end is an event, and a signal can meet no other
+/// process that got its number. Else its end is seen by end-of-file on a channel that only it holds open (it and its
+/// server), and, for its own children may hold that too, by asking at least every 50 ms.
+class Child {
+public:
+    Child() noexcept = default;
+
+    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    [[nodiscard]] NativeHandle sentinel() const noexcept { return watch_ ? watch_.get() : news_.get(); }
+
+    /// Known at most once it has ended, and not where somebody else took it. May wait a moment for the server's word.
+    ExitStatus status() {
+        if (ended_ && served_ && !status_.known) {
+            static_cast<void>(read_news(detail::Deadline{std::chrono::seconds{1}}));
+            if (!status_.known && watch_) status_ = exit_status_of_watched(watch_.get());
+        }
+        return status_;
+    }
+
+    /// Returns at its end, at the deadline, or now and then.
+    void wait_for_news(detail::Deadline deadline) const {
+        if (watch_) {
+            const bool gone = wait_readable(watch_.get(), detail::Deadline::at({}));
+            if (!gone || !is_held(watch_.get())) return static_cast<void>(wait_readable(watch_.get(), deadline));
+            // Gone but for a debugger: nothing tells when that lets go.
+            const auto soon = detail::Deadline{std::chrono::milliseconds{1}};
+            return static_cast<void>(poll({}, soon < deadline ? soon : deadline));
+        }
+        // Its end closes the channel, unless children of its own hold that too; after that only its reaping is waited for.
+        PollItem item{news_.get(), readable};
+        const bool closed = poll({&item, 1}, detail::Deadline::at({}));
+        if (closed) item.fd = Handle::none;
+        const auto soon = detail::Deadline{std::chrono::milliseconds{closed ? 1 : 50}};
+        static_cast<void>(poll({&item, 1}, soon < deadline ? soon : deadline));
+    }
+
+    bool reap();
+
+    bool wait(detail::Deadline deadline) {
+        while (!reap()) {
+            if (deadline.has_passed()) return false;
+            wait_for_news(deadline);
+        }
+        return true;
+    }
+
+    void send_signal(int number) {
+        if (watch_) {
+            if (!ended_) static_cast<void>(signal_watched(watch_.get(), number));
+            return;
+        }
+        // A child that nobody has reaped keeps its number, so this reaches nobody else. (Of a served one there is an
+        // instant, between its reaping and the server's word of it.)
+        if (!reap() && ::kill(pid_, number) != 0 && errno != ESRCH) throw_system_error("kill");
+    }
+
+private:
+    friend Child adopt_child(pid_t pid);
+    friend Child adopt_child(pid_t pid, Handle lifeline);
+    friend Child adopt_served_child(std::int64_t pid, Handle watch, Handle news);
+
+    /// Whether the server's word was there by `deadline`, or the end of its channel.
+    bool read_news(detail::Deadline deadline) {
+        if (!news_) return true;
+        if (!wait_readable(news_.get(), deadline)) return false;
+        ServedEnd end;
+        // It stays there, for the sentinel is to stay readable. It was written in one piece, and is seen so.
+        const auto size = ::recv(news_.get(), &end, sizeof end, MSG_PEEK | MSG_DONTWAIT);
+        if (size == static_cast<ssize_t>(sizeof end) && end.magic == ServedEnd::magic_word) status_ = {true, end.code};
+        return true;
+    }
+
+    pid_t pid_ = 0;
+    Handle watch_;
+    Handle news_;
+    bool served_ = false;
+    bool ended_ = false;
+    ExitStatus status_;
+};
+
+/// Whether it has ended.
+inline bool Child::reap() {
+    if (ended_) return true;
+    if (watch_) {
+        if (!wait_readable(watch_.get(), detail::Deadline::at({}))) return false;
+        // A server's child too: this process may have adopted it (process 1, a subreaper). Others it cannot reap.
+        const auto status = reap_watched(watch_.get());
+        if (!status) return false;
+        status_ = *status;
+    } else if (served_) {
+        // Its server may be gone, and its own children hold the channel. Never reaped here: without a watch its number may
+        // be another child's.
+        const bool gone = !process_exists(pid_);
+        if (!read_news(detail::Deadline::at({})) && !gone) return false;
+    } else {
+        int status = 0;
+        const pid_t reaped = ::waitpid(pid_, &status, WNOHANG);
+        if (reaped == pid_)
+            status_ = exit_status_of(status);
+        else if (reaped == 0 || errno != ECHILD)  // else the host reaped it, or ignores SIGCHLD
+            return false;
+    }
+    ended_ = true;
+    return true;
+}
+
+/// A child of this process, which is to be held by a watch.
+inline Child adopt_child(pid_t pid) {
+    Child child;
+    child.pid_ = pid;
+    child.watch_ = watch_process(pid);
+    const int error = errno;
+    ::siginfo_t info{};
+    const bool is_taken =
+        ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
+    if (is_taken) {
+        // It has ended, and its status, perhaps even its number, is gone: the host ignores SIGCHLD, or was quicker.
+        if (child.watch_) child.status_ = exit_status_of_watched(child.watch_.get());
+        child.watch_ =
+            above_standard_streams(::open("/dev/null", O_RDONLY | O_CLOEXEC));  // readable, as its sentinel is
+        child.ended_ = true;
+        return child;
+    }
+    if (!child.watch_) {
+        // Without a watch (no descriptor left) nobody could tell its end: it may not go on unseen.
+        ::kill(pid, SIGKILL);
+        while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+        }
+        throw_system_error("pidfd_open", error);
+    }
+    return child;
+}
+
+/// The same, with the reading end of a pipe that only the child holds open.
+inline Child adopt_child(pid_t pid, Handle lifeline) {
+    Child child;
+    child.pid_ = pid;
+    child.news_ = std::move(lifeline);
+    return child;
+}
+
+/// A child of a server, which has a watch for it where the system has any, and tells its end by a ServedEnd in `news`.
+/// Without a watch the child holds the other end of `news` too.
+inline Child adopt_served_child(std::int64_t pid, Handle watch, Handle news) {
+    Child child;
+    child.pid_ = static_cast<pid_t>(pid);
+    child.watch_ = std::move(watch);
+    child.news_ = std::move(news);
+    child.served_ = true;
+    return child;
+}
+
+struct Lifeline {
+    Handle read;
+    Handle write;
+};
+
+inline Lifeline make_lifeline() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw_system_error("pipe2");
+    Lifeline lifeline{above_standard_streams(ends[0]), above_standard_streams(ends[1])};
+    if (!lifeline.read || !lifeline.write) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+    return lifeline;
+}
+
+template <class Body>
+Child fork_flushed_child(Body&& body) {
+    if (can_watch_processes()) return adopt_child(fork_flushed_process(std::forward<Body>(body)));
+    Lifeline lifeline = make_lifeline();
+    const pid_t pid = fork_flushed_process([&] {
+        lifeline.read.reset();
+        return body();
+    });
+    return adopt_child(pid, std::move(lifeline.read));
+}
+
+template <class Body>
+Child fork_child(Body&& body) {
+    flush_standard_streams();
+    return fork_flushed_child(std::forward<Body>(body));
+}
+
+inline Child spawn_self(std::span<const std::string> arguments, const Handle& channel, const SpawnOptions& options) {
+    if (can_watch_processes()) {
+        const NativeHandle inherited[] = {channel.get()};
+        return adopt_child(spawn_process(arguments, inherited, options));
+    }
+    Lifeline lifeline = make_lifeline();
+    const NativeHandle inherited[] = {channel.get(), lifeline.write.get()};
+    const pid_t pid = spawn_process(arguments, inherited, options);
+    return adopt_child(pid, std::move(lifeline.read));
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+// --- plait/os/posix/child_reaper.hpp ---------------------------------------------------------------------------------
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace plait::inline PLAIT_ABI::os {
+
+/// A child that has ended and been reaped.
+struct Reaped {
+    pid_t pid = 0;
+    ExitStatus status;
+    std::size_t most_memory = 0;  ///< bytes, the largest it ever had in memory
+};
+
+/// Watches handles and its own children at once. One a process, and only while that has a single thread: it takes
+/// SIGCHLD, and reaps every child there is.
+class ChildReaper {
+public:
+    ChildReaper() {
+        sigset_t child;
+        ::sigemptyset(&child);
+        ::sigaddset(&child, SIGCHLD);
+        // Blocked but inside ppoll, so that a death between reap() and wait() is not slept over.
+        ::sigprocmask(SIG_BLOCK, &child, &before_.native);
+        struct ::sigaction action{};
+        action.sa_handler = [](int) {};
+        ::sigemptyset(&action.sa_mask);
+        ::sigaction(SIGCHLD, &action, &action_before_);
+    }
+
+    /// Returns when an item is ready, when a child may have died, or at the deadline.
+    void wait(std::span<PollItem> items, detail::Deadline deadline) {
+        sigset_t unblocked = before_.native;
+        ::sigdelset(&unblocked, SIGCHLD);
+        const auto left = deadline.left().duration();
+        const timespec time{static_cast<time_t>(left.count() / 1'000'000'000),
+                            static_cast<long>(left.count() % 1'000'000'000)};
+        if (::ppoll(items.data(), static_cast<nfds_t>(items.size()), deadline.is_never() ? nullptr : &time,
+                    &unblocked) < 0) {
+            for (PollItem& item : items) item.revents = 0;
+            if (errno != EINTR) throw_system_error("ppoll");
+        }
+    }
+
+    /// A child that has ended, if there is one; `before(pid)` is called while its number is still its own.
+    template <class Function>
+    std::optional<Reaped> reap(Function before) {
+        ::siginfo_t info{};
+        if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return std::nullopt;
+        before(std::int64_t{info.si_pid});
+        int status = 0;
+        struct ::rusage usage{};
+        if (::wait4(info.si_pid, &status, 0, &usage) != info.si_pid) return std::nullopt;
+        return Reaped{info.si_pid, exit_status_of(status), static_cast<std::size_t>(usage.ru_maxrss) * 1024};
+    }
+
+    /// For a child of the reaper, right after the fork: SIGCHLD and the mask as they were.
+    void undo() const noexcept {
+        ::sigaction(SIGCHLD, &action_before_, nullptr);
+        ::sigprocmask(SIG_SETMASK, &before_.native, nullptr);
+    }
+
+    /// The signal mask before it.
+    [[nodiscard]] const SignalMask& before() const noexcept { return before_; }
+
+private:
+    SignalMask before_;
+    struct ::sigaction action_before_{};
+};
+
+/// Signals an unreaped child and the process group that it leads, stopped members too; none of them need be there.
+inline void signal_process_group(std::int64_t leader, int number) noexcept {
+    const auto pid = static_cast<pid_t>(leader);
+    ::kill(-pid, number);
+    ::kill(pid, number);  // it may not lead its group yet
+    if (number == SIGKILL) return;
+    ::kill(-pid, SIGCONT);
+    ::kill(pid, SIGCONT);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/os/lifeline.hpp -------------------------------------------------------------------------------------------
+
+// Contract: end_with_parent(parent, channel) starts a thread that kills this process once its parent is gone: by the
+// parent's own end, where the system tells of it, or by the end of `channel`, whose other end the parent holds. Both, for
+// a fork of the parent may hold the other end, and not every system tells of a process's end. end_with_program(watch,
+// channel) does the same for a program that is not the parent: the watch began while it surely lived, or is none.
+// polite_end, certain_end: the signals that ask a process to end, and end it.
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/lifeline.hpp -------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <thread>
+#include <utility>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline constexpr int polite_end = SIGTERM;
+inline constexpr int certain_end = SIGKILL;
+
+/// Ends this process at the news of `watched`, at the end of `channel`, and when `parent`, if given, is no longer its
+/// parent.
+inline void end_with(Handle watched, const Handle& channel, std::optional<std::int64_t> parent) {
+    const auto end_this_process = [] { ::kill(::getpid(), SIGKILL); };
+    if (parent && parent_process_id() != *parent) end_this_process();  // asked after the watch began: no gap between
+    const BlockSignals blocked;
+    // A handle of its own: the other may be closed before this process has ended, and its number be another's then.
+    Handle end{::fcntl(channel.get(), F_DUPFD_CLOEXEC, 3)};
+    std::thread([end_this_process, parent, watched = std::move(watched), end = std::move(end)] {
+        // Asked for nothing but the end: what the parent writes there is for others.
+        PollItem items[] = {{watched.get(), readable}, {end.get(), 0}};
+        // Where the system does not tell of the parent's end it is asked for now and then.
+        const auto soon = [&] {
+            return watched ? detail::Deadline::never() : detail::Deadline{std::chrono::milliseconds{200}};
+        };
+        while (!poll(items, soon()) && (!parent || parent_process_id() == *parent)) {
+        }
+        end_this_process();
+    }).detach();
+}
+
+inline void end_with_parent(std::int64_t parent, const Handle& channel) {
+    wake_with_parent();
+    end_with(watch_process(parent), channel, parent);
+}
+
+inline void end_with_program(const Handle& watched, const Handle& channel) {
+    end_with(watched ? Handle{::fcntl(watched.get(), F_DUPFD_CLOEXEC, 3)} : Handle{}, channel, std::nullopt);
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/os/surroundings.hpp ---------------------------------------------------------------------------------------
+
+// Contract: what a process has from the one that made it, so that a child made by a server can have it from the program.
+//   Surroundings              as plain bytes: umask, nice value, process group, limits, processors, signals
+//     current(status)         the calling thread's
+//     are_within(others)      whether a process that began with `others` needs no right to more to have them
+//     apply()                 makes them this process's own, all but the signal mask; throws std::system_error
+//     apply_signal_mask()     last, for a signal may be waiting
+//   current_standing(status)  a text of what no process can be given afterwards: credentials, filters, control group,
+//                             root, namespaces, session. A server of another standing cannot make the children.
+//   own_status()              what the system tells of the calling thread in one go, for the two
+//   open_working_directory() -> Handle, enter_directory(handle)
+//   environment_block(over)   NAME=value, each ended by a zero byte; those of `over` in place of the program's own
+//   replace_environment(block)
+//   standard_stream_is_inherited(n), replace_standard_stream(n, handle)
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/surroundings.hpp ---------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+struct Surroundings {
+    struct Limit {
+        std::uint64_t soft;
+        std::uint64_t hard;
+    };
+    static constexpr int signals = 64;
+
+    std::int64_t process_group;  ///< 0: it cannot be named here
+    std::uint64_t ignored;       ///< bit n - 1 for signal n
+    std::uint64_t blocked;
+    std::array<std::uint64_t, 16> processors;  ///< none: not told
+    std::array<Limit, 16> limits;
+    std::uint32_t limit_count;
+    std::uint32_t file_mask;
+    std::int32_t nice;
+    std::uint32_t padding;
+
+    /// The calling thread's; `status` is its own_status().
+    static Surroundings current(std::string_view status);
+    /// Whether every process can make them its own that began with `others`, without a right to more.
+    [[nodiscard]] bool are_within(const Surroundings& others) const noexcept;
+    void apply() const;
+    void apply_signal_mask() const noexcept;
+
+private:
+    void apply_signals() const noexcept;
+    void apply_limits() const;
+};
+
+namespace detail {
+
+using namespace plait::detail;
+
+/// What the systems have names for, in one order for both ends.
+inline constexpr std::array limit_names{RLIMIT_CPU,  RLIMIT_FSIZE,  RLIMIT_DATA, RLIMIT_STACK,
+                                        RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_AS};
+
+template <std::size_t count>
+Surroundings basic_surroundings(const std::array<decltype(RLIMIT_CPU), count>& names) {
+    Surroundings now{};
+    now.process_group = ::getpgrp();
+    const SignalMask mask = SignalMask::current();
+    for (int number = 1; number <= Surroundings::signals; ++number) {
+        const std::uint64_t bit = std::uint64_t{1} << (number - 1);
+        struct ::sigaction action{};
+        if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) now.ignored |= bit;
+        if (::sigismember(&mask.native, number) == 1) now.blocked |= bit;
+    }
+    for (const auto name : names) {
+        struct ::rlimit limit{};
+        if (::getrlimit(name, &limit) != 0) throw_system_error("getrlimit");
+        now.limits[now.limit_count++] = {limit.rlim_cur, limit.rlim_max};
+    }
+    errno = 0;
+    now.nice = ::getpriority(PRIO_PROCESS, 0);
+    return now;
+}
+
+template <std::size_t count>
+void apply_limits(const Surroundings& wanted, const std::array<decltype(RLIMIT_CPU), count>& names) {
+    for (std::size_t i = 0; i < (std::min)(std::size_t{wanted.limit_count}, names.size()); ++i) {
+        struct ::rlimit limit{};
+        const struct ::rlimit given{static_cast<::rlim_t>(wanted.limits[i].soft),
+                                    static_cast<::rlim_t>(wanted.limits[i].hard)};
+        if (::getrlimit(names[i], &limit) == 0 && limit.rlim_cur == given.rlim_cur && limit.rlim_max == given.rlim_max)
+            continue;
+        if (::setrlimit(names[i], &given) != 0) throw_system_error("setrlimit");
+    }
+}
+
+void apply_processors(const Surroundings& wanted);
+
+}  // namespace detail
+
+inline bool Surroundings::are_within(const Surroundings& others) const noexcept {
+    if (nice < others.nice) return false;
+    for (std::size_t i = 0; i < (std::min)(std::size_t{limit_count}, limits.size()); ++i)
+        if (limits[i].hard > others.limits[i].hard) return false;
+    return true;
+}
+
+inline void Surroundings::apply() const {
+    // The group is gone where the program is; that ends this child in other ways.
+    if (process_group > 0 && process_group != ::getpgrp()) ::setpgid(0, static_cast<pid_t>(process_group));
+    ::umask(static_cast<::mode_t>(file_mask & 0777U));
+    if (::getpriority(PRIO_PROCESS, 0) != nice && ::setpriority(PRIO_PROCESS, 0, nice) != 0)
+        throw_system_error("setpriority");
+    detail::apply_processors(*this);
+    apply_signals();
+    apply_limits();
+}
+
+inline void Surroundings::apply_signals() const noexcept {
+    for (int number = 1; number <= signals; ++number) {
+        const bool ignore = (ignored >> (number - 1) & 1U) != 0;
+        struct ::sigaction action{};
+        if (::sigaction(number, nullptr, &action) != 0 || (action.sa_handler == SIG_IGN) == ignore) continue;
+        ::signal(number, ignore ? SIG_IGN : SIG_DFL);
+    }
+}
+
+inline void Surroundings::apply_signal_mask() const noexcept {
+    SignalMask mask = SignalMask::none();
+    for (int number = 1; number <= signals; ++number)
+        if ((blocked >> (number - 1) & 1U) != 0) ::sigaddset(&mask.native, number);
+    mask.apply();
+}
+
+inline void enter_directory(const Handle& directory) {
+    if (::fchdir(directory.get()) != 0) throw_system_error("fchdir to the program's working directory");
+}
+
+/// The program's environment, `over` (NAME=value) in place of variables of the same name.
+inline std::string environment_block(std::span<const std::string> over) {
+    std::string block;
+    const auto add = [&](std::string_view entry) { block.append(entry).push_back('\0'); };
+    for (const std::string& entry : over) add(entry);
+    for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string_view text{*entry};
+        const std::string_view name = text.substr(0, text.find('=') + 1);
+        const auto names_it = [&](const std::string& own) { return !name.empty() && own.starts_with(name); };
+        if (std::none_of(over.begin(), over.end(), names_it)) add(text);
+    }
+    return block;
+}
+
+/// For a process with a single thread.
+inline void replace_environment(std::string block) {
+    // Neither is ever freed: what getenv gave stays valid.
+    auto& text = *new std::string(std::move(block));
+    auto& entries = *new std::vector<char*>;
+    if (!text.empty() && text.back() != '\0') text.push_back('\0');
+    for (std::size_t at = 0; at < text.size(); at = text.find('\0', at) + 1) entries.push_back(text.data() + at);
+    entries.push_back(nullptr);
+    ::environ = entries.data();
+}
+
+/// Whether a process that this one executes would have it.
+inline bool standard_stream_is_inherited(NativeHandle number) noexcept {
+    const int flags = ::fcntl(number, F_GETFD);
+    return flags >= 0 && (flags & FD_CLOEXEC) == 0;
+}
+
+/// `given` none: the null device.
+inline void replace_standard_stream(NativeHandle number, NativeHandle given) {
+    const Handle null =
+        given != Handle::none
+            ? Handle{}
+            : above_standard_streams(::open("/dev/null", (number == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
+    if (::dup2(null ? null.get() : given, number) < 0) throw_system_error("dup2 of a standard stream");
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
+
+// --- plait/os/linux/surroundings.hpp ---------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+namespace plait::inline PLAIT_ABI::os {
+
+namespace detail {
+
+inline constexpr std::array all_limit_names{RLIMIT_CPU,      RLIMIT_FSIZE, RLIMIT_DATA,   RLIMIT_STACK,
+                                            RLIMIT_CORE,     RLIMIT_RSS,   RLIMIT_NPROC,  RLIMIT_NOFILE,
+                                            RLIMIT_MEMLOCK,  RLIMIT_AS,    RLIMIT_LOCKS,  RLIMIT_SIGPENDING,
+                                            RLIMIT_MSGQUEUE, RLIMIT_NICE,  RLIMIT_RTPRIO, RLIMIT_RTTIME};
+
+/// None where there is no such file. Throws: std::system_error for want of a descriptor: nothing may be concluded then.
+inline Handle open_system_file(const char* path, int flags) {
+    Handle file = above_standard_streams(::open(path, flags | O_CLOEXEC));
+    if (!file && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) throw_system_error("open in /proc");
+    return file;
+}
+
+/// The whole of such a file; empty where there is none.
+inline std::string read_system_file(const char* path) {
+    const Handle file = open_system_file(path, O_RDONLY);
+    std::array<char, 4096> buffer;
+    std::string text;
+    for (;;) {
+        const ssize_t count = file ? ::read(file.get(), buffer.data(), buffer.size()) : 0;
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return text;
+        text.append(buffer.data(), static_cast<std::size_t>(count));
+    }
+}
+
+inline std::string_view line_of(std::string_view status, std::string_view name) {
+    const auto at = status.find(name);
+    return at == status.npos ? std::string_view{} : status.substr(at, status.find('\n', at + 1) - at);
+}
+
+inline void apply_processors(const Surroundings& wanted) {
+    ::cpu_set_t now;
+    ::cpu_set_t given;
+    CPU_ZERO(&now);
+    static_assert(sizeof given == sizeof wanted.processors);
+    std::memcpy(&given, wanted.processors.data(), sizeof given);
+    if (CPU_COUNT(&given) == 0) return;
+    if (::sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &given) != 0) return;
+    if (::sched_setaffinity(0, sizeof given, &given) != 0) throw_system_error("sched_setaffinity");
+}
+
+}  // namespace detail
+
+inline std::string own_status() { return detail::read_system_file("/proc/thread-self/status"); }
+
+inline Surroundings Surroundings::current(std::string_view status) {
+    Surroundings now = detail::basic_surroundings(detail::all_limit_names);
+    ::cpu_set_t processors;
+    CPU_ZERO(&processors);
+    // A machine with more than 1024 of them says so by an error: then they are as the server's.
+    if (::sched_getaffinity(0, sizeof processors, &processors) == 0)
+        std::memcpy(now.processors.data(), &processors, sizeof processors);
+    if (const auto line = detail::line_of(status, "\nUmask:"); !line.empty()) {
+        now.file_mask = static_cast<std::uint32_t>(std::strtoul(std::string(line.substr(7)).c_str(), nullptr, 8));
+    } else {
+        const ::mode_t mask = ::umask(077);  // for an instant: an old kernel, or no /proc
+        ::umask(mask);
+        now.file_mask = mask;
+    }
+    return now;
+}
+
+inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::all_limit_names); }
+
+inline std::string current_standing(std::string_view status) {
+    std::string standing;
+    for (const char* const name : {"\nUid:", "\nGid:", "\nGroups:", "\nCapInh:", "\nCapPrm:", "\nCapEff:", "\nCapBnd:",
+                                   "\nCapAmb:", "\nNoNewPrivs:", "\nSeccomp:", "\nSeccomp_filters:"})
+        standing += detail::line_of(status, name);
+    standing += "\nLabel: " + detail::read_system_file("/proc/thread-self/attr/current");
+    standing += "\nControl group: " + detail::read_system_file("/proc/thread-self/cgroup");
+    standing += "\nSession: " + std::to_string(::getsid(0));
+    const Handle namespaces = detail::open_system_file("/proc/thread-self/ns", O_PATH | O_DIRECTORY);
+    const auto add = [&](const char* path, int from) {
+        struct ::stat file{};
+        if (::fstatat(from, path, &file, 0) != 0) return;
+        standing.append("\n").append(path).append(" ");
+        standing.append(std::to_string(file.st_dev)).append(" ").append(std::to_string(file.st_ino));
+    };
+    add("/", AT_FDCWD);
+    for (const char* const space :
+         {"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"})
+        if (namespaces) add(space, namespaces.get());
+    return standing;
+}
+
+inline Handle open_working_directory() {
+    // A path only: a directory that may not be read can be worked in.
+    Handle directory = above_standard_streams(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) throw_system_error("open of the working directory");
+    return directory;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  else
+
+// --- plait/os/posix/surroundings_fallback.hpp ------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+inline std::string own_status() { return {}; }
+
+inline Surroundings Surroundings::current(std::string_view) {
+    Surroundings now = detail::basic_surroundings(detail::limit_names);
+    // There is no other way to ask: a file that another thread creates just then has a mode too wide or too narrow.
+    const ::mode_t mask = ::umask(077);
+    ::umask(mask);
+    now.file_mask = mask;
+    return now;
+}
+
+inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::limit_names); }
+
+inline void detail::apply_processors(const Surroundings&) {}
+
+inline std::string current_standing(std::string_view) {
+    std::string standing;
+    const auto add = [&](auto number) { standing += std::to_string(number) + " "; };
+    add(::getuid());
+    add(::geteuid());
+    add(::getgid());
+    add(::getegid());
+    std::vector<::gid_t> groups(static_cast<std::size_t>((std::max)(::getgroups(0, nullptr), 0)));
+    if (::getgroups(static_cast<int>(groups.size()), groups.data()) >= 0)
+        for (const ::gid_t group : groups) add(group);
+    add(::getsid(0));
+    struct ::stat root{};
+    if (::stat("/", &root) == 0) {
+        add(root.st_dev);
+        add(root.st_ino);
+    }
+    return standing;
+}
+
+inline Handle open_working_directory() {
+    Handle directory = above_standard_streams(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) throw_system_error("open of the working directory");
+    return directory;
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#  endif
+#endif
+
+// --- plait/os/program.hpp --------------------------------------------------------------------------------------------
+
+// Contract: another program as a child.
+//   start_program(plan) -> StartedProgram{child, input, output, error}   the last three: this program's ends of the pipes,
+//                                 where there are any; they do not block
+//     It starts with an empty signal mask, and with SIGPIPE, SIGXFSZ and SIGCHLD at their defaults; other signals that are
+//     ignored here are ignored there. A standard stream of this program that is closed, or that no program is to inherit,
+//     is the null device there. What else is open here, and would be inherited, is not open there, if
+//     `spawn_closes_other_handles`.
+//     Throws: std::system_error, whose text names the program or its working directory; nothing is left then.
+//   end_program(child)             kills and reaps it, if it still runs; one that may not be killed is left
+
+#if !defined(_WIN32)
+
+// --- plait/os/posix/program.hpp --------------------------------------------------------------------------------------
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace plait::inline PLAIT_ABI::os {
+
+struct StartedProgram {
+    Child child;
+    Handle input;
+    Handle output;
+    Handle error;
+};
+
+namespace detail {
+
+inline void check_error(const char* call, int error) {
+    if (error != 0) throw_system_error(call, error);
+}
+
+/// What the child does to its handles, before it executes the program.
+class SpawnActions {
+public:
+    SpawnActions() { check_error("posix_spawn_file_actions_init", ::posix_spawn_file_actions_init(&native)); }
+    SpawnActions(const SpawnActions&) = delete;
+    SpawnActions& operator=(const SpawnActions&) = delete;
+    ~SpawnActions() { ::posix_spawn_file_actions_destroy(&native); }
+
+    void copy_handle(NativeHandle from, NativeHandle to) {
+        check_error("posix_spawn_file_actions_adddup2", ::posix_spawn_file_actions_adddup2(&native, from, to));
+    }
+    void enter(const std::string& directory) {
+        check_error("posix_spawn_file_actions_addchdir_np",
+                    ::posix_spawn_file_actions_addchdir_np(&native, directory.c_str()));
+    }
+    void close_others_from(NativeHandle first) {
+        check_error("posix_spawn_file_actions_addclosefrom_np", close_others_at_spawn(native, first));
+    }
+
+    posix_spawn_file_actions_t native;
+};
+
+/// Signals, session and process group.
+class SpawnAttributes {
+public:
+    explicit SpawnAttributes(const ProgramPlan& plan) {
+        check_error("posix_spawnattr_init", ::posix_spawnattr_init(&native));
+        // A thread of this library's blocks all signals, and who writes to pipes may ignore SIGPIPE: not the program's
+        // concern. One that began with SIGCHLD ignored could wait for no child of its own.
+        const SignalMask mask = SignalMask::none();
+        SignalMask defaults = SignalMask::none();
+        for (const int number : {SIGPIPE, SIGXFSZ, SIGCHLD}) ::sigaddset(&defaults.native, number);
+        ::posix_spawnattr_setsigmask(&native, &mask.native);
+        ::posix_spawnattr_setsigdefault(&native, &defaults.native);
+        ::posix_spawnattr_setpgroup(&native, 0);
+        const auto flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                           (plan.start_new_session ? POSIX_SPAWN_SETSID : 0) |
+                           (plan.start_new_process_group && !plan.start_new_session ? POSIX_SPAWN_SETPGROUP : 0);
+        ::posix_spawnattr_setflags(&native, static_cast<short>(flags));
+    }
+    SpawnAttributes(const SpawnAttributes&) = delete;
+    SpawnAttributes& operator=(const SpawnAttributes&) = delete;
+    ~SpawnAttributes() { ::posix_spawnattr_destroy(&native); }
+
+    posix_spawnattr_t native;
+};
+
+/// Texts as the system calls want them.
+class TextPointers {
+public:
+    void add(const std::string& text) { pointers_.push_back(const_cast<char*>(text.c_str())); }
+    void add(char* text) { pointers_.push_back(text); }
+    char* const* ended() {
+        pointers_.push_back(nullptr);
+        return pointers_.data();
+    }
+
+private:
+    std::vector<char*> pointers_;
+};
+
+inline TextPointers environment_of(const ProgramPlan& plan) {
+    TextPointers entries;
+    const auto is_replaced = [&](std::string_view entry) {
+        const std::string_view name = entry.substr(0, entry.find('=') + 1);
+        const auto names_it = [&](const std::string& other) { return other.starts_with(name); };
+        return !name.empty() && std::any_of(plan.extra_environment.begin(), plan.extra_environment.end(), names_it);
+    };
+    if (plan.environment) {
+        for (const std::string& entry : *plan.environment)
+            if (!is_replaced(entry)) entries.add(entry);
+    } else {
+        for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry)
+            if (!is_replaced(*entry)) entries.add(*entry);
+    }
+    for (const std::string& entry : plan.extra_environment) entries.add(entry);
+    return entries;
+}
+
+[[noreturn]] inline void throw_start_error(const ProgramPlan& plan, int error) {
+    const std::string program = "'" + plan.words.front() + "'";
+    if (const std::string& directory = plan.working_directory; !directory.empty()) {
+        struct ::stat status{};
+        int cause = ::stat(directory.c_str(), &status) != 0 ? errno : 0;
+        if (cause == 0 && !S_ISDIR(status.st_mode)) cause = ENOTDIR;
+        if (cause == 0 && ::access(directory.c_str(), X_OK) != 0) cause = errno;
+        if (cause != 0) throw_system_error("chdir to '" + directory + "', to start " + program + " there", cause);
+    }
+    throw_system_error("posix_spawnp of " + program, error);
+}
+
+/// A program's standard streams, while it is being started: its ends of them.
+class ProgramStreams {
+public:
+    ProgramStreams(const ProgramPlan& plan, SpawnActions& actions, StartedProgram& started) {
+        Handle* const ours[] = {&started.input, &started.output, &started.error};
+        for (int number = 0; number <= 2; ++number) {
+            const auto index = static_cast<std::size_t>(number);
+            const StandardStream& stream = plan.streams[index];
+            switch (stream.kind()) {
+                case StandardStream::Kind::inherited:
+                    if (!standard_stream_is_inherited(number)) theirs_[index] = null_device();
+                    break;
+                case StandardStream::Kind::null_device:
+                    theirs_[index] = null_device();
+                    break;
+                case StandardStream::Kind::pipe:
+                    theirs_[index] = make_pipe(number == 0, *ours[index]);
+                    break;
+                case StandardStream::Kind::handle:
+                    theirs_[index] = duplicate(stream.handle());
+                    break;
+                // By then it is wherever the standard output goes, for these are done in turn.
+                case StandardStream::Kind::standard_output:
+                    actions.copy_handle(1, number);
+                    break;
+            }
+            // All of them lie above the standard numbers, so that none is overwritten before it is copied.
+            if (theirs_[index]) actions.copy_handle(theirs_[index].get(), number);
+        }
+    }
+
+private:
+    static Handle null_device() {
+        Handle device = above_standard_streams(::open("/dev/null", O_RDWR | O_CLOEXEC));
+        if (!device) throw_system_error("open of /dev/null");
+        return device;
+    }
+    /// Returns the program's end.
+    static Handle make_pipe(bool to_program, Handle& ours) {
+        int ends[2];
+        if (::pipe2(ends, O_CLOEXEC) != 0) throw_system_error("pipe2");
+        Handle read = above_standard_streams(ends[0]);
+        Handle write = above_standard_streams(ends[1]);
+        if (!read || !write) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+        ours = std::move(to_program ? write : read);
+        if (::fcntl(ours.get(), F_SETFL, O_NONBLOCK) != 0) throw_system_error("fcntl(F_SETFL)");
+        return std::move(to_program ? read : write);
+    }
+
+    std::array<Handle, 3> theirs_;
+};
+
+}  // namespace detail
+
+inline StartedProgram start_program(const detail::ProgramPlan& plan) {
+    StartedProgram started;
+    detail::SpawnActions actions;
+    const detail::SpawnAttributes attributes{plan};
+    const detail::ProgramStreams streams{plan, actions, started};
+    Lifeline lifeline;
+    NativeHandle first_closed = first_inherited;
+    if (!can_watch_processes()) {
+        lifeline = make_lifeline();
+        // Above the number that it gets: a copy onto itself would keep close-on-exec.
+        lifeline.write = Handle{::fcntl(lifeline.write.get(), F_DUPFD_CLOEXEC, first_inherited + 1)};
+        if (!lifeline.write) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
+        actions.copy_handle(lifeline.write.get(), first_closed++);
+    }
+    if (!plan.working_directory.empty()) actions.enter(plan.working_directory);
+    actions.close_others_from(first_closed);
+    detail::TextPointers words;
+    for (const std::string& word : plan.words) words.add(word);
+    detail::TextPointers environment = detail::environment_of(plan);
+    pid_t pid = 0;
+    const int error = ::posix_spawnp(&pid, plan.words.front().c_str(), &actions.native, &attributes.native,
+                                     words.ended(), environment.ended());
+    if (error != 0) detail::throw_start_error(plan, error);
+    started.child = lifeline.read ? adopt_child(pid, std::move(lifeline.read)) : adopt_child(pid);
+    return started;
+}
+
+inline void end_program(Child& child) noexcept {
+    if (child.pid() == 0) return;
+    try {
+        child.send_signal(SIGKILL);
+        child.wait(detail::Deadline::never());
+    } catch (const std::system_error&) {
+        // It has taken the rights of another user: it ends by itself, and cannot be waited for here.
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::os
+
+#endif
+
+// --- plait/asyncio/detail/subprocess_state.hpp -----------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// What the handle of a child and those who wait for it share: the child, its pipes, and how it ended.
+///
+/// While the child runs this keeps itself, listens to the child's sentinel, and reaps it. Where that does not tell all
+/// (there is no watch for processes, or a debugger has the child), the child is asked now and then, too.
+class SubprocessState final : private ReactorObject, private ReadyListener, private plait::detail::TimerNode {
+public:
+    SubprocessState() = default;
+    ~SubprocessState() = default;
+
+    /// Starts the child: once, and `self` is this. What it throws when the child runs leaves that to `disown`.
+    void start(const std::shared_ptr<SubprocessState>& self, const plait::detail::ProgramPlan& plan, std::size_t limit);
+    /// Nobody has the handle any more: kills the child.
+    void disown() noexcept;
+
+    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
+    /// Negative for a signal.
+    [[nodiscard]] std::optional<int> returncode() const noexcept { return returncode_; }
+    /// Set at its end.
+    [[nodiscard]] Event& ended() noexcept { return ended_; }
+    /// Throws: UsageError where the running task belongs to another loop than this.
+    void check_loop() const;
+    /// Once it has ended, nothing.
+    void send_signal(int number) {
+        if (reactor_ != nullptr) child_.send_signal(number);
+    }
+
+    // Its pipes, where there are any, and what `communicate` has read of them.
+
+    std::optional<StreamWriter> input;
+    std::optional<StreamReader> output;
+    std::optional<StreamReader> error;
+    std::string output_text;
+    std::string error_text;
+
+private:
+    static constexpr std::chrono::milliseconds longest_pause{50};
+
+    void look() noexcept;
+    void finish() noexcept;
+    void leave_it() noexcept;
+    void on_ready() noexcept override;
+    void on_time() noexcept override { look(); }
+    void on_loop_close() noexcept override;
+
+    std::shared_ptr<SubprocessState> self_;  // while the child runs
+    Reactor* reactor_ = nullptr;             // as long
+    os::Child child_;
+    std::int64_t pid_ = 0;
+    std::optional<int> returncode_;
+    std::chrono::milliseconds pause_ = longest_pause;  // before it is asked again
+    Event ended_;
+};
+
+inline void SubprocessState::start(const std::shared_ptr<SubprocessState>& self, const plait::detail::ProgramPlan& plan,
+                                   std::size_t limit) {
+    Reactor& reactor = Reactor::of_running_loop();
+    os::StartedProgram started = os::start_program(plan);
+    child_ = std::move(started.child);
+    pid_ = child_.pid();
+    self_ = self;
+    reactor_ = &reactor;
+    join(reactor);
+    if (started.input) input = make_streams(reactor, std::move(started.input), StreamKind::writing_pipe, limit).second;
+    if (started.output)
+        output = make_streams(reactor, std::move(started.output), StreamKind::reading_pipe, limit).first;
+    if (started.error) error = make_streams(reactor, std::move(started.error), StreamKind::reading_pipe, limit).first;
+    if (child_.reap()) return finish();
+    reactor.listen(child_.sentinel(), Direction::read, *this);
+    if (!os::can_watch_processes()) reactor.loop().start_timer(*this, pause_);
+}
+
+inline void SubprocessState::disown() noexcept {
+    input.reset();
+    output.reset();
+    error.reset();
+    if (reactor_ == nullptr) return;
+    if (reactor_->is_left()) return leave_it();
+    try {
+        child_.send_signal(os::certain_end);
+    } catch (const std::system_error&) {
+        // It has taken another user's rights: it is reaped where it ends by itself.
+    }
+    if (!is_listening() && !is_timed()) look();  // its start was broken off
+}
+
+inline void SubprocessState::check_loop() const {
+    if (reactor_ == nullptr || running().task->loop() == &reactor_->loop()) return;
+    throw UsageError("this Subprocess belongs to another event loop: use it in that loop's tasks only");
+}
+
+inline void SubprocessState::on_ready() noexcept {
+    pause_ = std::chrono::milliseconds{1};
+    look();
+}
+
+/// Where it is gone that is all; else it is looked at again later.
+inline void SubprocessState::look() noexcept {
+    try {
+        if (child_.reap()) return finish();
+    } catch (const std::system_error&) {
+        // The system could not say.
+    }
+    LoopCore& loop = reactor_->loop();
+    loop.stop_timer(*this);
+    loop.start_timer(*this, pause_);
+    pause_ = (std::min)(2 * pause_, longest_pause);
+}
+
+inline void SubprocessState::finish() noexcept {
+    const os::ExitStatus status = child_.status();
+    returncode_ = status.known ? static_cast<int>(status.code) : plait::detail::unknown_returncode;
+    const std::shared_ptr<SubprocessState> self = self_;
+    leave_it();
+    ended_.set();
+}
+
+inline void SubprocessState::leave_it() noexcept {
+    stop_listening();
+    reactor_->loop().stop_timer(*this);
+    reactor_->forget(child_.sentinel());
+    leave();
+    child_ = os::Child{};
+    reactor_ = nullptr;
+    self_.reset();  // last: this may go
+}
+
+inline void SubprocessState::on_loop_close() noexcept {
+    if (!reactor_->is_left()) {
+        os::end_program(child_);
+        return finish();
+    }
+    leave_it();
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
 // --- plait/asyncio/detail/stragglers.hpp -----------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
@@ -8449,6 +13426,1414 @@ private:
 }  // namespace detail
 
 inline constexpr detail::GatherFunction gather{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/subprocess.hpp ------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::Command;
+using plait::DEVNULL;
+using plait::EnvironmentView;
+using plait::INHERIT;
+using plait::PIPE;
+using plait::STANDARD_OUTPUT;
+using plait::StandardStream;
+using plait::SubprocessOptions;
+
+namespace detail {
+
+struct CreateSubprocess;
+
+}  // namespace detail
+
+/// What a program wrote, where that was a pipe.
+struct SubprocessOutput {
+    std::string out;
+    std::string err;
+};
+
+/// Another program, running as a child of this one.
+///
+///     auto child = co_await create_subprocess_exec({"sort"}, {.standard_input = PIPE, .standard_output = PIPE});
+///     auto sorted = co_await child.communicate("pear\nfig\n");
+///     if (child.returncode() != 0) throw std::runtime_error("sort failed");
+///
+/// Python: asyncio.subprocess.Process. To run one from an ordinary function use subprocess::run; for a function of this
+/// program, multiprocessing::Process.
+/// Lifetime: a program that still runs when its Subprocess goes, or its loop closes, is killed, and reaped; children of its
+/// own are not. Copies of its streams live on, and have to give what it wrote before.
+/// Threads: from its loop's only.
+class [[nodiscard("the program is killed where its Subprocess is dropped")]] Subprocess {
+public:
+    Subprocess(Subprocess&&) noexcept = default;
+    Subprocess& operator=(Subprocess&& other) noexcept {
+        Subprocess taken{std::move(other)};
+        state_.swap(taken.state_);
+        return *this;
+    }
+    ~Subprocess() {
+        if (state_) state_->disown();
+    }
+
+    std::int64_t pid() const { return state().pid(); }
+    /// Negative for a signal; empty while it runs, as far as the loop has seen; 255 where the system did not tell, because
+    /// something else in this program waited for it.
+    std::optional<int> returncode() const { return state().returncode(); }
+
+    /// Waits for its end, and gives its code; any number of tasks at once. Who lets it write to a pipe reads that
+    /// meanwhile, or it may wait for ever: `communicate` does.
+    ///
+    /// Cancel: changes nothing.
+    Coroutine<int> wait() const { return wait_for_end(shared_state()); }
+    /// Gives it `input` by its pipe, which is then closed, reads what it writes to its pipes to their ends, and waits for
+    /// its end: all at once, whatever the sizes. Where it closes its input before, the rest is dropped.
+    ///
+    /// Children of its own that hold the pipes are waited for too.
+    /// Cancel: the program goes on. Nothing that was read is lost: another `communicate` gives it, with the rest.
+    /// Throws: UsageError for an input where `.standard_input` is no PIPE, or is closed.
+    Coroutine<SubprocessOutput> communicate(std::string_view input = {}) const {
+        return exchange(shared_state(), std::string{input});
+    }
+
+    /// Sends a signal; nothing happens once it has ended, and no other process can be met.
+    ///
+    /// Throws: std::system_error where that is not allowed.
+    void send_signal(int number) const { state().send_signal(number); }
+    /// Asks it to end, by SIGTERM, which it may ignore.
+    void terminate() const { send_signal(os::polite_end); }
+    /// Asks it to end, kills it where it has not ended after `grace`, waits for its end and gives its code.
+    ///
+    /// Cancel: it was asked, and is not killed.
+    Coroutine<int> terminate(Timeout grace) const { return end_within(shared_state(), grace); }
+    void kill() const { send_signal(os::certain_end); }
+
+    /// Its end of each pipe. Throws: UsageError where the stream is no PIPE.
+    const StreamWriter& standard_input() const { return piped(state().input, "input"); }
+    const StreamReader& standard_output() const { return piped(state().output, "output"); }
+    const StreamReader& standard_error() const { return piped(state().error, "error"); }
+
+private:
+    friend struct detail::CreateSubprocess;
+    using State = detail::SubprocessState;
+    using SharedState = std::shared_ptr<State>;
+
+    explicit Subprocess(const SharedState& state) noexcept : state_{state} {}
+    const SharedState& shared_state() const {
+        if (!state_) throw UsageError("this Subprocess was moved from, and names no program");
+        return state_;
+    }
+    State& state() const { return *shared_state(); }
+    template <class Stream>
+    static const Stream& piped(const std::optional<Stream>& stream, const char* name) {
+        if (!stream)
+            throw UsageError(std::string{"the program's standard "} + name + " is no pipe: start it with .standard_" +
+                             name + " = PIPE");
+        return *stream;
+    }
+
+    static Coroutine<int> wait_for_end(SharedState state);
+    static Coroutine<int> end_within(SharedState state, Timeout grace);
+    static Coroutine<SubprocessOutput> exchange(SharedState state, std::string input);
+    static Coroutine<void> wait_until_sent(std::optional<StreamWriter> to);
+    static Coroutine<void> collect(std::optional<StreamReader> from, std::string& to);
+
+    SharedState state_;
+};
+
+inline Coroutine<int> Subprocess::wait_for_end(SharedState state) {
+    state->check_loop();
+    co_await state->ended().wait();
+    co_return *state->returncode();
+}
+
+inline Coroutine<int> Subprocess::end_within(SharedState state, Timeout grace) {
+    state->check_loop();
+    state->send_signal(os::polite_end);
+    try {
+        co_await wait_for(state->ended().wait(), grace);
+    } catch (const TimeoutError&) {
+        state->send_signal(os::certain_end);
+    }
+    co_await state->ended().wait();
+    co_return *state->returncode();
+}
+
+inline Coroutine<SubprocessOutput> Subprocess::exchange(SharedState state, std::string input) {
+    state->check_loop();
+    if (!input.empty()) piped(state->input, "input").write(input);
+    if (state->input) state->input->close();  // once that is sent
+    input = std::string{};
+    co_await gather(wait_until_sent(state->input), collect(state->output, state->output_text),
+                    collect(state->error, state->error_text));
+    co_await state->ended().wait();
+    SubprocessOutput output{std::move(state->output_text), std::move(state->error_text)};
+    co_return output;
+}
+
+inline Coroutine<void> Subprocess::wait_until_sent(std::optional<StreamWriter> to) {
+    if (!to) co_return;
+    try {
+        co_await to->wait_closed();
+    } catch (const std::system_error& error) {
+        // Who closes its input has no need of the rest.
+        if (error.code() != std::errc::broken_pipe) throw;
+    }
+}
+
+inline Coroutine<void> Subprocess::collect(std::optional<StreamReader> from, std::string& to) {
+    if (!from) co_return;
+    const std::string rest = co_await from->read();
+    to += rest;
+}
+
+namespace detail {
+
+struct CreateSubprocess {
+    static Coroutine<Subprocess> start(plait::detail::ProgramPlan plan, std::size_t limit) {
+        const auto state = std::make_shared<SubprocessState>();
+        Subprocess child{state};
+        state->start(state, plan, limit);
+        co_return child;
+    }
+    static Coroutine<Subprocess> planned(const Command& command, const SubprocessOptions& options) {
+        if (options.limit == 0) throw std::invalid_argument("a stream's limit is at least 1");
+        return start(plait::detail::ProgramPlan{command, options}, options.limit);
+    }
+};
+
+struct CreateSubprocessExec {
+    Coroutine<Subprocess> operator()(const Command& command, const SubprocessOptions& options = {}) const {
+        return CreateSubprocess::planned(command, options);
+    }
+};
+
+struct CreateSubprocessShell {
+    Coroutine<Subprocess> operator()(std::string_view text, const SubprocessOptions& options = {}) const {
+        return CreateSubprocess::planned({"/bin/sh", "-c", text}, options);
+    }
+};
+
+}  // namespace detail
+
+/// Starts a program.
+///
+///     auto child = co_await create_subprocess_exec({"make", "-j4"}, {.working_directory = "build"});
+///     int code = co_await child.wait();
+///
+/// The texts are copied by the call; the program is started where that is awaited, with an empty signal mask. Python:
+/// asyncio.create_subprocess_exec, with its keyword arguments as SubprocessOptions.
+/// Throws: std::system_error, where it is awaited: there is no such program or directory, or it may not be executed, and
+/// the text says which; std::invalid_argument, at the call, for what no program can be given.
+inline constexpr detail::CreateSubprocessExec create_subprocess_exec{};
+
+/// The same for a command that /bin/sh reads. What comes from elsewhere is no part of its text: a shell would obey it.
+///
+///     auto child = co_await create_subprocess_shell("ls *.txt | wc -l", {.standard_output = PIPE});
+///
+/// Python: asyncio.create_subprocess_shell.
+inline constexpr detail::CreateSubprocessShell create_subprocess_shell{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/each_once.hpp ------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// Takes out those that were there before; the others keep their order. AnyTasks or Tasks.
+template <class Handle>
+void keep_each_once(std::vector<Handle>& tasks) {
+    const auto state_of = [](const AnyTask& task) {
+        return reinterpret_cast<std::uintptr_t>(&TaskAccess::state(task));
+    };
+    std::vector<std::uintptr_t> states;
+    states.reserve(tasks.size());
+    for (const Handle& task : tasks) states.push_back(state_of(task));
+    std::sort(states.begin(), states.end());
+    if (std::adjacent_find(states.begin(), states.end()) == states.end()) return;
+    states.erase(std::unique(states.begin(), states.end()), states.end());
+    std::vector<bool> seen(states.size());
+    std::erase_if(tasks, [&](const Handle& task) {
+        const auto place = std::lower_bound(states.begin(), states.end(), state_of(task));
+        const auto index = static_cast<std::size_t>(place - states.begin());
+        const bool again = seen[index];
+        seen[index] = true;
+        return again;
+    });
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
+// --- plait/asyncio/as_completed.hpp ----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+/// Tasks in the order in which they end. Shared by who waits for the next one, so that it lives as long as any of them.
+class Completions final : private TimerNode {
+public:
+    Completions(std::vector<AnyTask> tasks, Timeout limit);
+    ~Completions() {
+        if (is_timed()) loop_.timers.remove(*this);
+    }
+
+    /// Whether the next one is there, or never will be. Throws: UsageError for a second one that waits.
+    [[nodiscard]] bool ready() const;
+    /// The running task waits from now on, until it is woken when `ready`, and then until `forget`.
+    TaskBase* begin_wait() noexcept {
+        woken_ = false;
+        return waiting_ = running().task;
+    }
+    void forget() noexcept { waiting_ = nullptr; }
+    /// Takes the next one out. Throws: TimeoutError, and UsageError where all have been taken.
+    AnyTask take();
+
+private:
+    struct Link final : DoneLink {
+        void on_done() noexcept override { completions->on_end(*this); }
+        [[nodiscard]] const TaskBase* waiting_task() const noexcept override { return completions->waiting_; }
+
+        Completions* completions = nullptr;
+        AnyTask task;
+        Link* following = nullptr;
+    };
+
+    void on_end(Link& link) noexcept {
+        link.following = nullptr;
+        (first_ != nullptr ? last_->following : first_) = &link;
+        last_ = &link;
+        --left_;
+        wake();
+    }
+    void on_time() noexcept override {
+        timed_out_ = true;
+        wake();
+    }
+    void wake() noexcept {
+        if (waiting_ != nullptr && !std::exchange(woken_, true)) waiting_->wake();
+    }
+
+    LoopCore& loop_;
+    std::unique_ptr<Link[]> links_;
+    Link* first_ = nullptr;  // ended, and not yet taken
+    Link* last_ = nullptr;
+    std::size_t left_;  // not yet ended
+    bool timed_out_ = false;
+    bool woken_ = false;
+    TaskBase* waiting_ = nullptr;
+};
+
+template <class T>
+class NextAwaiter;
+
+}  // namespace detail
+
+/// One that is still to come of those given to `as_completed`: awaited, the next that ends.
+///
+/// Throws: what the task threw; TimeoutError when the time is up.
+/// Cancel: the tasks go on, and none of them is taken.
+template <class T>
+class [[nodiscard("it waits only when it is awaited")]] NextCompleted {
+public:
+    using value_type = T;
+
+    explicit NextCompleted(std::shared_ptr<detail::Completions> completions) noexcept
+        : completions_{std::move(completions)} {}
+    detail::NextAwaiter<T> operator co_await() const { return detail::NextAwaiter<T>{completions_}; }
+
+private:
+    std::shared_ptr<detail::Completions> completions_;
+};
+
+/// What `as_completed` gives: as many awaitables as there are tasks, for a range-based `for`.
+template <class T>
+class [[nodiscard("the tasks run on, but nobody sees what they come to")]] AsCompleted {
+public:
+    class Iterator {
+    public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = NextCompleted<T>;
+        using difference_type = std::ptrdiff_t;
+        using pointer = const value_type*;
+        using reference = const value_type&;
+
+        Iterator(const value_type* next, std::size_t left) noexcept : next_{next}, left_{left} {}
+        reference operator*() const noexcept { return *next_; }
+        pointer operator->() const noexcept { return next_; }
+        Iterator& operator++() noexcept {
+            --left_;
+            return *this;
+        }
+        Iterator operator++(int) noexcept {
+            Iterator before = *this;
+            ++*this;
+            return before;
+        }
+        friend bool operator==(const Iterator& a, const Iterator& b) noexcept { return a.left_ == b.left_; }
+
+    private:
+        const value_type* next_;
+        std::size_t left_;
+    };
+
+    AsCompleted(std::vector<AnyTask> tasks, Timeout limit)
+        : count_{tasks.size()}, next_{std::make_shared<detail::Completions>(std::move(tasks), limit)} {}
+
+    Iterator begin() const noexcept { return Iterator{&next_, count_}; }
+    Iterator end() const noexcept { return Iterator{&next_, 0}; }
+
+private:
+    std::size_t count_;
+    NextCompleted<T> next_;
+};
+
+namespace detail {
+
+inline Completions::Completions(std::vector<AnyTask> tasks, Timeout limit)
+    : loop_{LoopAccess::core(get_running_loop())},
+      links_{std::make_unique<Link[]>(tasks.size())},
+      left_{tasks.size()},
+      timed_out_{limit.is_zero()} {
+    for (const AnyTask& task : tasks)
+        if (!task.done() && TaskAccess::state(task).loop() != &loop_)
+            throw UsageError(
+                "as_completed: a Task belongs to another event loop; use run_coroutine_threadsafe across loops");
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+        Link& link = links_[i];
+        link.completions = this;
+        link.task = std::move(tasks[i]);
+        TaskBase& state = TaskAccess::state(link.task);
+        if (state.done())
+            on_end(link);
+        else
+            state.add_done_link(link);
+    }
+    if (left_ != 0 && !timed_out_) loop_.start_timer(*this, limit);
+}
+
+inline bool Completions::ready() const {
+    if (waiting_ != nullptr)
+        throw UsageError("as_completed: somebody waits for the next one already; await them one after the other");
+    if (running().task->loop() != &loop_)
+        throw UsageError("as_completed: the tasks belong to another event loop; await them there");
+    return first_ != nullptr || timed_out_ || left_ == 0;
+}
+
+inline AnyTask Completions::take() {
+    if (first_ == nullptr) {
+        if (left_ == 0) throw UsageError("as_completed: each of them has been awaited already");
+        throw TimeoutError("as_completed: the next one had not ended in time");
+    }
+    AnyTask task = std::move(first_->task);
+    first_ = first_->following;
+    return task;
+}
+
+template <class T>
+class NextAwaiter : public AwaiterBase, private Waiter {
+public:
+    explicit NextAwaiter(std::shared_ptr<Completions> completions) noexcept : completions_{std::move(completions)} {}
+    ~NextAwaiter() { forget(); }
+
+    bool await_ready() const { return completions_->ready(); }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        task_ = completions_->begin_wait();
+        waiting_ = true;
+        task_->suspend(handle, this);
+    }
+    T await_resume() {
+        forget();
+        if (task_ != nullptr) task_->check_cancelled();
+        const AnyTask task = completions_->take();
+        // This handle may now be the only one, and take the value out.
+        return take_result(static_cast<TaskState<T>&>(TaskAccess::state(task)));
+    }
+
+private:
+    bool cancel_wait() noexcept override {
+        forget();
+        return false;
+    }
+    void forget() noexcept {
+        if (std::exchange(waiting_, false)) completions_->forget();
+    }
+
+    std::shared_ptr<Completions> completions_;
+    bool waiting_ = false;
+    TaskBase* task_ = nullptr;
+};
+
+struct AsCompletedFunction {
+    /// Gives the results of several as they come: each `co_await` in turn gives the next that ends.
+    ///
+    ///     for (auto& next : as_completed(tasks, 2s)) {
+    ///         int x = co_await next;
+    ///     }
+    ///
+    /// Python: asyncio.as_completed. Coroutines become tasks at once; a task that is given twice comes once. The time
+    /// counts from the call; when it is up, those that have ended still come, and then TimeoutError is thrown.
+    /// Cancel: the tasks go on. They do so too where the loop is left half way.
+    template <AwaitableRange Range>
+    auto operator()(Range&& awaitables, Timeout limit = Timeout::never()) const {
+        EventLoop& loop = get_running_loop();
+        using T = Awaited<decltype(*std::begin(awaitables))>;
+        std::vector<AnyTask> tasks;
+        for (auto&& awaitable : awaitables) tasks.push_back(task_of(loop, awaitable));
+        keep_each_once(tasks);
+        return AsCompleted<T>{std::move(tasks), limit};
+    }
+    template <class A, class... As>
+        requires(Awaitable<A> && (Awaitable<As> && ...))
+    auto operator()(A&& first, As&&... others) const {
+        return (*this)(Timeout::never(), std::forward<A>(first), std::forward<As>(others)...);
+    }
+    template <class A, class... As>
+        requires(Awaitable<A> && (Awaitable<As> && ...))
+    auto operator()(Timeout limit, A&& first, As&&... others) const {
+        static_assert((std::is_same_v<Awaited<A>, Awaited<As>> && ...),
+                      "plait: as_completed gives its results one after the other, so all must be of one type");
+        EventLoop& loop = get_running_loop();
+        std::vector<AnyTask> tasks;
+        tasks.reserve(1 + sizeof...(As));
+        tasks.push_back(task_of(loop, std::forward<A>(first)));
+        (tasks.push_back(task_of(loop, std::forward<As>(others))), ...);
+        keep_each_once(tasks);
+        return AsCompleted<Awaited<A>>{std::move(tasks), limit};
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::AsCompletedFunction as_completed{};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/async_generator.hpp -------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+template <class T>
+class AsyncGeneratorPromise;
+template <class T>
+class GeneratorStep;
+template <class T>
+class NextItem;
+template <class T>
+class CloseGenerator;
+
+}  // namespace detail
+
+/// A coroutine that awaits like any other, and gives its results one by one.
+///
+///     AsyncGenerator<int> ticks(int n) {
+///         for (int i = 0; i < n; ++i) {
+///             co_await sleep(1s);
+///             co_yield i;
+///         }
+///     }
+///     auto generator = ticks(3);
+///     while (auto tick = co_await generator.next()) use(*tick);
+///
+/// Python: an async generator. It runs in the task that awaits `next`, and only then. What awaits nothing is a
+/// plait::Generator.
+/// Lifetime: arguments that were taken by reference, and a lambda's captures, outlive it. Its destructor ends it where it
+/// stands: destructors of its locals run, code does not; `aclose` lets it clean up. (Generators that hold one another are
+/// destroyed one within the other: thousands deep.) Where a task is in `next` meanwhile,
+/// that still gets its item.
+/// Threads: from its loop's only.
+template <class T>
+class [[nodiscard("a generator whose next is not awaited never runs")]] AsyncGenerator {
+    static_assert(!std::is_void_v<T> && !std::is_rvalue_reference_v<T>, "plait: an AsyncGenerator gives values or T&");
+
+public:
+    using promise_type = detail::AsyncGeneratorPromise<T>;
+
+    AsyncGenerator(AsyncGenerator&& other) noexcept { take(other); }
+    AsyncGenerator& operator=(AsyncGenerator&& other) noexcept {
+        if (this != &other) {
+            destroy();
+            take(other);
+        }
+        return *this;
+    }
+    ~AsyncGenerator() { destroy(); }
+
+    /// Awaited, runs the body to its next `co_yield`, and gives the item as a std::optional<T>, of a T& as a pointer:
+    /// nothing once the body has ended. An exception of the body comes out once, and ends it.
+    ///
+    /// Cancel: reaches the innermost await of the body.
+    /// Lifetime: the generator is not moved before this is awaited.
+    /// Throws: UsageError where another `next` or `aclose` is under way.
+    detail::NextItem<T> next() noexcept { return detail::NextItem<T>{*this}; }
+    /// Awaited, throws GeneratorExit at the `co_yield` where the body stands, and waits for its end; it may await to
+    /// clean up. One that has not begun never will; one that has ended stays so.
+    ///
+    /// Python: aclose. Throws: what the body throws instead; UsageError where it yields, which ends it all the same.
+    detail::CloseGenerator<T> aclose() noexcept { return detail::CloseGenerator<T>{*this}; }
+
+private:
+    friend promise_type;
+    friend class detail::GeneratorStep<T>;
+    using Handle = std::coroutine_handle<promise_type>;
+
+    explicit AsyncGenerator(Handle handle) noexcept : handle_{handle} { handle.promise().holder = this; }
+    void take(AsyncGenerator& other) noexcept {
+        handle_ = std::exchange(other.handle_, nullptr);
+        if (handle_) handle_.promise().holder = this;
+    }
+    void destroy() noexcept;
+
+    Handle handle_;
+};
+
+namespace detail {
+
+/// What lies in a generator's frame, which its AsyncGenerator destroys; or, while one is awaited, the step that runs it.
+template <class T>
+class AsyncGeneratorPromise final : public PromiseBase {
+    using Handle = std::coroutine_handle<AsyncGeneratorPromise>;
+
+    class Yield {
+    public:
+        explicit Yield(AsyncGeneratorPromise& promise) noexcept : promise_{promise} {}
+        static bool await_ready() noexcept { return false; }
+        void await_suspend(std::coroutine_handle<>) const noexcept { running().next = promise_.continuation; }
+        void await_resume() const {
+            if (promise_.closing) throw GeneratorExit();
+        }
+
+    private:
+        AsyncGeneratorPromise& promise_;
+    };
+
+public:
+    AsyncGeneratorPromise() noexcept = default;
+    ~AsyncGeneratorPromise() {
+        if (holder != nullptr) holder->handle_ = nullptr;
+    }
+
+    AsyncGenerator<T> get_return_object(std::source_location here = std::source_location::current()) noexcept {
+        where = here;
+        return AsyncGenerator<T>{Handle::from_promise(*this)};
+    }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { error = std::current_exception(); }
+
+    template <class U = T>
+        requires(!std::is_reference_v<T> && std::is_convertible_v<U, T>)
+    Yield yield_value(U&& value) {
+        item.emplace(std::forward<U>(value));
+        return Yield{*this};
+    }
+    Yield yield_value(T value) noexcept
+        requires std::is_reference_v<T>
+    {
+        item.emplace(std::addressof(value));
+        return Yield{*this};
+    }
+
+    std::optional<typename plait::detail::Stored<T>::Type> item;  // on its way to who awaits it
+    std::exception_ptr error;                                     // that ended the body
+    AsyncGenerator<T>* holder = nullptr;
+    bool started = false;
+    bool closing = false;
+};
+
+/// One step of a generator: from `next` or `aclose` to the following co_yield, or the end.
+template <class T>
+class GeneratorStep : public AwaiterBase, private AwaitLink {
+public:
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> waiting) noexcept {
+        parent = &waiting.promise();
+        promise().continuation = waiting;
+        promise().link = this;
+        promise().started = true;
+        // A task that dies in this step destroys the body before the frames around it: by this link, not by the holder.
+        child = body_;
+        running().next = body_;
+    }
+
+protected:
+    explicit GeneratorStep(AsyncGenerator<T>& generator) noexcept : AwaitLink{nullptr}, generator_{generator} {}
+    ~GeneratorStep() = default;
+
+    [[nodiscard]] AsyncGeneratorPromise<T>& promise() const noexcept { return body_.promise(); }
+    /// Whether there is a body to run. Throws: UsageError where that runs already.
+    [[nodiscard]] bool has_body() {
+        if (!generator_.handle_) return false;
+        if (generator_.handle_.promise().link != nullptr)
+            throw UsageError("another next or aclose of this AsyncGenerator is under way: await its end first");
+        body_ = generator_.handle_;
+        return true;
+    }
+    /// The step is over. True where the body stands at a co_yield; else it is no more, and its exception is thrown.
+    bool finish() {
+        if (!body_) return false;
+        promise().link = nullptr;
+        if (body_.done()) {
+            const std::exception_ptr error = std::move(promise().error);
+            destroy_body();
+            if (error) std::rethrow_exception(error);
+            return false;
+        }
+        // Given back to who holds it; if that is gone, the body goes with this step.
+        if (promise().holder != nullptr)
+            child = nullptr;
+        else if constexpr (std::is_reference_v<T>)
+            throw UsageError(
+                "an AsyncGenerator of references was destroyed while a task was in next: what it gives is gone");
+        return true;
+    }
+    void destroy_body() noexcept {
+        child = nullptr;
+        // Who holds it may lie in it, as a local.
+        if (AsyncGenerator<T>* const holder = std::exchange(promise().holder, nullptr)) holder->handle_ = nullptr;
+        if (promise().started)
+            body_.destroy();
+        else
+            plait::detail::UnstartedCoroutines::destroy(body_);
+    }
+
+private:
+    AsyncGenerator<T>& generator_;  // only until the step begins
+    std::coroutine_handle<AsyncGeneratorPromise<T>> body_;
+};
+
+template <class T>
+class NextItemAwaiter : public GeneratorStep<T> {
+    using Item = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*, std::optional<T>>;
+
+public:
+    explicit NextItemAwaiter(AsyncGenerator<T>& generator) noexcept : GeneratorStep<T>{generator} {}
+
+    [[nodiscard]] bool await_ready() { return !this->has_body(); }
+    Item await_resume() {
+        if (!this->finish()) return Item{};
+        if constexpr (std::is_reference_v<T>) {
+            return *this->promise().item;
+        } else {
+            Item item{std::move(this->promise().item)};
+            this->promise().item.reset();
+            return item;
+        }
+    }
+};
+
+template <class T>
+class CloseGeneratorAwaiter : public GeneratorStep<T> {
+public:
+    explicit CloseGeneratorAwaiter(AsyncGenerator<T>& generator) noexcept : GeneratorStep<T>{generator} {}
+
+    [[nodiscard]] bool await_ready() {
+        if (!this->has_body()) return true;
+        began_ = this->promise().started;
+        this->promise().closing = true;
+        if (!began_) this->destroy_body();
+        return !began_;
+    }
+    void await_resume() {
+        if (!began_) return;
+        try {
+            if (!this->finish()) return;
+        } catch (const GeneratorExit&) {
+            return;
+        }
+        this->destroy_body();
+        throw UsageError("an AsyncGenerator yielded while it was being closed: let GeneratorExit pass");
+    }
+
+private:
+    bool began_ = false;
+};
+
+/// What `next` and `aclose` give: nothing happens before it is awaited.
+template <class T>
+class [[nodiscard("it runs only when it is awaited")]] NextItem {
+public:
+    explicit NextItem(AsyncGenerator<T>& generator) noexcept : generator_{&generator} {}
+    NextItemAwaiter<T> operator co_await() const noexcept { return NextItemAwaiter<T>{*generator_}; }
+
+private:
+    AsyncGenerator<T>* generator_;
+};
+template <class T>
+class [[nodiscard("it is closed only when this is awaited")]] CloseGenerator {
+public:
+    explicit CloseGenerator(AsyncGenerator<T>& generator) noexcept : generator_{&generator} {}
+    CloseGeneratorAwaiter<T> operator co_await() const noexcept { return CloseGeneratorAwaiter<T>{*generator_}; }
+
+private:
+    AsyncGenerator<T>* generator_;
+};
+
+}  // namespace detail
+
+template <class T>
+void AsyncGenerator<T>::destroy() noexcept {
+    if (!handle_) return;
+    const Handle handle = std::exchange(handle_, nullptr);
+    handle.promise().holder = nullptr;
+    if (handle.promise().link != nullptr) return;  // the task that runs it destroys it
+    if (handle.promise().started)
+        handle.destroy();
+    else
+        plait::detail::UnstartedCoroutines::destroy(handle);
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/barrier.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+using plait::BrokenBarrierError;
+
+namespace detail {
+
+class BarrierAwaiter;
+
+}  // namespace detail
+
+/// Where a number of tasks wait for each other: the last to arrive lets all of them go, and the next round begins.
+///
+///     Barrier step(3);
+///     Coroutine<void> work(Part part) {
+///         for (int i = 0; i < steps; ++i) {
+///             co_await compute(part);
+///             const std::size_t index = co_await step.wait();
+///             if (index == 0) publish();    // one of them does this
+///         }
+///     }
+///
+/// Python: asyncio.Barrier. A round passes for all of its tasks when the last arrives, and nothing that comes before
+/// their turns changes that; or it breaks for all, by `abort` or `reset`. Who comes later waits for the next one. To wait
+/// for something that happens once use Event; for the end of tasks, `gather` or a task group.
+/// Threads: from its loop's only; across threads use threading::Barrier.
+/// Lifetime: may be destroyed when its last round has passed or broken; whoever still waits gets UsageError. May be made
+/// before there is a loop, and used on another once nobody waits.
+class Barrier {
+public:
+    /// Throws: std::invalid_argument for fewer than one task.
+    explicit Barrier(std::ptrdiff_t parties) : parties_{checked(parties)} {}
+    Barrier(const Barrier&) = delete;
+    Barrier& operator=(const Barrier&) = delete;
+
+    /// Waits until all have arrived. Returns how many of the round arrived before: each of them a number of its own. The
+    /// last does not wait.
+    ///
+    /// Cancel: has not arrived; one more is needed. Once the round is full, the others pass all the same.
+    /// Throws: BrokenBarrierError where the round breaks, or is broken already; UsageError where tasks of another loop
+    /// wait.
+    detail::Wait<detail::BarrierAwaiter, Barrier> wait() noexcept {
+        return detail::Wait<detail::BarrierAwaiter, Barrier>{*this};
+    }
+
+    /// Breaks the barrier, until `reset`: who waits and who comes gets BrokenBarrierError.
+    void abort() noexcept {
+        broken_ = true;
+        break_round();
+    }
+    /// Makes it whole again; who waits gets BrokenBarrierError.
+    void reset() noexcept {
+        broken_ = false;
+        break_round();
+    }
+
+    std::size_t parties() const noexcept { return parties_; }
+    /// How many tasks wait in this round.
+    std::size_t n_waiting() const noexcept { return waiters_.waiting(); }
+    std::size_t waiting() const noexcept { return waiters_.waiting(); }
+    /// Whether it lets nobody wait.
+    bool broken() const noexcept { return broken_; }
+
+private:
+    friend class detail::BarrierAwaiter;
+    static std::size_t checked(std::ptrdiff_t parties) {
+        if (parties < 1) throw std::invalid_argument("plait::asyncio::Barrier: the number of parties is 1 or more");
+        return static_cast<std::size_t>(parties);
+    }
+    inline bool arrive();
+    inline void pass_round() noexcept;
+    inline void break_round() noexcept;
+    [[noreturn]] static void throw_broken() {
+        throw BrokenBarrierError("the barrier is broken: somebody called abort or reset");
+    }
+
+    std::size_t parties_;
+    bool broken_ = false;
+    detail::WaitList waiters_;
+};
+
+namespace detail {
+
+class BarrierPlace final : public ListedWaiter {
+public:
+    BarrierPlace() noexcept {}
+
+    std::size_t index = 0;
+    bool broke = false;
+};
+
+class BarrierAwaiter : public AwaiterBase {
+public:
+    explicit BarrierAwaiter(Barrier& barrier) noexcept : barrier_{barrier} {}
+
+    [[nodiscard]] bool await_ready() const { return barrier_.arrive(); }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        place_.emplace().wait_in(barrier_.waiters_, handle);
+    }
+    std::size_t await_resume() const {
+        if (!place_) return barrier_.parties() - 1;  // the last, which did not wait
+        place_->check_let_go();
+        if (place_->broke) Barrier::throw_broken();
+        return place_->index;
+    }
+
+private:
+    Barrier& barrier_;
+    std::optional<BarrierPlace> place_;
+};
+
+}  // namespace detail
+
+/// True for the last, which does not wait.
+inline bool Barrier::arrive() {
+    if (broken_) throw_broken();
+    waiters_.check_loop();
+    if (n_waiting() + 1 < parties_) return false;
+    pass_round();
+    return true;
+}
+
+inline void Barrier::pass_round() noexcept {
+    std::size_t index = 0;
+    while (auto* const place = static_cast<detail::BarrierPlace*>(waiters_.wake_first())) place->index = index++;
+}
+
+inline void Barrier::break_round() noexcept {
+    while (auto* const place = static_cast<detail::BarrierPlace*>(waiters_.wake_first())) place->broke = true;
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/lock.hpp ------------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+class ConditionAwaiter;
+
+/// Who holds a lock: a task, known by its number from a later one in the same place; or no task, but a callback.
+struct LockHolder {
+    const TaskBase* task = nullptr;
+    std::uint32_t number = 0;
+
+    static LockHolder of(const TaskBase* task) noexcept {
+        return task != nullptr ? LockHolder{task, task->number()} : LockHolder{};
+    }
+    friend bool operator==(const LockHolder&, const LockHolder&) noexcept = default;
+};
+
+}  // namespace detail
+
+/// Lets one task at a time pass, also where it awaits in between: who has acquired it holds it until it is released.
+///
+///     Lock lock;
+///     Coroutine<void> append(Journal& journal, Entry entry) {
+///         auto guard = co_await lock.scoped();
+///         co_await journal.write(std::move(entry));    // nobody else writes meanwhile
+///     }
+///
+/// Python: asyncio.Lock; as there, any task may release it. A second acquire by the task that holds it throws instead of
+/// waiting for ever. Between two awaits no other task runs: what doesn't await needs no lock. To let n tasks pass, use
+/// Semaphore; to wait for a condition, Event or Condition.
+/// Order: first come, first served. A release hands it to who has waited longest: nobody comes in between.
+/// Threads: from its loop's only. Across threads use threading::Lock, and never hold that over an await.
+/// Lifetime: it outlives guards, and those who wait; whoever still waits gets UsageError. May be made before there is a
+/// loop, and used on another once nobody waits.
+class Lock {
+public:
+    class Guard;
+
+    Lock() noexcept = default;
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+    /// Waits until it is this task's. At once where it is free: then no other task runs in between.
+    ///
+    /// Cancel: it is not this task's; where it was to be, the next one gets it.
+    /// Throws: UsageError where it is this task's already, or tasks of another loop wait for it.
+    detail::Wait<detail::TurnAwaiter<Lock>, Lock> acquire() noexcept {
+        return detail::Wait<detail::TurnAwaiter<Lock>, Lock>{*this};
+    }
+    /// The same, and gives a guard that releases it.
+    detail::Wait<detail::ScopedAwaiter<Lock>, Lock> scoped() noexcept {
+        return detail::Wait<detail::ScopedAwaiter<Lock>, Lock>{*this};
+    }
+    /// Takes it if it is free.
+    [[nodiscard]] bool try_acquire() noexcept;
+    /// Throws: UsageError, changing nothing, where nobody holds it, or who was handed it has not had its turn yet.
+    void release();
+
+    /// Whether anybody holds it, or is about to.
+    bool locked() const noexcept { return locked_; }
+    /// Whether the running task holds it.
+    [[nodiscard]] bool owned() const noexcept { return held_by(detail::LockHolder::of(detail::running().task)); }
+    /// How many tasks wait for it; for tests and diagnosis.
+    std::size_t waiting() const noexcept { return waiters_.waiting(); }
+
+private:
+    friend class detail::ConditionAwaiter;
+    template <class Owner>
+    friend class detail::TurnAwaiter;
+
+    [[nodiscard]] bool held_by(const detail::LockHolder& holder) const noexcept {
+        return locked_ && holder_ == holder && !waiters_.has_given();
+    }
+
+    bool take_at_once() {
+        if (try_acquire()) [[likely]]
+            return true;
+        check_may_wait();
+        return false;
+    }
+    void check_may_wait() const;
+    void hand_on() noexcept;
+    void hand_out() noexcept {}
+    bool take_or_queue(detail::WaitPlace& place, detail::TaskBase& task) noexcept;
+
+    bool locked_ = false;  // also while it is on its way to the one that was handed it
+    detail::LockHolder holder_;
+    detail::WaitList waiters_;
+};
+
+/// Holds a Lock, and releases it in its destructor if it is still held by the task that acquired it: where the task's
+/// frame dies within a Condition's wait, it is not.
+class [[nodiscard("the lock is released where the guard is dropped")]] Lock::Guard {
+public:
+    Guard(Guard&& other) noexcept : lock_{std::exchange(other.lock_, nullptr)}, holder_{other.holder_} {}
+    Guard& operator=(Guard&& other) noexcept {
+        Guard taken{std::move(other)};
+        std::swap(lock_, taken.lock_);
+        std::swap(holder_, taken.holder_);
+        return *this;
+    }
+    ~Guard() {
+        if (holds()) lock_->hand_on();
+    }
+
+    /// Releases it early. Throws: UsageError where it was released before.
+    void release() {
+        if (!holds()) throw UsageError("this guard holds no lock any more: it was released or moved from");
+        std::exchange(lock_, nullptr)->hand_on();
+    }
+
+private:
+    template <class Owner>
+    friend class detail::ScopedAwaiter;
+    explicit Guard(Lock& lock) noexcept : lock_{&lock}, holder_{detail::LockHolder::of(detail::running().task)} {}
+    [[nodiscard]] bool holds() const noexcept { return lock_ != nullptr && lock_->held_by(holder_); }
+
+    Lock* lock_;
+    detail::LockHolder holder_;
+};
+
+inline bool Lock::try_acquire() noexcept {
+    if (locked_) return false;
+    locked_ = true;
+    holder_ = detail::LockHolder::of(detail::running().task);
+    return true;
+}
+
+inline void Lock::release() {
+    if (!locked_) throw UsageError("release of a lock that nobody holds: acquire it first");
+    if (waiters_.has_given())
+        throw UsageError("release of a lock that was released already, and is on its way to the task that waited");
+    hand_on();
+}
+
+inline void Lock::check_may_wait() const {
+    if (owned())
+        throw UsageError("a second acquire by the task that holds the lock would wait for itself: release it first");
+    waiters_.check_loop();
+}
+
+inline void Lock::hand_on() noexcept {
+    detail::WaitPlace* const next = waiters_.give_first();
+    locked_ = next != nullptr;
+    if (!locked_) return;
+    holder_ = detail::LockHolder::of(&next->task());
+    next->task().wake();
+}
+
+/// For a task that is about to be woken anyway: true where it holds the lock then, false where it waits first.
+inline bool Lock::take_or_queue(detail::WaitPlace& place, detail::TaskBase& task) noexcept {
+    waiters_.append(place, task);
+    if (locked_) return false;
+    locked_ = true;
+    holder_ = detail::LockHolder::of(&task);
+    waiters_.give(place);
+    return true;
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/condition.hpp -------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+/// A lock with a place to wait at: `wait` gives the lock up, waits until another task notifies, and takes it again.
+///
+///     Condition changed;
+///     std::vector<Job> jobs;
+///     Coroutine<void> produce(Job job) {
+///         auto guard = co_await changed.scoped();
+///         jobs.push_back(std::move(job));
+///         changed.notify();
+///     }
+///     Coroutine<Job> consume() {
+///         auto guard = co_await changed.scoped();
+///         co_await changed.wait_for([] { return !jobs.empty(); });
+///         Job job = std::move(jobs.back());
+///         jobs.pop_back();
+///         co_return job;
+///     }
+///
+/// Python: asyncio.Condition. Its lock is one of its own, or one that it is given, and that several conditions may
+/// share. For a flag use Event; to hand over values, Queue.
+/// Order: a notification goes to who has waited longest, and only to who waits; one whose task is cancelled before it
+/// goes on goes to the next. What was waited for may be gone by the time the lock is taken: so look again, as
+/// `wait_for` does.
+/// Throws: UsageError, changing nothing, from every wait and notify where the running task does not hold the lock.
+/// Threads: from its loop's only; across threads use threading::Condition.
+/// Lifetime: it outlives guards, and those who wait; whoever still waits gets UsageError. A lock that it was given outlives it.
+class Condition {
+public:
+    using Guard = Lock::Guard;
+
+    Condition() noexcept : lock_{own_} {}
+    explicit Condition(Lock& lock) noexcept : lock_{lock} {}
+    Condition(const Condition&) = delete;
+    Condition& operator=(const Condition&) = delete;
+
+    /// As of its lock.
+    auto acquire() noexcept { return lock_.acquire(); }
+    auto scoped() noexcept { return lock_.scoped(); }
+    [[nodiscard]] bool try_acquire() noexcept { return lock_.try_acquire(); }
+    void release() { lock_.release(); }
+    bool locked() const noexcept { return lock_.locked(); }
+    [[nodiscard]] bool owned() const noexcept { return lock_.owned(); }
+
+    /// Waits for a notification, and then for the lock.
+    ///
+    /// Cancel: first takes the lock again, which takes as long as others hold it, then throws CancelledError.
+    /// Throws: UsageError also where tasks of another loop wait.
+    detail::Wait<detail::ConditionAwaiter, Condition> wait() noexcept;
+    /// Waits until `predicate()`, called while the lock is held, gives something true; gives what it gave last.
+    template <plait::detail::WaitPredicate Predicate>
+    Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> wait_for(Predicate predicate);
+
+    /// Wakes the `count` tasks that have waited longest, or as many as wait. They go on once they get the lock. Throws:
+    /// std::invalid_argument for less than zero.
+    void notify(std::ptrdiff_t count = 1);
+    void notify_all();
+
+    /// How many tasks wait for a notification; for tests and diagnosis.
+    std::size_t waiting() const noexcept { return waiters_.waiting(); }
+
+private:
+    friend class detail::ConditionAwaiter;
+
+    void check_owned() const {
+        if (!owned())
+            throw UsageError("wait and notify need the condition's lock: acquire it first, by scoped() or so");
+    }
+    bool notify_first() noexcept;
+
+    Lock own_;
+    Lock& lock_;
+    detail::WaitList waiters_;  // given, for those who were notified: until they go on, holding the lock
+};
+
+namespace detail {
+
+/// Waits in the condition's list for a notification, then in the lock's; in the second from the first on where the task
+/// is cancelled.
+class ConditionAwaiter : public AwaiterBase, private Waiter, private WaitPlace {
+public:
+    explicit ConditionAwaiter(Condition& condition) noexcept : condition_{condition}, lock_{condition.lock_} {}
+    ConditionAwaiter(const ConditionAwaiter&) = delete;
+    ConditionAwaiter& operator=(const ConditionAwaiter&) = delete;
+    ~ConditionAwaiter() {
+        hand_on_notification();
+        if (!for_lock_.given()) return;
+        for_lock_.leave();
+        lock_.hand_on();
+    }
+
+    [[nodiscard]] bool await_ready() const {
+        condition_.check_owned();
+        condition_.waiters_.check_loop();
+        lock_.waiters_.check_loop();
+        return false;
+    }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> handle) noexcept {
+        TaskBase& waiting = *running().task;
+        // Listed first: whoever is handed the lock finds it there to notify.
+        condition_.waiters_.append(*this, waiting);
+        lock_.hand_on();
+        waiting.suspend(handle, this);
+    }
+    void await_resume();
+
+private:
+    friend class asyncio::Condition;
+    static ConditionAwaiter* of(WaitPlace* place) noexcept { return static_cast<ConditionAwaiter*>(place); }
+
+    /// Notified, and given the lock in its turn. It is not free: whoever notifies holds it, or was to have it.
+    void wait_for_lock() noexcept { lock_.waiters_.append(for_lock_, task()); }
+    void hand_on_notification() noexcept {
+        if (!given()) return;
+        leave();
+        condition_.notify_first();
+    }
+    inline bool cancel_wait() noexcept override;
+
+    Condition& condition_;
+    Lock& lock_;
+    WaitPlace for_lock_;
+    bool cancelled_ = false;  // while it waited for the lock, which goes on
+};
+
+inline void ConditionAwaiter::await_resume() {
+    const bool cancelled = cancelled_ || task().cancel_due();
+    if (for_lock_.given()) {
+        for_lock_.leave();
+        if (cancelled) hand_on_notification();
+        leave();
+    } else if (!cancelled) {
+        throw_cause();
+    }
+    if (!cancelled) return;
+    task().check_cancelled();
+    throw CancelledError(task().cancel_message());
+}
+
+inline bool ConditionAwaiter::cancel_wait() noexcept {
+    if (waiting()) {
+        leave();
+        if (lock_.take_or_queue(for_lock_, task())) return false;
+    }
+    cancelled_ = true;
+    return true;
+}
+
+}  // namespace detail
+
+inline detail::Wait<detail::ConditionAwaiter, Condition> Condition::wait() noexcept {
+    return detail::Wait<detail::ConditionAwaiter, Condition>{*this};
+}
+
+template <plait::detail::WaitPredicate Predicate>
+Coroutine<std::decay_t<std::invoke_result_t<Predicate&>>> Condition::wait_for(Predicate predicate) {
+    check_owned();
+    for (;;) {
+        std::decay_t<std::invoke_result_t<Predicate&>> value = predicate();
+        if (static_cast<bool>(value)) co_return std::move(value);
+        co_await wait();
+    }
+}
+
+inline bool Condition::notify_first() noexcept {
+    detail::WaitPlace* const first = waiters_.give_first();
+    if (first == nullptr) return false;
+    detail::ConditionAwaiter::of(first)->wait_for_lock();
+    return true;
+}
+
+inline void Condition::notify(std::ptrdiff_t count) {
+    if (count < 0) throw std::invalid_argument("plait::asyncio::Condition: notify wakes no fewer than none");
+    check_owned();
+    while (count-- > 0 && notify_first()) {
+    }
+}
+
+inline void Condition::notify_all() {
+    check_owned();
+    while (notify_first()) {
+    }
+}
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/context.hpp ---------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+PLAIT_VISIBLE inline std::uint64_t next_context_variable() noexcept {
+    static constinit std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;  // any order: numbers only have to differ
+}
+
+}  // namespace detail
+
+/// A variable of which each task has its own value: a request's number, for all that is called in its course.
+///
+///     ContextVar<int> request("request");
+///     request.set(7);                         // for this task, and those that it starts from now on
+///     int number = request.get();
+///
+/// A task begins with the values of the one that made it; what either sets later the other does not see. `to_thread` and
+/// `run_in_executor` take them along. Outside of tasks a thread has values of its own, which tasks made there begin with;
+/// callbacks see those, where Python's see what their maker saw.
+/// Python: contextvars.ContextVar. Threads: any. Lifetime: a value lives until the last task that may read it has ended.
+template <class T>
+class ContextVar {
+    static_assert(std::is_copy_constructible_v<T> && std::is_same_v<T, std::decay_t<T>>,
+                  "plait: tasks share a ContextVar's values: T has to be an object that can be copied; take a "
+                  "std::shared_ptr for one that cannot");
+
+public:
+    /// What was there before a `set`, for `reset`.
+    class Token {
+    public:
+        /// Empty where there was none.
+        [[nodiscard]] std::optional<T> old_value() const { return old_ ? std::optional<T>{*old_} : std::nullopt; }
+
+    private:
+        friend class ContextVar;
+        Token(std::uint64_t variable, std::shared_ptr<const T> old) noexcept
+            : variable_{variable}, old_{std::move(old)} {}
+
+        std::uint64_t variable_;
+        std::shared_ptr<const T> old_;
+    };
+
+    explicit ContextVar(std::string name) : name_{std::move(name)} {}
+    /// With a value for where none was set.
+    ContextVar(std::string name, T default_value) : name_{std::move(name)}, default_{std::move(default_value)} {}
+    ContextVar(const ContextVar&) = delete;
+    ContextVar& operator=(const ContextVar&) = delete;
+
+    const std::string& name() const noexcept { return name_; }
+
+    /// The value here, else the default. Throws: UsageError where neither is.
+    T get() const {
+        if (const auto value = find()) return *value;
+        if (default_) return *default_;
+        throw UsageError("ContextVar \"" + name_ + "\" has no value here: set it, or give it a default");
+    }
+    /// The value here, else `otherwise`.
+    T get(T otherwise) const {
+        const auto value = find();
+        return value ? *value : std::move(otherwise);
+    }
+    Token set(T value) {
+        auto made = std::make_shared<const T>(std::move(value));
+        return Token{number_, exchange(std::move(made))};
+    }
+    /// Gives back what was before that `set`. Throws: UsageError for a token of another variable.
+    void reset(const Token& token) {
+        if (token.variable_ != number_)
+            throw UsageError("ContextVar::reset: the token is of another variable than \"" + name_ + "\"");
+        static_cast<void>(exchange(token.old_));
+    }
+
+private:
+    std::shared_ptr<const T> find() const noexcept {
+        const detail::Context& context = detail::current_context();
+        return context ? std::static_pointer_cast<const T>(context->find(number_)) : nullptr;
+    }
+    std::shared_ptr<const T> exchange(std::shared_ptr<const T> value) {
+        std::shared_ptr<const T> old = find();
+        detail::set_current_context(
+            detail::ContextValues::with(detail::current_context().get(), number_, std::move(value)));
+        return old;
+    }
+
+    const std::uint64_t number_ = detail::next_context_variable();  // an address could come again
+    const std::string name_;
+    const std::optional<T> default_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/create_task.hpp -----------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio {
+
+namespace detail {
+
+/// create_task, as an object: so that a function of that name in the arguments' namespace is not called instead.
+struct CreateTask {
+    /// Makes a task of the running loop, which begins when the present one next waits. `create_task(f, args...)` keeps
+    /// the function and its arguments in the task: the safe form for a lambda with captures. (For g++ 12 give a lambda
+    /// whose captures have destructors a name first, in a line without `co_await`: see the README.)
+    ///
+    /// Python: asyncio.create_task. Throws: UsageError where no loop runs.
+    template <class T>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
+        Coroutine<T>&& coroutine, TaskOptions options = {}) const {
+        return get_running_loop().create_task(std::move(coroutine), options);
+    }
+    template <class T>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] Task<T> operator()(
+        Coroutine<T>& coroutine, TaskOptions options = {}) const {
+        return (*this)(std::move(coroutine), options);
+    }
+    template <class F, class... Args>
+        requires CoroutineFunction<F, Args...>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
+        F&& function, Args&&... args) const {
+        return get_running_loop().create_task(std::forward<F>(function), std::forward<Args>(args)...);
+    }
+    template <class F, class... Args>
+        requires CoroutineFunction<F, Args...>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
+        TaskOptions options, F&& function, Args&&... args) const {
+        return get_running_loop().create_task(options, std::forward<F>(function), std::forward<Args>(args)...);
+    }
+    template <class F>
+        requires CoroutineFunction<F>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
+        F&& function, TaskOptions options) const {
+        return get_running_loop().create_task(options, std::forward<F>(function));
+    }
+    template <class A>
+        requires PlainAwaitable<A>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
+        A&& awaitable, TaskOptions options = {}) const {
+        return get_running_loop().create_task(std::forward<A>(awaitable), options);
+    }
+};
+
+struct EnsureFuture {
+    /// A task as it is; a coroutine, or anything that can be awaited, as a task of the running loop.
+    ///
+    /// Python: asyncio.ensure_future. Throws: UsageError where no loop runs.
+    template <class A>
+        requires Awaitable<A>
+    [[nodiscard("the task runs on, but its result and its errors are lost to you")]] auto operator()(
+        A&& awaitable) const {
+        return task_of(get_running_loop(), std::forward<A>(awaitable));
+    }
+};
+
+}  // namespace detail
+
+inline constexpr detail::CreateTask create_task{};
+inline constexpr detail::EnsureFuture ensure_future{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
@@ -9058,6 +15443,60 @@ public:
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
+// --- plait/asyncio/detail/interrupt.hpp ------------------------------------------------------------------------------
+
+#if __has_include(<sys/socket.h>)
+#endif
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+#if __has_include(<sys/socket.h>)
+
+/// What `run` does about Ctrl-C: the first cancels its main task, the second ends the program. Only on the main thread, and
+/// where it would have ended the program: who has decided otherwise is not interfered with.
+///
+/// Lives as long as its loop runs; that gives the signal back when it is closed. One that has come too late to cancel
+/// anything is sent anew then.
+class Interrupt {
+public:
+    Interrupt(EventLoop& loop, const AnyTask& task) : task_{TaskAccess::state(task)} {
+        if (!os::ends_program(os::interrupt_signal) || !os::is_main_thread()) return;
+        SignalHandlers& handlers = SignalHandlers::of(LoopAccess::core(loop));
+        handlers.set_interrupt([this, &handlers] {
+            if (task_.cancel("interrupted by Ctrl-C"))
+                cancelled_ = true;
+            else
+                handlers.put_interrupt_back();
+        });
+    }
+    Interrupt(const Interrupt&) = delete;
+    Interrupt& operator=(const Interrupt&) = delete;
+
+    /// For the end of the task.
+    void throw_if_interrupted() const {
+        if (!cancelled_ || task_.status() != TaskBase::Status::cancelled) return;
+        task_.mark_retrieved();
+        throw KeyboardInterrupt("interrupted by Ctrl-C (SIGINT)");
+    }
+
+private:
+    TaskBase& task_;  // no handle: whoever has the only one may move the value out
+    bool cancelled_ = false;
+};
+
+#else
+
+/// Ctrl-C ends the program.
+class Interrupt {
+public:
+    Interrupt(EventLoop&, const AnyTask&) noexcept {}
+    void throw_if_interrupted() const noexcept {}
+};
+
+#endif
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
+
 // --- plait/asyncio/run.hpp -------------------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio {
@@ -9104,6 +15543,8 @@ struct RunFunction {
     ///     int main() { return run(serve()); }
     ///
     /// Python: asyncio.run. Tasks that still run are cancelled and awaited, and their errors go to the exception handler.
+    /// Ctrl-C, on the main thread and where the program has not decided otherwise (POSIX): the first cancels the coroutine,
+    /// and where that ends by it, KeyboardInterrupt is thrown; the second ends the program at once.
     /// Throws: UsageError where a loop runs on this thread already.
     template <class A>
         requires Awaitable<A>
@@ -9111,6 +15552,7 @@ struct RunFunction {
         check_no_loop();
         EventLoop loop{options};
         auto task = task_of(loop, std::forward<A>(awaitable));
+        const Interrupt interrupt{loop, task};
         try {
             LoopAccess::run_until_done(loop, task);
         } catch (...) {
@@ -9118,6 +15560,7 @@ struct RunFunction {
             throw;
         }
         cancel_all_tasks(loop);
+        interrupt.throw_if_interrupted();
         return std::move(task).result();
     }
     template <class F, class... Args>
@@ -9346,147 +15789,6 @@ struct ShieldFunction {
 inline constexpr detail::ShieldFunction shield{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/sleep.hpp -----------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-/// A task's sleep of a while.
-class TimedSleep final : private TimerNode, private Waiter {
-public:
-    explicit TimedSleep(TaskBase& task) noexcept : task_{task} {}
-    ~TimedSleep() {
-        if (is_timed()) task_.loop()->timers.remove(*this);
-    }
-    template <class P>
-    void begin(std::coroutine_handle<P> handle, Timeout delay) noexcept {
-        task_.loop()->start_timer(*this, delay);
-        task_.suspend(handle, this);
-    }
-    TaskBase& task() const noexcept { return task_; }
-
-private:
-    void on_time() noexcept override { task_.wake(); }
-    bool cancel_wait() noexcept override {
-        task_.loop()->stop_timer(*this);
-        return false;
-    }
-
-    TaskBase& task_;
-};
-
-class SleepAwaiter : public AwaiterBase {
-public:
-    explicit SleepAwaiter(Timeout delay) noexcept : delay_{delay} {}
-    ~SleepAwaiter() {
-        if (timed_) sleep_.~TimedSleep();
-    }
-
-    static bool await_ready() noexcept { return false; }
-    template <class P>
-    void await_suspend(std::coroutine_handle<P> handle) noexcept {
-        TaskBase* const task = running().task;
-        if (delay_.is_zero()) {
-            task_ = task;
-            task->suspend(handle, nullptr);
-            task->wake();
-        } else {
-            const Timeout delay = delay_;
-            timed_ = true;
-            ::new (static_cast<void*>(&sleep_)) TimedSleep(*task);
-            sleep_.begin(handle, delay);
-        }
-    }
-    void await_resume() const { (timed_ ? &sleep_.task() : task_)->check_cancelled(); }
-
-private:
-    bool timed_ = false;
-    union {
-        Timeout delay_;
-        TaskBase* task_;
-        TimedSleep sleep_;
-    };
-};
-
-/// What `sleep(delay)` gives: nothing happens before it is awaited.
-class [[nodiscard("it sleeps only when it is awaited")]] Sleep {
-public:
-    explicit Sleep(Timeout delay) noexcept : delay_{delay} {}
-    SleepAwaiter operator co_await() const noexcept { return SleepAwaiter{delay_}; }
-
-private:
-    Timeout delay_;
-};
-
-struct SleepFunction {
-    /// Lets other tasks run until `delay` has passed since the await; zero or less is one pass of the loop. With a value,
-    /// gives that.
-    ///
-    ///     co_await sleep(1s);
-    ///     int x = co_await sleep(1s, 42);
-    ///
-    /// Python: asyncio.sleep. Cancel: ends it at once.
-    Sleep operator()(Timeout delay) const noexcept { return Sleep{delay}; }
-    template <class T>
-    Coroutine<std::decay_t<T>> operator()(Timeout delay, T&& value) const {
-        return with_value<std::decay_t<T>>(delay, std::forward<T>(value));
-    }
-
-private:
-    template <class T>
-    static Coroutine<T> with_value(Timeout delay, T value) {
-        co_await Sleep{delay};
-        co_return std::move(value);
-    }
-};
-
-}  // namespace detail
-
-inline constexpr detail::SleepFunction sleep{};
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/detail/own_cancel.hpp -----------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-/// The request by which a block of code cancels the task that it runs in, itself: made once at most, and taken back at
-/// the block's end. Whoever then meets a CancelledError asks `others_left` whether it was another's.
-class OwnCancel {
-public:
-    // A request that is due when the block begins strikes within it, and counts as made there.
-    OwnCancel() noexcept
-        : task_{*running().task}, requests_before_{task_.cancel_requests() - (task_.cancel_due() ? 1u : 0u)} {}
-    OwnCancel(const OwnCancel&) = delete;
-    OwnCancel& operator=(const OwnCancel&) = delete;
-    ~OwnCancel() { take_back(); }
-
-    [[nodiscard]] TaskBase& task() const noexcept { return task_; }
-    [[nodiscard]] bool made() const noexcept { return made_; }
-    void make() {
-        made_ = true;
-        // What others said stays: it may not have been heard yet.
-        static const std::string nothing;
-        task_.cancel(task_.cancel_requests() != 0 ? task_.cancel_message() : nothing);
-    }
-    /// Where it has not struck yet it never will.
-    void take_back() noexcept {
-        if (!made_ || std::exchange(taken_back_, true)) return;
-        if (task_.uncancel() <= requests_before_) task_.drop_due_cancel();
-    }
-    /// Whether others have asked the task to end since the block began; of use once this request is taken back.
-    [[nodiscard]] bool others_left() const noexcept { return task_.cancel_requests() > requests_before_; }
-
-private:
-    TaskBase& task_;
-    std::uint32_t requests_before_;
-    bool made_ = false;
-    bool taken_back_ = false;
-};
-
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
 // --- plait/core/exception_group.hpp ----------------------------------------------------------------------------------
 
@@ -10131,75 +16433,6 @@ inline constexpr detail::RunCoroutineThreadsafe run_coroutine_threadsafe{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
-// --- plait/asyncio/detail/expiry.hpp ---------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-using plait::TimeoutError;
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-namespace plait::inline PLAIT_ABI::asyncio::detail {
-
-/// Cancels the running task when its time has come, unless it is destroyed before. Whoever then meets a CancelledError
-/// asks `explains_cancel` whether it was this.
-class Expiry final : private TimerNode {
-public:
-    using TimePoint = LoopCore::Clock::time_point;
-
-    explicit Expiry(Timeout limit) { start(limit); }
-    explicit Expiry(TimePoint when) { start(when); }
-    ~Expiry() { loop().stop_timer(*this); }
-
-    /// Instead of the time that it had, while it has not expired.
-    void start(Timeout limit) {
-        if (limit.is_never()) return start(TimerWheel::never, 0);
-        const Nanoseconds now = loop().now();
-        const Nanoseconds length = limit.duration().count();
-        start(length < TimerWheel::never - now ? now + length : TimerWheel::never, now);
-    }
-    void start(TimePoint when) {
-        start(std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count(), loop().now());
-    }
-    [[nodiscard]] TimePoint when() const noexcept {
-        return TimePoint{std::chrono::duration_cast<TimePoint::duration>(std::chrono::nanoseconds{when_})};
-    }
-    [[nodiscard]] bool expired() const noexcept { return request_.made(); }
-
-    /// Stops it, and takes its request back. True where nobody else has asked the task to end.
-    bool explains_cancel() noexcept {
-        loop().stop_timer(*this);
-        request_.take_back();
-        return expired() && !request_.others_left();
-    }
-
-private:
-    void start(Nanoseconds when, Nanoseconds now) {
-        loop().stop_timer(*this);
-        when_ = when;
-        if (when <= now)
-            request_.make();
-        else if (when != TimerWheel::never)
-            loop().timers.add(*this, when);
-    }
-    void on_time() noexcept override { request_.make(); }
-    [[nodiscard]] LoopCore& loop() const noexcept { return *request_.task().loop(); }
-
-    OwnCancel request_;
-    Nanoseconds when_ = TimerWheel::never;
-};
-
-/// An awaitable as it is kept until it is awaited: a coroutine is taken, others are copied unless they are temporaries.
-template <class A>
-std::remove_cvref_t<A> kept(A&& awaitable) {
-    if constexpr (IsCoroutine<std::remove_cvref_t<A>>::value)
-        return std::move(awaitable);
-    else
-        return std::forward<A>(awaitable);
-}
-
-}  // namespace plait::inline PLAIT_ABI::asyncio::detail
-
 // --- plait/asyncio/timeout.hpp ---------------------------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::asyncio {
@@ -10726,55 +16959,6 @@ private:
 }  // namespace detail
 
 inline constexpr detail::WaitFunction wait{};
-
-}  // namespace plait::inline PLAIT_ABI::asyncio
-
-// --- plait/asyncio/wait_for.hpp --------------------------------------------------------------------------------------
-
-namespace plait::inline PLAIT_ABI::asyncio {
-
-namespace detail {
-
-struct WaitForFunction {
-    /// Awaits for `limit` at most, and gives the result.
-    ///
-    ///     int x = co_await wait_for(late(1), 2s);
-    ///
-    /// Python: asyncio.wait_for. What has not ended then is cancelled, and has ended when TimeoutError is thrown; if it
-    /// makes of that a value or an error of its own, that is the result. At zero or less it is tried once, and a coroutine is not
-    /// even started.
-    /// Cancel: reaches what is awaited, and comes back as CancelledError.
-    template <class A>
-        requires Awaitable<A>
-    auto operator()(A&& awaitable, Timeout limit) const {
-        return limited(kept(std::forward<A>(awaitable)), limit);
-    }
-
-private:
-    template <class A>
-    static Coroutine<Awaited<A>> limited(A awaitable, Timeout limit) {
-        if constexpr (IsCoroutine<A>::value) {
-            if (limit.is_zero()) {
-                awaitable.close();
-                throw_timeout();
-            }
-        }
-        Expiry expiry{limit};
-        try {
-            co_return co_await std::move(awaitable);
-        } catch (const CancelledError&) {
-            if (!expiry.explains_cancel()) throw;
-        }
-        throw_timeout();
-    }
-    [[noreturn]] static void throw_timeout() {
-        throw TimeoutError("wait_for: it had not ended in time, and was cancelled");
-    }
-};
-
-}  // namespace detail
-
-inline constexpr detail::WaitForFunction wait_for{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
 
@@ -12794,45 +18978,6 @@ enum class FutexResult : std::uint8_t { woken, changed, timed_out };
 }  // namespace plait::inline PLAIT_ABI::os
 
 #if !defined(_WIN32)
-
-// --- plait/os/posix/back_off.hpp -------------------------------------------------------------------------------------
-
-#include <sched.h>
-#include <time.h>
-
-#include <algorithm>
-#include <chrono>
-
-namespace plait::inline PLAIT_ABI::os::detail {
-
-using namespace plait::detail;
-
-/// Pauses between two looks at what another process will change: short ones first, then up to two milliseconds.
-class BackOff {
-public:
-    static constexpr std::chrono::nanoseconds longest = std::chrono::milliseconds{2};
-
-    /// Pauses once, no longer than until `deadline`.
-    void pause(Deadline deadline) noexcept {
-        if (yields_ < 16) {
-            ++yields_;
-            ::sched_yield();
-            return;
-        }
-        const auto time = (std::min)(next_, deadline.left().duration());
-        next_ = (std::min)(next_ * 2, longest);
-        timespec sleep{};
-        sleep.tv_nsec = static_cast<long>(time.count());
-        ::nanosleep(&sleep, nullptr);  // a signal cuts it short, and there is a look the sooner
-    }
-
-private:
-    int yields_ = 0;
-    std::chrono::nanoseconds next_ = std::chrono::microseconds{50};
-};
-
-}  // namespace plait::inline PLAIT_ABI::os::detail
-
 #  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
 
 // --- plait/os/linux/futex.hpp ----------------------------------------------------------------------------------------
@@ -13365,240 +19510,6 @@ private:
 };
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
-// --- plait/os/channel.hpp --------------------------------------------------------------------------------------------
-
-// Contract: a channel is a two-way stream of bytes between two processes, without a name that a third could open.
-//   make_channel() -> {first, second}              two ends, inherited by nobody unless told
-//   send_some(end, bytes) -> Transfer              what fits now; never blocks, never raises SIGPIPE
-//   receive_some(end, buffer) -> Transfer          what is there now; never blocks
-//   send_all / receive_all(end, …, deadline)       the whole, blocking; false when the other end went or time is over
-//   send_with_handles / receive_with_handles       a short message that carries handles along, up to most_handles
-//   peer_is(end, pid)                              whether that process, of this user, made the channel
-// Transfer{count, closed}: how many bytes went, and whether the other end is gone.
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/channel.hpp --------------------------------------------------------------------------------------
-
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <new>
-#include <span>
-#include <stdexcept>
-#include <string>
-#include <utility>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-struct Transfer {
-    std::size_t count = 0;
-    bool closed = false;
-};
-
-struct ChannelEnds {
-    Handle first;
-    Handle second;
-};
-
-inline ChannelEnds make_channel() {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) throw_system_error("socketpair");
-    ChannelEnds channel{above_standard_streams(ends[0]), above_standard_streams(ends[1])};
-    if (!channel.first || !channel.second) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    return channel;
-}
-
-/// What a failed transfer means: nothing now, or the other end gone; other errors are thrown.
-inline Transfer failed_transfer(const char* call) {
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {};
-    if (errno == EPIPE || errno == ECONNRESET) return {0, true};
-    throw_system_error(call);
-}
-
-inline Transfer send_some(const Handle& end, std::span<const std::byte> bytes) {
-    ssize_t sent = -1;
-    // Again, for who sends a byte to wake somebody and does not wait until there is room.
-    do sent = ::send(end.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? failed_transfer("send") : Transfer{static_cast<std::size_t>(sent), false};
-}
-
-inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer) {
-    const auto received = ::recv(end.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (received < 0) return failed_transfer("recv");
-    return {static_cast<std::size_t>(received), received == 0 && !buffer.empty()};
-}
-
-inline bool send_all(const Handle& end, std::span<const std::byte> bytes,
-                     detail::Deadline deadline = detail::Deadline::never()) {
-    while (!bytes.empty()) {
-        const Transfer sent = send_some(end, bytes);
-        if (sent.closed) return false;
-        bytes = bytes.subspan(sent.count);
-        PollItem item{end.get(), writable};
-        if (!bytes.empty() && !poll({&item, 1}, deadline)) return false;
-    }
-    return true;
-}
-
-inline bool receive_all(const Handle& end, std::span<std::byte> buffer,
-                        detail::Deadline deadline = detail::Deadline::never()) {
-    while (!buffer.empty()) {
-        if (!wait_readable(end.get(), deadline)) return false;
-        const Transfer received = receive_some(end, buffer);
-        if (received.closed) return false;
-        buffer = buffer.subspan(received.count);
-    }
-    return true;
-}
-
-/// As many as Linux lets one message carry.
-inline constexpr std::size_t most_handles = 253;
-
-/// What the socket calls take: parts of memory, and room for handles beside them.
-class SocketMessage {
-public:
-    explicit SocketMessage(std::span<iovec> parts) noexcept {
-        header.msg_iov = parts.data();
-        header.msg_iovlen = static_cast<decltype(header.msg_iovlen)>(parts.size());
-    }
-    SocketMessage(const SocketMessage&) = delete;
-    SocketMessage& operator=(const SocketMessage&) = delete;
-
-    void attach(std::span<const NativeHandle> handles) {
-        if (handles.empty()) return;
-        if (handles.size() > most_handles)
-            throw std::length_error("plait: " + std::to_string(handles.size()) +
-                                    " handles for one message, which takes " + std::to_string(most_handles) +
-                                    ": send them in several");
-        header.msg_control = control_;
-        header.msg_controllen = static_cast<decltype(header.msg_controllen)>(CMSG_SPACE(handles.size_bytes()));
-        std::memset(control_, 0, header.msg_controllen);
-        cmsghdr* const first = CMSG_FIRSTHDR(&header);
-        first->cmsg_level = SOL_SOCKET;
-        first->cmsg_type = SCM_RIGHTS;
-        first->cmsg_len = static_cast<decltype(first->cmsg_len)>(CMSG_LEN(handles.size_bytes()));
-        std::memcpy(CMSG_DATA(first), handles.data(), handles.size_bytes());
-    }
-    void make_room_for_handles() noexcept {
-        header.msg_control = control_;
-        header.msg_controllen = sizeof control_;
-    }
-    /// Appends what came; false where some found no room in this process.
-    bool take_handles(std::vector<Handle>& handles) {
-        bool complete = (header.msg_flags & MSG_CTRUNC) == 0;
-        // All are owned before anything can throw.
-        std::size_t count = 0;
-        std::array<Handle, most_handles> taken;
-        for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
-            if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
-            const std::size_t came = (each->cmsg_len - CMSG_LEN(0)) / sizeof(NativeHandle);
-            for (std::size_t i = 0; i < came && count < taken.size(); ++i) {
-                NativeHandle native = Handle::none;
-                std::memcpy(&native, CMSG_DATA(each) + i * sizeof native, sizeof native);
-                taken[count] = above_standard_streams(native);
-                if (taken[count])
-                    ++count;
-                else
-                    complete = false;
-            }
-        }
-        try {
-            handles.reserve(handles.size() + count);
-        } catch (const std::bad_alloc&) {
-            return false;  // the bytes have been received: they are not lost too
-        }
-        for (std::size_t i = 0; i < count; ++i) handles.push_back(std::move(taken[i]));
-        return complete;
-    }
-
-    msghdr header{};
-
-private:
-    // Not filled with zeros: every receive has one.
-    alignas(cmsghdr) char control_[CMSG_SPACE(most_handles * sizeof(NativeHandle))];
-};
-
-/// The parts of one message, one after the other in the stream: what fits now.
-inline constexpr std::size_t most_pieces = 8;
-
-inline Transfer send_some(const Handle& end, std::span<const std::span<const std::byte>> pieces,
-                          std::span<const NativeHandle> handles) {
-    iovec parts[most_pieces];
-    std::size_t count = 0;
-    for (; count < pieces.size() && count < most_pieces; ++count)
-        parts[count] = {const_cast<std::byte*>(pieces[count].data()), pieces[count].size()};
-    SocketMessage message{{parts, count}};
-    message.attach(handles);
-    const auto sent = ::sendmsg(end.get(), &message.header, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return sent < 0 ? failed_transfer("sendmsg") : Transfer{static_cast<std::size_t>(sent), false};
-}
-
-/// Appends to `handles` those that came along with a byte that was received. No byte that handles come with is received
-/// together with a later one of the kind.
-inline Transfer receive_some(const Handle& end, std::span<std::byte> buffer, std::vector<Handle>& handles) {
-    iovec part{buffer.data(), buffer.size()};
-    SocketMessage message{{&part, 1}};
-    message.make_room_for_handles();
-    const auto received = ::recvmsg(end.get(), &message.header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (received < 0) return failed_transfer("recvmsg");
-    if (message.header.msg_controllen != 0) static_cast<void>(message.take_handles(handles));
-    return {static_cast<std::size_t>(received), received == 0 && !buffer.empty()};
-}
-
-/// For this process and whoever else holds this end.
-inline void stop_sending(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_WR); }
-inline void end_channel(const Handle& end) noexcept { ::shutdown(end.get(), SHUT_RDWR); }
-
-/// `bytes` is short enough to go in one piece. False where the other end is gone.
-/// Throws: std::length_error for more than most_handles handles; std::system_error.
-inline bool send_with_handles(const Handle& end, std::span<const std::byte> bytes,
-                              std::span<const NativeHandle> handles) {
-    iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-    SocketMessage message{{&part, 1}};
-    message.attach(handles);
-    ssize_t sent = 0;
-    do sent = ::sendmsg(end.get(), &message.header, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    if (sent < 0 && errno != EPIPE && errno != ECONNRESET) throw_system_error("sendmsg");
-    return sent == static_cast<ssize_t>(bytes.size());
-}
-
-/// Fills `buffer` from one message, and `handles` with what came along. False where the other end is gone, nothing came
-/// by the deadline, or the message is not `buffer.size()` bytes long.
-inline bool receive_with_handles(const Handle& end, std::span<std::byte> buffer, std::vector<Handle>& handles,
-                                 detail::Deadline deadline = detail::Deadline::never()) {
-    if (!wait_readable(end.get(), deadline)) return false;
-    iovec part{buffer.data(), buffer.size()};
-    SocketMessage message{{&part, 1}};
-    message.make_room_for_handles();
-    ssize_t received = 0;
-    do received = ::recvmsg(end.get(), &message.header, MSG_CMSG_CLOEXEC);
-    while (received < 0 && errno == EINTR);
-    if (received < 0 && errno != ECONNRESET) throw_system_error("recvmsg");
-    const bool complete = received >= 0 && message.take_handles(handles);
-    return complete && received == static_cast<ssize_t>(buffer.size());
-}
-
-inline bool peer_is(const Handle& end, std::int64_t pid) {
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    return ::getsockopt(end.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && size == sizeof peer &&
-           peer.uid == ::geteuid() && peer.pid == static_cast<pid_t>(pid);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
 
 // --- plait/multiprocessing/codec/luggage.hpp -------------------------------------------------------------------------
 
@@ -16277,658 +22188,6 @@ void MessageReader::visit_rest(Visit visit) const {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
-// --- plait/os/standard_streams.hpp -----------------------------------------------------------------------------------
-
-// Contract: flush_standard_streams() writes out what waits in stdout, stderr, cout, cerr and clog, and nothing else:
-// fflush(nullptr) would block while another thread reads stdin. Never throws. Where nothing waits it takes no lock.
-//   may_hold_output(stream)               whether a stream of C's has to be flushed; false only where that is sure
-//   is_of_standard_stream(buffer)         whether a stream buffer keeps nothing itself, and hands all to stdout or stderr
-
-#if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
-
-// --- plait/os/linux/pending_output.hpp -------------------------------------------------------------------------------
-
-#include <stdio_ext.h>
-
-#include <cstdio>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// Read without the stream's lock: what this thread wrote, or saw written, is seen. glibc's macros of old had these fields
-/// in every program; its function costs as much as all else that flush_standard_streams looks at.
-template <class File>
-bool may_hold_output(File& stream) noexcept {
-    if constexpr (requires { stream._IO_write_ptr != stream._IO_write_base; })
-        return stream._IO_write_ptr != stream._IO_write_base || stream._mode > 0;  // a wide stream has other fields
-    else
-        return ::__fpending(&stream) != 0;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#else
-
-// --- plait/os/posix/pending_output.hpp -------------------------------------------------------------------------------
-
-#include <cstdio>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline bool may_hold_output(std::FILE&) noexcept { return true; }
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
-#if defined(__GLIBCXX__)
-
-// --- plait/os/posix/synchronized_buffer.hpp --------------------------------------------------------------------------
-
-#include <ext/stdio_sync_filebuf.h>
-
-#include <cstdio>
-#include <cstring>
-#include <streambuf>
-
-namespace plait::inline PLAIT_ABI::os {
-
-// The table of virtual functions of the buffer that libstdc++ gives a stream which is synchronised with C's. A buffer is
-// known by it without RTTI.
-extern char synchronized_buffer_table[] __asm__("_ZTVN9__gnu_cxx18stdio_sync_filebufIcSt11char_traitsIcEEE");
-
-inline bool is_of_standard_stream(std::streambuf& buffer) noexcept {
-    const char* table = nullptr;
-    std::memcpy(&table, static_cast<const void*>(&buffer), sizeof table);
-    // An object points behind the offset and the type that the table begins with.
-    if (table != synchronized_buffer_table + 2 * sizeof(void*)) return false;
-    const std::FILE* const file = static_cast<__gnu_cxx::stdio_sync_filebuf<char>&>(buffer).file();
-    return file == stdout || file == stderr;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#else
-
-// --- plait/os/posix/synchronized_buffer_fallback.hpp -----------------------------------------------------------------
-
-#include <streambuf>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// It may be, but nobody can tell.
-inline bool is_of_standard_stream(std::streambuf&) noexcept { return false; }
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
-
-namespace plait::inline PLAIT_ABI::os {
-
-// The streams by their symbols: <iostream> would run an initialiser before main in every file that includes this one.
-#if defined(_LIBCPP_VERSION)
-extern char cout_symbol[] __asm__("_ZNSt3__14coutE");
-extern char cerr_symbol[] __asm__("_ZNSt3__14cerrE");
-extern char clog_symbol[] __asm__("_ZNSt3__14clogE");
-#else
-extern char cout_symbol[] __asm__("_ZSt4cout");
-extern char cerr_symbol[] __asm__("_ZSt4cerr");
-extern char clog_symbol[] __asm__("_ZSt4clog");
-#endif
-
-/// The stream at `symbol`, of which only the base that knows its buffer is asked: to find that in the stream costs as much
-/// as to look at the buffer. `found` is null until then, and is written by whoever comes first, all of them the same.
-inline std::ios& standard_stream(char* symbol, std::atomic<std::ios*>& found) noexcept {
-    // Not the lock of a static's initialisation: a copy of the program would wait for ever for a thread that it has not.
-    std::ios* stream = found.load(std::memory_order_acquire);  // pairs with the release below
-    if (stream != nullptr) return *stream;
-    const std::ios_base::Init made;  // the streams exist from here on, whatever the program includes
-    stream = static_cast<std::ostream*>(static_cast<void*>(symbol));
-    found.store(stream, std::memory_order_release);
-    return *stream;
-}
-
-inline void flush_stream(std::ios& stream) noexcept {
-    std::streambuf* const buffer = stream.rdbuf();
-    if (buffer == nullptr || is_of_standard_stream(*buffer)) return;
-    try {
-        buffer->pubsync();  // the stream's flush() could throw by its mask
-    } catch (...) {
-        // A stream buffer of the user's threw: there is nobody to tell here.
-    }
-}
-inline void flush_stream(std::FILE* stream) noexcept {
-    if (may_hold_output(*stream)) std::fflush(stream);
-}
-
-inline void flush_standard_streams() noexcept {
-    static constinit std::atomic<std::ios*> found[3]{};
-    flush_stream(standard_stream(cout_symbol, found[0]));
-    flush_stream(standard_stream(cerr_symbol, found[1]));
-    flush_stream(standard_stream(clog_symbol, found[2]));
-    flush_stream(stdout);
-    flush_stream(stderr);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-// --- plait/os/process.hpp --------------------------------------------------------------------------------------------
-
-// Contract: what a process is told of itself, and sets for itself.
-//   process_id(), parent_process_id()
-//   remember_program(name), program_name(), executable_path()
-//   flush_standard_streams()             stdout, stderr, cout, cerr, clog
-//   exit_immediately(code)               no exit handlers, no destructors of static objects
-//   open_missing_standard_streams(), read_nothing_from_standard_input()
-//   close_handles_from(first)
-//   spawn_closes_other_handles           whether a fresh start can be had without the handles behind those it is given; else
-//                                        it finds them open, and closes them itself, with those that it opened before its
-//                                        main: a log of the program's, say, is closed in the child then
-//   lead_process_group()                 so that a terminal's signals pass it by
-//   take_no_notice_of_interrupt()        SIGINT does nothing here, and what it did before in what this process executes
-//   end_when_asked()                     SIGTERM ends it, whatever handler a copy of the program came with
-//   mind_own_children()                  SIGCHLD as it is by default: a copy of a program that ignores it could wait for none
-//   has_raised_privileges()
-//   was_raised_at_start()                whether this process got rights that who started it does not have; other effective
-//                                        ids that it merely handed on are no such rights
-//   SignalMask, BlockSignals             the calling thread's; BlockSignals blocks all for a scope
-//   signal_description(number)           "SIGSEGV (segmentation fault)"
-//   ignore_terminal_signals() -> TerminalSignals   which can be given back their dispositions by restore()
-//   go_to_root_directory()
-//   lead_own_process_group()             the same, but stays in one that cannot be named here, of a foreign namespace
-//   allow_many_handles()                 as many as the hard limit lets it have
-//   end_child(pid)                       kills an unreaped child of this process
-//   process_exists(pid)                  whether there is one of that number, a zombie perhaps
-//   resident_memory(pid) -> optional<size_t>   how many bytes of memory it has now, 0 for a zombie; empty where there is no
-//                                        such process, and where the system does not tell. Allocates nothing.
-//   is_stopped(pid)                      whether a signal has stopped it, not a debugger; false where the system does not tell
-//   watch_process(pid) -> Handle         a watch: readable when that process is gone; none where there can be none
-//   can_watch_processes()                whether the system, as it is now, has such a thing
-//   signal_watched(watch, number)        false where that process is gone
-//   exit_status_of_watched(watch)        of one that is gone, where the system still knows it
-//   reap_watched(watch) -> optional<ExitStatus>   the same of one that is gone, which is reaped if it is a child of this
-//                                        process; empty while a debugger has it, which lets it go later
-//   is_held(watch)                       whether a child of this process is gone, but for a debugger
-//   die_with_parent(pid) -> bool         from now on this process is killed when its parent `pid` ends; false where it is
-//                                        gone already, and `children_die_with_parent` says whether it does so. Only for
-//                                        children of single-threaded parents.
-//   adopt_orphans()                      the descendants of this process whose parents die become its children, where that can
-//                                        be; it is to reap them
-//   children_of_this_thread(), descendants_of(pid)   their numbers, zombies too; with those at least that do not change
-//                                        meanwhile. None where the system does not tell, or tells those of another namespace
-//   wake_with_parent()                   a stopped process goes on when its parent ends, and sees to its own end; also when
-//                                        no more than the thread ends that started it
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/process.hpp --------------------------------------------------------------------------------------
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/types.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <string>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// How a process ended; the code as Python tells it: negative for a signal.
-struct ExitStatus {
-    bool known = false;
-    std::int64_t code = 0;
-};
-
-inline ExitStatus exit_status_of(int wait_status) noexcept {
-    if (WIFSIGNALED(wait_status)) return {true, -std::int64_t{WTERMSIG(wait_status)}};
-    return {true, WEXITSTATUS(wait_status)};
-}
-
-inline std::int64_t process_id() noexcept { return ::getpid(); }
-inline std::int64_t parent_process_id() noexcept { return ::getppid(); }
-
-PLAIT_VISIBLE inline std::string& program_name() {
-    // Never destroyed: a child may be started while static objects are being destroyed.
-    static std::string* const name = new std::string("plait-child");
-    return *name;
-}
-inline void remember_program(const char* name) {
-    if (name != nullptr) program_name() = name;
-}
-/// Names the running file itself, also after it was renamed or deleted.
-inline const char* executable_path() noexcept { return "/proc/self/exe"; }
-
-[[noreturn]] inline void exit_immediately(int code) noexcept { ::_exit(code); }
-
-inline void open_missing_standard_streams() noexcept {
-    for (int standard = 0; standard <= 2; ++standard)
-        // open gives the lowest free number: this one, for those below it are open by now.
-        if (::fcntl(standard, F_GETFD) < 0) static_cast<void>(::open("/dev/null", standard == 0 ? O_RDONLY : O_WRONLY));
-}
-inline void read_nothing_from_standard_input() noexcept {
-    const Handle null = above_standard_streams(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    if (null) ::dup2(null.get(), 0);
-}
-
-/// Closes what is open from `first` on, as the system lists it: the limit may be a billion.
-inline void close_listed_handles_from(NativeHandle first) noexcept {
-    NativeHandle last = static_cast<NativeHandle>(::sysconf(_SC_OPEN_MAX)) - 1;
-    ::close(first);  // so that there is a number for the list, whatever the limit
-    if (DIR* const open = ::opendir("/dev/fd"); open != nullptr) {
-        last = Handle::none;
-        while (const dirent* const entry = ::readdir(open)) last = (std::max)(last, std::atoi(entry->d_name));
-        ::closedir(open);
-    }
-    for (NativeHandle handle = first; handle <= last; ++handle) ::close(handle);
-}
-
-inline void lead_process_group() noexcept { ::setpgid(0, 0); }
-
-inline void lead_own_process_group() noexcept {
-    if (::getpgrp() != 0) lead_process_group();
-}
-
-inline void allow_many_handles() noexcept {
-    struct ::rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-inline bool process_exists(std::int64_t pid) noexcept {
-    return ::kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH;
-}
-
-inline void end_child(std::int64_t pid) noexcept { ::kill(static_cast<pid_t>(pid), SIGKILL); }
-
-inline void go_to_root_directory() noexcept {
-    if (::chdir("/") != 0) return;  // then it stays where it was, which harms nobody
-}
-
-struct SignalMask {
-    sigset_t native;
-
-    static SignalMask current() noexcept {
-        SignalMask mask;
-        ::pthread_sigmask(SIG_SETMASK, nullptr, &mask.native);
-        return mask;
-    }
-    static SignalMask none() noexcept {
-        SignalMask mask;
-        ::sigemptyset(&mask.native);
-        return mask;
-    }
-    void apply() const noexcept { ::pthread_sigmask(SIG_SETMASK, &native, nullptr); }
-};
-
-/// What the signals of a terminal did before they were ignored.
-class TerminalSignals {
-public:
-    TerminalSignals() noexcept {
-        struct ::sigaction ignore{};
-        ignore.sa_handler = SIG_IGN;
-        ::sigemptyset(&ignore.sa_mask);
-        for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &ignore, &before_[i]);
-    }
-    /// Blocks them and no others.
-    static SignalMask mask() noexcept {
-        SignalMask all = SignalMask::none();
-        for (const int number : numbers) ::sigaddset(&all.native, number);
-        return all;
-    }
-    void restore() const noexcept {
-        for (std::size_t i = 0; i < numbers.size(); ++i) ::sigaction(numbers[i], &before_[i], nullptr);
-    }
-
-private:
-    static constexpr std::array<int, 6> numbers{SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU};
-    std::array<struct ::sigaction, 6> before_{};
-};
-inline TerminalSignals ignore_terminal_signals() noexcept { return {}; }
-
-inline void take_no_notice_of_interrupt() noexcept {
-    // A handler and not SIG_IGN, which what this process executes would inherit; one that is there already it shall.
-    struct ::sigaction action{};
-    if (::sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) return;
-    action = {};
-    action.sa_handler = [](int) {};
-    action.sa_flags = SA_RESTART;
-    ::sigemptyset(&action.sa_mask);
-    ::sigaction(SIGINT, &action, nullptr);
-}
-
-inline void end_when_asked() noexcept { ::signal(SIGTERM, SIG_DFL); }
-
-inline void mind_own_children() noexcept { ::signal(SIGCHLD, SIG_DFL); }
-
-/// Around the start of a thread of ours: signals go to the program's own threads.
-class BlockSignals {
-public:
-    BlockSignals() noexcept : before_{SignalMask::current()} {
-        SignalMask all;
-        ::sigfillset(&all.native);
-        all.apply();
-    }
-    ~BlockSignals() { before_.apply(); }
-    BlockSignals(const BlockSignals&) = delete;
-    BlockSignals& operator=(const BlockSignals&) = delete;
-
-private:
-    SignalMask before_;
-};
-
-inline std::string signal_description(int number) {
-    const struct {
-        int number;
-        const char* name;
-    } names[] = {
-        {SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},   {SIGQUIT, "SIGQUIT"}, {SIGILL, "SIGILL"},   {SIGTRAP, "SIGTRAP"},
-        {SIGABRT, "SIGABRT"}, {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},   {SIGKILL, "SIGKILL"}, {SIGUSR1, "SIGUSR1"},
-        {SIGSEGV, "SIGSEGV"}, {SIGUSR2, "SIGUSR2"}, {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"}, {SIGTERM, "SIGTERM"},
-        {SIGXCPU, "SIGXCPU"}, {SIGXFSZ, "SIGXFSZ"}, {SIGSYS, "SIGSYS"},
-    };
-    std::string name = "signal " + std::to_string(number);
-    for (const auto& entry : names)
-        if (entry.number == number) name = entry.name;
-    const char* const text = ::strsignal(number);
-    return text != nullptr ? name + " (" + text + ")" : name;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
-
-// --- plait/os/linux/process.hpp --------------------------------------------------------------------------------------
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/auxv.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <sys/xattr.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline bool has_raised_privileges() noexcept { return ::getauxval(AT_SECURE) != 0; }
-
-/// In doubt it was.
-inline bool was_raised_at_start() noexcept {
-    if (!has_raised_privileges()) return false;
-    // Capabilities, or a security module's doing. Else the ids may have differed in who started it already.
-    if (::getuid() == ::geteuid() && ::getgid() == ::getegid()) return true;
-    struct ::stat file{};
-    if (::stat("/proc/self/exe", &file) != 0 || (file.st_mode & (S_ISUID | S_ISGID)) != 0) return true;
-    return ::getxattr("/proc/self/exe", "security.capability", nullptr, 0) >= 0 ||
-           (errno != ENODATA && errno != ENOTSUP);
-}
-
-inline Handle watch_process(std::int64_t pid) noexcept {
-    return above_standard_streams(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
-}
-
-/// Whether that process could be signalled: for want of the right to it is an error of its own.
-inline bool signal_watched(NativeHandle watch, int number) {
-    if (::syscall(SYS_pidfd_send_signal, watch, number, nullptr, 0) == 0) return true;
-    if (errno != ESRCH) throw_system_error("pidfd_send_signal");
-    return false;
-}
-
-/// From kernels that keep it (6.15 and later), once somebody has reaped that process.
-inline ExitStatus exit_status_of_watched(NativeHandle watch) noexcept {
-    struct Info {  // the kernel's struct pidfd_info, as of its first version
-        std::uint64_t mask, control_group;
-        std::uint32_t pid, thread_group, parent, ids[8];
-        std::int32_t exit_code;
-    };
-    static_assert(sizeof(Info) == 64);
-    constexpr std::uint64_t exit_wanted = 1U << 3;
-    Info info{};
-    info.mask = exit_wanted;
-    if (::ioctl(watch, _IOWR(0xFF, 11, Info), &info) != 0 || (info.mask & exit_wanted) == 0) return {};
-    return exit_status_of(info.exit_code);
-}
-
-/// Whether there was one to ask.
-inline bool wait_watched(NativeHandle watch, ::siginfo_t& info, int more_options) noexcept {
-    int result = 0;
-    do
-        result =
-            ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(watch), &info, WEXITED | WNOHANG | more_options);
-    while (result != 0 && errno == EINTR);
-    return result == 0;
-}
-
-inline std::optional<ExitStatus> reap_watched(NativeHandle watch) noexcept {
-    ::siginfo_t info{};
-    if (!wait_watched(watch, info, 0))
-        return exit_status_of_watched(watch);  // the host reaped it, or has no such child
-    if (info.si_pid == 0) return std::nullopt;
-    return ExitStatus{true, info.si_code == CLD_EXITED ? std::int64_t{info.si_status} : -std::int64_t{info.si_status}};
-}
-
-inline bool is_held(NativeHandle watch) noexcept {
-    ::siginfo_t info{};
-    return wait_watched(watch, info, WNOWAIT) && info.si_pid == 0;
-}
-
-/// An old kernel, or a filter of system calls, may know none of it, or not all.
-inline bool can_watch_processes() noexcept {
-    static const bool can = [] {
-        const auto is_missing = [](int error) { return error == ENOSYS || error == EPERM || error == EACCES; };
-        const Handle self = watch_process(::getpid());
-        if (!self) return !is_missing(errno);  // no descriptor left: ask for one later
-        ::siginfo_t info{};
-        const bool waits = wait_watched(self.get(), info, 0) || errno == ECHILD;
-        return waits && (::syscall(SYS_pidfd_send_signal, self.get(), 0, nullptr, 0) == 0 || !is_missing(errno));
-    }();
-    return can;
-}
-
-/// The beginning of what the system tells of a process under that name, as a text; empty where there is none.
-template <std::size_t size>
-const char* read_process_file(std::int64_t pid, const char* name, char (&text)[size]) noexcept {
-    std::snprintf(text, size, "/proc/%lld/%s", static_cast<long long>(pid), name);
-    const Handle file = above_standard_streams(::open(text, O_RDONLY | O_CLOEXEC));
-    ssize_t count = 0;
-    do count = file ? ::read(file.get(), text, size - 1) : 0;
-    while (count < 0 && errno == EINTR);
-    text[(std::max)(count, ssize_t{0})] = '\0';  // an error: it ended between
-    return text;
-}
-
-inline std::optional<std::size_t> resident_memory(std::int64_t pid) noexcept {
-    char text[96];
-    char* rest = nullptr;
-    std::strtoull(read_process_file(pid, "statm", text), &rest, 10);  // "size resident …", in pages
-    if (rest == text) return std::nullopt;
-    return static_cast<std::size_t>(std::strtoull(rest, nullptr, 10)) *
-           static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
-
-inline bool is_stopped(std::int64_t pid) noexcept {
-    char text[96];
-    // "pid (name) state …", where the name, of 15 bytes at most, may hold anything.
-    const char* const end_of_name = std::strrchr(read_process_file(pid, "stat", text), ')');
-    return end_of_name != nullptr && std::strncmp(end_of_name, ") T", 3) == 0;
-}
-
-inline constexpr bool children_die_with_parent = true;
-
-inline bool die_with_parent(std::int64_t pid) noexcept {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    return ::getppid() == static_cast<pid_t>(pid);  // asked after: a parent that died between is seen here
-}
-
-inline void wake_with_parent() noexcept { ::prctl(PR_SET_PDEATHSIG, SIGCONT); }
-
-inline void adopt_orphans() noexcept { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
-
-/// Whether /proc tells of this process's own namespace: another's numbers mean others here.
-inline bool has_own_proc() noexcept {
-    char text[24];
-    const ssize_t size = ::readlink("/proc/self", text, sizeof text - 1);
-    if (size <= 0) return false;
-    text[size] = 0;
-    return std::strtol(text, nullptr, 10) == ::getpid();
-}
-
-/// Appends the children of a thread.
-inline void append_children(const std::string& thread, std::vector<std::int64_t>& pids) {
-    const Handle list{::open((thread + "/children").c_str(), O_RDONLY | O_CLOEXEC)};
-    char text[512];
-    std::int64_t pid = 0;
-    for (;;) {
-        const ssize_t count = list ? ::read(list.get(), text, sizeof text) : 0;
-        if (count <= 0) return;
-        for (const char digit : std::string_view{text, static_cast<std::size_t>(count)}) {
-            if (digit != ' ')
-                pid = 10 * pid + (digit - '0');
-            else
-                pids.push_back(std::exchange(pid, 0));
-        }
-    }
-}
-
-inline std::vector<std::int64_t> children_of_this_thread() {
-    std::vector<std::int64_t> pids;
-    if (has_own_proc()) append_children("/proc/thread-self", pids);
-    return pids;
-}
-
-inline std::vector<std::int64_t> descendants_of(std::int64_t pid) {
-    std::vector<std::int64_t> pids;
-    if (!has_own_proc()) return pids;
-    pids.push_back(pid);
-    for (std::size_t i = 0; i < pids.size(); ++i) {
-        const std::string threads = "/proc/" + std::to_string(pids[i]) + "/task";
-        DIR* const folder = ::opendir(threads.c_str());
-        if (folder == nullptr) continue;
-        while (const dirent* const entry = ::readdir(folder))
-            if (entry->d_name[0] != '.') append_children(threads + "/" + entry->d_name, pids);
-        ::closedir(folder);
-    }
-    pids.erase(pids.begin());
-    return pids;
-}
-
-inline void close_handles_from(NativeHandle first) noexcept {
-    if (::syscall(SYS_close_range, first, ~0U, 0) != 0) close_listed_handles_from(first);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  else
-
-// --- plait/os/posix/process_fallback.hpp -----------------------------------------------------------------------------
-
-#include <unistd.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline bool has_raised_privileges() noexcept { return ::getuid() != ::geteuid() || ::getgid() != ::getegid(); }
-
-inline bool was_raised_at_start() noexcept { return has_raised_privileges(); }
-
-inline Handle watch_process(std::int64_t) noexcept { return Handle{}; }
-inline constexpr bool can_watch_processes() noexcept { return false; }
-inline bool signal_watched(NativeHandle, int) noexcept { return false; }
-inline ExitStatus exit_status_of_watched(NativeHandle) noexcept { return {}; }
-inline std::optional<ExitStatus> reap_watched(NativeHandle) noexcept { return ExitStatus{}; }
-inline bool is_held(NativeHandle) noexcept { return false; }
-
-inline std::optional<std::size_t> resident_memory(std::int64_t) noexcept { return std::nullopt; }
-
-inline bool is_stopped(std::int64_t) noexcept { return false; }
-
-inline constexpr bool children_die_with_parent = false;
-
-/// Not to be had here: whoever has a channel to the parent sees its end of file.
-inline bool die_with_parent(std::int64_t pid) noexcept { return ::getppid() == static_cast<pid_t>(pid); }
-
-/// Not to be had here: a stopped process stays until somebody wakes it.
-inline void wake_with_parent() noexcept {}
-
-/// Not to be had here: an orphan is adopted by the system.
-inline void adopt_orphans() noexcept {}
-inline std::vector<std::int64_t> children_of_this_thread() { return {}; }
-inline std::vector<std::int64_t> descendants_of(std::int64_t) { return {}; }
-
-inline void close_handles_from(NativeHandle first) noexcept { close_listed_handles_from(first); }
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  endif
-#  if defined(__GLIBC_PREREQ) && !defined(PLAIT_PORTABLE_POSIX)
-#    if __GLIBC_PREREQ(2, 34)
-#      define PLAIT_OS_SPAWN_CLOSES
-#    endif
-#  endif
-#  if defined(PLAIT_OS_SPAWN_CLOSES)
-#    undef PLAIT_OS_SPAWN_CLOSES
-
-// --- plait/os/linux/spawn_actions.hpp --------------------------------------------------------------------------------
-
-#include <spawn.h>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline constexpr bool spawn_closes_other_handles = true;
-
-/// After the actions that are there: what is open from `first` on is closed before the program is executed. Returns the
-/// error number.
-inline int close_others_at_spawn(posix_spawn_file_actions_t& actions, NativeHandle first) noexcept {
-    return ::posix_spawn_file_actions_addclosefrom_np(&actions, first);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  else
-
-// --- plait/os/posix/spawn_actions_fallback.hpp -----------------------------------------------------------------------
-
-#include <spawn.h>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline constexpr bool spawn_closes_other_handles = false;
-
-inline int close_others_at_spawn(posix_spawn_file_actions_t&, NativeHandle) noexcept { return 0; }
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  endif
-#endif
-
 // --- plait/multiprocessing/connection/turns.hpp ----------------------------------------------------------------------
 
 namespace plait::inline PLAIT_ABI::multiprocessing::detail {
@@ -18477,67 +23736,6 @@ inline std::exception_ptr read_exception(Decoder& in) {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
-// --- plait/os/lifeline.hpp -------------------------------------------------------------------------------------------
-
-// Contract: end_with_parent(parent, channel) starts a thread that kills this process once its parent is gone: by the
-// parent's own end, where the system tells of it, or by the end of `channel`, whose other end the parent holds. Both, for
-// a fork of the parent may hold the other end, and not every system tells of a process's end. end_with_program(watch,
-// channel) does the same for a program that is not the parent: the watch began while it surely lived, or is none.
-// polite_end, certain_end: the signals that ask a process to end, and end it.
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/lifeline.hpp -------------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <cstdint>
-#include <optional>
-#include <thread>
-#include <utility>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline constexpr int polite_end = SIGTERM;
-inline constexpr int certain_end = SIGKILL;
-
-/// Ends this process at the news of `watched`, at the end of `channel`, and when `parent`, if given, is no longer its
-/// parent.
-inline void end_with(Handle watched, const Handle& channel, std::optional<std::int64_t> parent) {
-    const auto end_this_process = [] { ::kill(::getpid(), SIGKILL); };
-    if (parent && parent_process_id() != *parent) end_this_process();  // asked after the watch began: no gap between
-    const BlockSignals blocked;
-    // A handle of its own: the other may be closed before this process has ended, and its number be another's then.
-    Handle end{::fcntl(channel.get(), F_DUPFD_CLOEXEC, 3)};
-    std::thread([end_this_process, parent, watched = std::move(watched), end = std::move(end)] {
-        // Asked for nothing but the end: what the parent writes there is for others.
-        PollItem items[] = {{watched.get(), readable}, {end.get(), 0}};
-        // Where the system does not tell of the parent's end it is asked for now and then.
-        const auto soon = [&] {
-            return watched ? detail::Deadline::never() : detail::Deadline{std::chrono::milliseconds{200}};
-        };
-        while (!poll(items, soon()) && (!parent || parent_process_id() == *parent)) {
-        }
-        end_this_process();
-    }).detach();
-}
-
-inline void end_with_parent(std::int64_t parent, const Handle& channel) {
-    wake_with_parent();
-    end_with(watch_process(parent), channel, parent);
-}
-
-inline void end_with_program(const Handle& watched, const Handle& channel) {
-    end_with(watched ? Handle{::fcntl(watched.get(), F_DUPFD_CLOEXEC, 3)} : Handle{}, channel, std::nullopt);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
-
 // --- plait/multiprocessing/process/answer.hpp ------------------------------------------------------------------------
 
 // How what came of a call goes home from a process that was made for it alone: by the process's own channel, of any
@@ -18731,454 +23929,6 @@ int run_target(const os::Handle& control, ChildPapers papers, Call&& call) {
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
 
-// --- plait/os/child.hpp ----------------------------------------------------------------------------------------------
-
-// Contract: one child process, and how it ended.
-//   ExitStatus{known, code}             code as Python tells it: negative for a signal; unknown where the host reaped it
-//   Child                               move-only; pid(), status(), send_signal(number)
-//     reap() -> bool                    whether it has ended; its status is there from then on
-//     wait_for_news(deadline)           returns at its end, at the deadline, or now and then: ask reap() again
-//     wait(deadline) -> bool            the two, until it has ended or the deadline has passed
-//     sentinel()                        a handle that becomes readable at its end
-//   fork_child(body) -> Child           a copy of this program that runs `body()` and ends with the code it returns
-//   fork_flushed_child(body) -> Child   the same for who holds locks, and has flushed the standard streams before
-//   spawn_self(arguments, …) -> Child   a fresh start of this program's executable, given one channel end as handle 3
-//   adopt_served_child(pid, watch, news) -> Child   one that a server made for this program
-//   ChildReaper                         for a single-threaded parent of many: waits for handles and for deaths at once
-//   signal_process_group(child, number) the child and its process group; a stopped one is woken to hear it
-// Threads: wait_for_news and sentinel from any; the others one at a time.
-// A Child that goes is neither waited for nor ended: that is its owner's policy. Nobody else's child is ever reaped.
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/child.hpp ----------------------------------------------------------------------------------------
-
-// --- plait/os/posix/child_process.hpp --------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/types.h>
-#include <unistd.h>
-
-#include <cstdint>
-#include <span>
-#include <string>
-#include <utility>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// Forks; the child runs `body` and never comes back. Returns the child's pid.
-///
-/// The child is a copy of this thread alone: what other threads held locked stays locked there, but for the C library's
-/// own locks and plait's, which are made anew.
-///
-/// For who holds locks: the caller has flushed the standard streams before it took them. That may
-/// wait for whoever reads a pipe, and run stream buffers of the user's.
-template <class Body>
-pid_t fork_flushed_process(Body&& body) {
-    const pid_t pid = ::fork();
-    if (pid < 0) throw_system_error("fork");
-    if (pid > 0) return pid;
-    int code = 1;
-    try {
-        detail::parking::reset_after_fork();
-        code = body();
-    } catch (...) {
-        code = 1;
-    }
-    exit_immediately(code);
-}
-
-/// The same, and flushes the standard streams, so that the child prints nothing of theirs again.
-template <class Body>
-pid_t fork_process(Body&& body) {
-    flush_standard_streams();
-    return fork_flushed_process(std::forward<Body>(body));
-}
-
-/// What a fresh child gets besides its command line.
-struct SpawnOptions {
-    std::vector<std::string> environment;     ///< NAME=value, each over the parent's own
-    const SignalMask* signal_mask = nullptr;  ///< instead of the calling thread's
-    bool flushes = true;                      ///< the standard streams; not for who holds locks
-};
-
-inline constexpr NativeHandle first_inherited = 3;
-
-/// Starts this program's executable anew, with `arguments` behind its name, and `inherited` as handles 3, 4 and so on. What
-/// else is open here and not close-on-exec is not open there, if `spawn_closes_other_handles`.
-inline pid_t spawn_process(std::span<const std::string> arguments, std::span<const NativeHandle> inherited,
-                           const SpawnOptions& options) {
-    std::vector<std::string> environment = options.environment;
-    const auto overridden = [&](const std::string& entry) {
-        const auto name = entry.substr(0, entry.find('=') + 1);
-        for (const std::string& own : options.environment)
-            if (own.compare(0, name.size(), name) == 0) return true;
-        return false;
-    };
-    for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry)
-        if (!overridden(*entry)) environment.emplace_back(*entry);
-    std::vector<std::string> strings{program_name()};
-    strings.insert(strings.end(), arguments.begin(), arguments.end());
-    const auto pointers = [](std::vector<std::string>& texts) {
-        std::vector<char*> result;
-        for (std::string& text : texts) result.push_back(text.data());
-        result.push_back(nullptr);
-        return result;
-    };
-
-    // Moved up first: no number may be overwritten before it is copied, and a copy onto itself would keep close-on-exec.
-    std::vector<Handle> moved;
-    const auto end = static_cast<int>(first_inherited + inherited.size());
-    for (const NativeHandle native : inherited) {
-        moved.emplace_back(::fcntl(native, F_DUPFD_CLOEXEC, end));
-        if (!moved.back()) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    }
-
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawnattr_init(&attributes);
-    for (std::size_t i = 0; i < moved.size(); ++i)
-        ::posix_spawn_file_actions_adddup2(&actions, moved[i].get(), first_inherited + static_cast<int>(i));
-    int error = close_others_at_spawn(actions, end);
-    if (options.signal_mask != nullptr) {
-        ::posix_spawnattr_setsigmask(&attributes, &options.signal_mask->native);
-        ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    }
-    if (options.flushes) flush_standard_streams();
-    pid_t pid = 0;
-    if (error == 0)
-        error = ::posix_spawn(&pid, executable_path(), &actions, &attributes, pointers(strings).data(),
-                              pointers(environment).data());
-    ::posix_spawnattr_destroy(&attributes);
-    ::posix_spawn_file_actions_destroy(&actions);
-    if (error != 0) throw_system_error("posix_spawn of this executable", error);
-    return pid;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/types.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <chrono>
-#include <cstdint>
-#include <span>
-#include <string>
-#include <utility>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// How many handles from 3 on a spawned child finds: its channel, and, where processes cannot be watched, the pipe whose
-/// end of file tells of its death. Parent and child come to the same answer.
-inline int inherited_handles() noexcept { return can_watch_processes() ? 1 : 2; }
-
-/// What the parent of a child that is served says to whom it serves, once it has reaped it.
-struct ServedEnd {
-    static constexpr std::uint64_t magic_word = 0x706C'6169'7420'656E;  // "plait en"
-    std::uint64_t magic = magic_word;
-    std::int64_t code = 0;
-};
-
-/// A child, of this process or of a server that makes them for it.
-///
-/// Where the system has a watch for processes, it is held by one: its end is an event, and a signal can meet no other
-/// process that got its number. Else its end is seen by end-of-file on a channel that only it holds open (it and its
-/// server), and, for its own children may hold that too, by asking at least every 50 ms.
-class Child {
-public:
-    Child() noexcept = default;
-
-    [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
-    [[nodiscard]] NativeHandle sentinel() const noexcept { return watch_ ? watch_.get() : news_.get(); }
-
-    /// Known at most once it has ended, and not where somebody else took it. May wait a moment for the server's word.
-    ExitStatus status() {
-        if (ended_ && served_ && !status_.known) {
-            static_cast<void>(read_news(detail::Deadline{std::chrono::seconds{1}}));
-            if (!status_.known && watch_) status_ = exit_status_of_watched(watch_.get());
-        }
-        return status_;
-    }
-
-    /// Returns at its end, at the deadline, or now and then.
-    void wait_for_news(detail::Deadline deadline) const {
-        if (watch_) {
-            const bool gone = wait_readable(watch_.get(), detail::Deadline::at({}));
-            if (!gone || !is_held(watch_.get())) return static_cast<void>(wait_readable(watch_.get(), deadline));
-            // Gone but for a debugger: nothing tells when that lets go.
-            const auto soon = detail::Deadline{std::chrono::milliseconds{1}};
-            return static_cast<void>(poll({}, soon < deadline ? soon : deadline));
-        }
-        // Its end closes the channel, unless children of its own hold that too; after that only its reaping is waited for.
-        PollItem item{news_.get(), readable};
-        const bool closed = poll({&item, 1}, detail::Deadline::at({}));
-        if (closed) item.fd = Handle::none;
-        const auto soon = detail::Deadline{std::chrono::milliseconds{closed ? 1 : 50}};
-        static_cast<void>(poll({&item, 1}, soon < deadline ? soon : deadline));
-    }
-
-    bool reap();
-
-    bool wait(detail::Deadline deadline) {
-        while (!reap()) {
-            if (deadline.has_passed()) return false;
-            wait_for_news(deadline);
-        }
-        return true;
-    }
-
-    void send_signal(int number) {
-        if (watch_) {
-            if (!ended_) static_cast<void>(signal_watched(watch_.get(), number));
-            return;
-        }
-        // A child that nobody has reaped keeps its number, so this reaches nobody else. (Of a served one there is an
-        // instant, between its reaping and the server's word of it.)
-        if (!reap() && ::kill(pid_, number) != 0 && errno != ESRCH) throw_system_error("kill");
-    }
-
-private:
-    friend Child adopt_child(pid_t pid);
-    friend Child adopt_child(pid_t pid, Handle lifeline);
-    friend Child adopt_served_child(std::int64_t pid, Handle watch, Handle news);
-
-    /// Whether the server's word was there by `deadline`, or the end of its channel.
-    bool read_news(detail::Deadline deadline) {
-        if (!news_) return true;
-        if (!wait_readable(news_.get(), deadline)) return false;
-        ServedEnd end;
-        // It stays there, for the sentinel is to stay readable. It was written in one piece, and is seen so.
-        const auto size = ::recv(news_.get(), &end, sizeof end, MSG_PEEK | MSG_DONTWAIT);
-        if (size == static_cast<ssize_t>(sizeof end) && end.magic == ServedEnd::magic_word) status_ = {true, end.code};
-        return true;
-    }
-
-    pid_t pid_ = 0;
-    Handle watch_;
-    Handle news_;
-    bool served_ = false;
-    bool ended_ = false;
-    ExitStatus status_;
-};
-
-/// Whether it has ended.
-inline bool Child::reap() {
-    if (ended_) return true;
-    if (watch_) {
-        if (!wait_readable(watch_.get(), detail::Deadline::at({}))) return false;
-        // A server's child too: this process may have adopted it (process 1, a subreaper). Others it cannot reap.
-        const auto status = reap_watched(watch_.get());
-        if (!status) return false;
-        status_ = *status;
-    } else if (served_) {
-        // Its server may be gone, and its own children hold the channel. Never reaped here: without a watch its number may
-        // be another child's.
-        const bool gone = !process_exists(pid_);
-        if (!read_news(detail::Deadline::at({})) && !gone) return false;
-    } else {
-        int status = 0;
-        const pid_t reaped = ::waitpid(pid_, &status, WNOHANG);
-        if (reaped == pid_)
-            status_ = exit_status_of(status);
-        else if (reaped == 0 || errno != ECHILD)  // else the host reaped it, or ignores SIGCHLD
-            return false;
-    }
-    ended_ = true;
-    return true;
-}
-
-/// A child of this process, which is to be held by a watch.
-inline Child adopt_child(pid_t pid) {
-    Child child;
-    child.pid_ = pid;
-    child.watch_ = watch_process(pid);
-    const int error = errno;
-    ::siginfo_t info{};
-    const bool is_taken =
-        ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
-    if (is_taken) {
-        // It has ended, and its status, perhaps even its number, is gone: the host ignores SIGCHLD, or was quicker.
-        if (child.watch_) child.status_ = exit_status_of_watched(child.watch_.get());
-        child.watch_ =
-            above_standard_streams(::open("/dev/null", O_RDONLY | O_CLOEXEC));  // readable, as its sentinel is
-        child.ended_ = true;
-        return child;
-    }
-    if (!child.watch_) {
-        // Without a watch (no descriptor left) nobody could tell its end: it may not go on unseen.
-        ::kill(pid, SIGKILL);
-        while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
-        }
-        throw_system_error("pidfd_open", error);
-    }
-    return child;
-}
-
-/// The same, with the reading end of a pipe that only the child holds open.
-inline Child adopt_child(pid_t pid, Handle lifeline) {
-    Child child;
-    child.pid_ = pid;
-    child.news_ = std::move(lifeline);
-    return child;
-}
-
-/// A child of a server, which has a watch for it where the system has any, and tells its end by a ServedEnd in `news`.
-/// Without a watch the child holds the other end of `news` too.
-inline Child adopt_served_child(std::int64_t pid, Handle watch, Handle news) {
-    Child child;
-    child.pid_ = static_cast<pid_t>(pid);
-    child.watch_ = std::move(watch);
-    child.news_ = std::move(news);
-    child.served_ = true;
-    return child;
-}
-
-struct Lifeline {
-    Handle read;
-    Handle write;
-};
-
-inline Lifeline make_lifeline() {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw_system_error("pipe2");
-    Lifeline lifeline{above_standard_streams(ends[0]), above_standard_streams(ends[1])};
-    if (!lifeline.read || !lifeline.write) throw_system_error("fcntl(F_DUPFD_CLOEXEC)");
-    return lifeline;
-}
-
-template <class Body>
-Child fork_flushed_child(Body&& body) {
-    if (can_watch_processes()) return adopt_child(fork_flushed_process(std::forward<Body>(body)));
-    Lifeline lifeline = make_lifeline();
-    const pid_t pid = fork_flushed_process([&] {
-        lifeline.read.reset();
-        return body();
-    });
-    return adopt_child(pid, std::move(lifeline.read));
-}
-
-template <class Body>
-Child fork_child(Body&& body) {
-    flush_standard_streams();
-    return fork_flushed_child(std::forward<Body>(body));
-}
-
-inline Child spawn_self(std::span<const std::string> arguments, const Handle& channel, const SpawnOptions& options) {
-    if (can_watch_processes()) {
-        const NativeHandle inherited[] = {channel.get()};
-        return adopt_child(spawn_process(arguments, inherited, options));
-    }
-    Lifeline lifeline = make_lifeline();
-    const NativeHandle inherited[] = {channel.get(), lifeline.write.get()};
-    const pid_t pid = spawn_process(arguments, inherited, options);
-    return adopt_child(pid, std::move(lifeline.read));
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-// --- plait/os/posix/child_reaper.hpp ---------------------------------------------------------------------------------
-
-#include <poll.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/types.h>
-#include <sys/wait.h>
-#include <time.h>
-
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <span>
-
-namespace plait::inline PLAIT_ABI::os {
-
-/// A child that has ended and been reaped.
-struct Reaped {
-    pid_t pid = 0;
-    ExitStatus status;
-    std::size_t most_memory = 0;  ///< bytes, the largest it ever had in memory
-};
-
-/// Watches handles and its own children at once. One a process, and only while that has a single thread: it takes
-/// SIGCHLD, and reaps every child there is.
-class ChildReaper {
-public:
-    ChildReaper() {
-        sigset_t child;
-        ::sigemptyset(&child);
-        ::sigaddset(&child, SIGCHLD);
-        // Blocked but inside ppoll, so that a death between reap() and wait() is not slept over.
-        ::sigprocmask(SIG_BLOCK, &child, &before_.native);
-        struct ::sigaction action{};
-        action.sa_handler = [](int) {};
-        ::sigemptyset(&action.sa_mask);
-        ::sigaction(SIGCHLD, &action, &action_before_);
-    }
-
-    /// Returns when an item is ready, when a child may have died, or at the deadline.
-    void wait(std::span<PollItem> items, detail::Deadline deadline) {
-        sigset_t unblocked = before_.native;
-        ::sigdelset(&unblocked, SIGCHLD);
-        const auto left = deadline.left().duration();
-        const timespec time{static_cast<time_t>(left.count() / 1'000'000'000),
-                            static_cast<long>(left.count() % 1'000'000'000)};
-        if (::ppoll(items.data(), static_cast<nfds_t>(items.size()), deadline.is_never() ? nullptr : &time,
-                    &unblocked) < 0) {
-            for (PollItem& item : items) item.revents = 0;
-            if (errno != EINTR) throw_system_error("ppoll");
-        }
-    }
-
-    /// A child that has ended, if there is one; `before(pid)` is called while its number is still its own.
-    template <class Function>
-    std::optional<Reaped> reap(Function before) {
-        ::siginfo_t info{};
-        if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return std::nullopt;
-        before(std::int64_t{info.si_pid});
-        int status = 0;
-        struct ::rusage usage{};
-        if (::wait4(info.si_pid, &status, 0, &usage) != info.si_pid) return std::nullopt;
-        return Reaped{info.si_pid, exit_status_of(status), static_cast<std::size_t>(usage.ru_maxrss) * 1024};
-    }
-
-    /// For a child of the reaper, right after the fork: SIGCHLD and the mask as they were.
-    void undo() const noexcept {
-        ::sigaction(SIGCHLD, &action_before_, nullptr);
-        ::sigprocmask(SIG_SETMASK, &before_.native, nullptr);
-    }
-
-    /// The signal mask before it.
-    [[nodiscard]] const SignalMask& before() const noexcept { return before_; }
-
-private:
-    SignalMask before_;
-    struct ::sigaction action_before_{};
-};
-
-/// Signals an unreaped child and the process group that it leads, stopped members too; none of them need be there.
-inline void signal_process_group(std::int64_t leader, int number) noexcept {
-    const auto pid = static_cast<pid_t>(leader);
-    ::kill(-pid, number);
-    ::kill(pid, number);  // it may not lead its group yet
-    if (number == SIGKILL) return;
-    ::kill(-pid, SIGCONT);
-    ::kill(pid, SIGCONT);
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
-
 // --- plait/multiprocessing/freeze_support.hpp ------------------------------------------------------------------------
 
 // How a fresh start of this executable becomes a child of ours.
@@ -19369,375 +24119,6 @@ inline void freeze_support(int argc, char** argv) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing
-
-// --- plait/os/surroundings.hpp ---------------------------------------------------------------------------------------
-
-// Contract: what a process has from the one that made it, so that a child made by a server can have it from the program.
-//   Surroundings              as plain bytes: umask, nice value, process group, limits, processors, signals
-//     current(status)         the calling thread's
-//     are_within(others)      whether a process that began with `others` needs no right to more to have them
-//     apply()                 makes them this process's own, all but the signal mask; throws std::system_error
-//     apply_signal_mask()     last, for a signal may be waiting
-//   current_standing(status)  a text of what no process can be given afterwards: credentials, filters, control group,
-//                             root, namespaces, session. A server of another standing cannot make the children.
-//   own_status()              what the system tells of the calling thread in one go, for the two
-//   open_working_directory() -> Handle, enter_directory(handle)
-//   environment_block(over)   NAME=value, each ended by a zero byte; those of `over` in place of the program's own
-//   replace_environment(block)
-//   standard_stream_is_inherited(n), replace_standard_stream(n, handle)
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/surroundings.hpp ---------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-struct Surroundings {
-    struct Limit {
-        std::uint64_t soft;
-        std::uint64_t hard;
-    };
-    static constexpr int signals = 64;
-
-    std::int64_t process_group;  ///< 0: it cannot be named here
-    std::uint64_t ignored;       ///< bit n - 1 for signal n
-    std::uint64_t blocked;
-    std::array<std::uint64_t, 16> processors;  ///< none: not told
-    std::array<Limit, 16> limits;
-    std::uint32_t limit_count;
-    std::uint32_t file_mask;
-    std::int32_t nice;
-    std::uint32_t padding;
-
-    /// The calling thread's; `status` is its own_status().
-    static Surroundings current(std::string_view status);
-    /// Whether every process can make them its own that began with `others`, without a right to more.
-    [[nodiscard]] bool are_within(const Surroundings& others) const noexcept;
-    void apply() const;
-    void apply_signal_mask() const noexcept;
-
-private:
-    void apply_signals() const noexcept;
-    void apply_limits() const;
-};
-
-namespace detail {
-
-using namespace plait::detail;
-
-/// What the systems have names for, in one order for both ends.
-inline constexpr std::array limit_names{RLIMIT_CPU,  RLIMIT_FSIZE,  RLIMIT_DATA, RLIMIT_STACK,
-                                        RLIMIT_CORE, RLIMIT_NOFILE, RLIMIT_AS};
-
-template <std::size_t count>
-Surroundings basic_surroundings(const std::array<decltype(RLIMIT_CPU), count>& names) {
-    Surroundings now{};
-    now.process_group = ::getpgrp();
-    const SignalMask mask = SignalMask::current();
-    for (int number = 1; number <= Surroundings::signals; ++number) {
-        const std::uint64_t bit = std::uint64_t{1} << (number - 1);
-        struct ::sigaction action{};
-        if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) now.ignored |= bit;
-        if (::sigismember(&mask.native, number) == 1) now.blocked |= bit;
-    }
-    for (const auto name : names) {
-        struct ::rlimit limit{};
-        if (::getrlimit(name, &limit) != 0) throw_system_error("getrlimit");
-        now.limits[now.limit_count++] = {limit.rlim_cur, limit.rlim_max};
-    }
-    errno = 0;
-    now.nice = ::getpriority(PRIO_PROCESS, 0);
-    return now;
-}
-
-template <std::size_t count>
-void apply_limits(const Surroundings& wanted, const std::array<decltype(RLIMIT_CPU), count>& names) {
-    for (std::size_t i = 0; i < (std::min)(std::size_t{wanted.limit_count}, names.size()); ++i) {
-        struct ::rlimit limit{};
-        const struct ::rlimit given{static_cast<::rlim_t>(wanted.limits[i].soft),
-                                    static_cast<::rlim_t>(wanted.limits[i].hard)};
-        if (::getrlimit(names[i], &limit) == 0 && limit.rlim_cur == given.rlim_cur && limit.rlim_max == given.rlim_max)
-            continue;
-        if (::setrlimit(names[i], &given) != 0) throw_system_error("setrlimit");
-    }
-}
-
-void apply_processors(const Surroundings& wanted);
-
-}  // namespace detail
-
-inline bool Surroundings::are_within(const Surroundings& others) const noexcept {
-    if (nice < others.nice) return false;
-    for (std::size_t i = 0; i < (std::min)(std::size_t{limit_count}, limits.size()); ++i)
-        if (limits[i].hard > others.limits[i].hard) return false;
-    return true;
-}
-
-inline void Surroundings::apply() const {
-    // The group is gone where the program is; that ends this child in other ways.
-    if (process_group > 0 && process_group != ::getpgrp()) ::setpgid(0, static_cast<pid_t>(process_group));
-    ::umask(static_cast<::mode_t>(file_mask & 0777U));
-    if (::getpriority(PRIO_PROCESS, 0) != nice && ::setpriority(PRIO_PROCESS, 0, nice) != 0)
-        throw_system_error("setpriority");
-    detail::apply_processors(*this);
-    apply_signals();
-    apply_limits();
-}
-
-inline void Surroundings::apply_signals() const noexcept {
-    for (int number = 1; number <= signals; ++number) {
-        const bool ignore = (ignored >> (number - 1) & 1U) != 0;
-        struct ::sigaction action{};
-        if (::sigaction(number, nullptr, &action) != 0 || (action.sa_handler == SIG_IGN) == ignore) continue;
-        ::signal(number, ignore ? SIG_IGN : SIG_DFL);
-    }
-}
-
-inline void Surroundings::apply_signal_mask() const noexcept {
-    SignalMask mask = SignalMask::none();
-    for (int number = 1; number <= signals; ++number)
-        if ((blocked >> (number - 1) & 1U) != 0) ::sigaddset(&mask.native, number);
-    mask.apply();
-}
-
-inline void enter_directory(const Handle& directory) {
-    if (::fchdir(directory.get()) != 0) throw_system_error("fchdir to the program's working directory");
-}
-
-/// The program's environment, `over` (NAME=value) in place of variables of the same name.
-inline std::string environment_block(std::span<const std::string> over) {
-    std::string block;
-    const auto add = [&](std::string_view entry) { block.append(entry).push_back('\0'); };
-    for (const std::string& entry : over) add(entry);
-    for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry) {
-        const std::string_view text{*entry};
-        const std::string_view name = text.substr(0, text.find('=') + 1);
-        const auto names_it = [&](const std::string& own) { return !name.empty() && own.starts_with(name); };
-        if (std::none_of(over.begin(), over.end(), names_it)) add(text);
-    }
-    return block;
-}
-
-/// For a process with a single thread.
-inline void replace_environment(std::string block) {
-    // Neither is ever freed: what getenv gave stays valid.
-    auto& text = *new std::string(std::move(block));
-    auto& entries = *new std::vector<char*>;
-    if (!text.empty() && text.back() != '\0') text.push_back('\0');
-    for (std::size_t at = 0; at < text.size(); at = text.find('\0', at) + 1) entries.push_back(text.data() + at);
-    entries.push_back(nullptr);
-    ::environ = entries.data();
-}
-
-/// Whether a process that this one executes would have it.
-inline bool standard_stream_is_inherited(NativeHandle number) noexcept {
-    const int flags = ::fcntl(number, F_GETFD);
-    return flags >= 0 && (flags & FD_CLOEXEC) == 0;
-}
-
-/// `given` none: the null device.
-inline void replace_standard_stream(NativeHandle number, NativeHandle given) {
-    const Handle null =
-        given != Handle::none
-            ? Handle{}
-            : above_standard_streams(::open("/dev/null", (number == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
-    if (::dup2(null ? null.get() : given, number) < 0) throw_system_error("dup2 of a standard stream");
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  if defined(__linux__) && !defined(PLAIT_PORTABLE_POSIX)
-
-// --- plait/os/linux/surroundings.hpp ---------------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <sched.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <array>
-#include <cstdlib>
-#include <cstring>
-#include <string>
-#include <string_view>
-
-namespace plait::inline PLAIT_ABI::os {
-
-namespace detail {
-
-inline constexpr std::array all_limit_names{RLIMIT_CPU,      RLIMIT_FSIZE, RLIMIT_DATA,   RLIMIT_STACK,
-                                            RLIMIT_CORE,     RLIMIT_RSS,   RLIMIT_NPROC,  RLIMIT_NOFILE,
-                                            RLIMIT_MEMLOCK,  RLIMIT_AS,    RLIMIT_LOCKS,  RLIMIT_SIGPENDING,
-                                            RLIMIT_MSGQUEUE, RLIMIT_NICE,  RLIMIT_RTPRIO, RLIMIT_RTTIME};
-
-/// None where there is no such file. Throws: std::system_error for want of a descriptor: nothing may be concluded then.
-inline Handle open_system_file(const char* path, int flags) {
-    Handle file = above_standard_streams(::open(path, flags | O_CLOEXEC));
-    if (!file && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) throw_system_error("open in /proc");
-    return file;
-}
-
-/// The whole of such a file; empty where there is none.
-inline std::string read_system_file(const char* path) {
-    const Handle file = open_system_file(path, O_RDONLY);
-    std::array<char, 4096> buffer;
-    std::string text;
-    for (;;) {
-        const ssize_t count = file ? ::read(file.get(), buffer.data(), buffer.size()) : 0;
-        if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) return text;
-        text.append(buffer.data(), static_cast<std::size_t>(count));
-    }
-}
-
-inline std::string_view line_of(std::string_view status, std::string_view name) {
-    const auto at = status.find(name);
-    return at == status.npos ? std::string_view{} : status.substr(at, status.find('\n', at + 1) - at);
-}
-
-inline void apply_processors(const Surroundings& wanted) {
-    ::cpu_set_t now;
-    ::cpu_set_t given;
-    CPU_ZERO(&now);
-    static_assert(sizeof given == sizeof wanted.processors);
-    std::memcpy(&given, wanted.processors.data(), sizeof given);
-    if (CPU_COUNT(&given) == 0) return;
-    if (::sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &given) != 0) return;
-    if (::sched_setaffinity(0, sizeof given, &given) != 0) throw_system_error("sched_setaffinity");
-}
-
-}  // namespace detail
-
-inline std::string own_status() { return detail::read_system_file("/proc/thread-self/status"); }
-
-inline Surroundings Surroundings::current(std::string_view status) {
-    Surroundings now = detail::basic_surroundings(detail::all_limit_names);
-    ::cpu_set_t processors;
-    CPU_ZERO(&processors);
-    // A machine with more than 1024 of them says so by an error: then they are as the server's.
-    if (::sched_getaffinity(0, sizeof processors, &processors) == 0)
-        std::memcpy(now.processors.data(), &processors, sizeof processors);
-    if (const auto line = detail::line_of(status, "\nUmask:"); !line.empty()) {
-        now.file_mask = static_cast<std::uint32_t>(std::strtoul(std::string(line.substr(7)).c_str(), nullptr, 8));
-    } else {
-        const ::mode_t mask = ::umask(077);  // for an instant: an old kernel, or no /proc
-        ::umask(mask);
-        now.file_mask = mask;
-    }
-    return now;
-}
-
-inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::all_limit_names); }
-
-inline std::string current_standing(std::string_view status) {
-    std::string standing;
-    for (const char* const name : {"\nUid:", "\nGid:", "\nGroups:", "\nCapInh:", "\nCapPrm:", "\nCapEff:", "\nCapBnd:",
-                                   "\nCapAmb:", "\nNoNewPrivs:", "\nSeccomp:", "\nSeccomp_filters:"})
-        standing += detail::line_of(status, name);
-    standing += "\nLabel: " + detail::read_system_file("/proc/thread-self/attr/current");
-    standing += "\nControl group: " + detail::read_system_file("/proc/thread-self/cgroup");
-    standing += "\nSession: " + std::to_string(::getsid(0));
-    const Handle namespaces = detail::open_system_file("/proc/thread-self/ns", O_PATH | O_DIRECTORY);
-    const auto add = [&](const char* path, int from) {
-        struct ::stat file{};
-        if (::fstatat(from, path, &file, 0) != 0) return;
-        standing.append("\n").append(path).append(" ");
-        standing.append(std::to_string(file.st_dev)).append(" ").append(std::to_string(file.st_ino));
-    };
-    add("/", AT_FDCWD);
-    for (const char* const space :
-         {"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"})
-        if (namespaces) add(space, namespaces.get());
-    return standing;
-}
-
-inline Handle open_working_directory() {
-    // A path only: a directory that may not be read can be worked in.
-    Handle directory = above_standard_streams(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!directory) throw_system_error("open of the working directory");
-    return directory;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  else
-
-// --- plait/os/posix/surroundings_fallback.hpp ------------------------------------------------------------------------
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <string>
-#include <string_view>
-#include <vector>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline std::string own_status() { return {}; }
-
-inline Surroundings Surroundings::current(std::string_view) {
-    Surroundings now = detail::basic_surroundings(detail::limit_names);
-    // There is no other way to ask: a file that another thread creates just then has a mode too wide or too narrow.
-    const ::mode_t mask = ::umask(077);
-    ::umask(mask);
-    now.file_mask = mask;
-    return now;
-}
-
-inline void Surroundings::apply_limits() const { detail::apply_limits(*this, detail::limit_names); }
-
-inline void detail::apply_processors(const Surroundings&) {}
-
-inline std::string current_standing(std::string_view) {
-    std::string standing;
-    const auto add = [&](auto number) { standing += std::to_string(number) + " "; };
-    add(::getuid());
-    add(::geteuid());
-    add(::getgid());
-    add(::getegid());
-    std::vector<::gid_t> groups(static_cast<std::size_t>((std::max)(::getgroups(0, nullptr), 0)));
-    if (::getgroups(static_cast<int>(groups.size()), groups.data()) >= 0)
-        for (const ::gid_t group : groups) add(group);
-    add(::getsid(0));
-    struct ::stat root{};
-    if (::stat("/", &root) == 0) {
-        add(root.st_dev);
-        add(root.st_ino);
-    }
-    return standing;
-}
-
-inline Handle open_working_directory() {
-    Handle directory = above_standard_streams(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!directory) throw_system_error("open of the working directory");
-    return directory;
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#  endif
-#endif
 
 // --- plait/multiprocessing/fork_server/protocol.hpp ------------------------------------------------------------------
 
@@ -26363,6 +30744,10 @@ public:
     /// Returns whether it ended within `timeout`.
     [[nodiscard]] bool join(Timeout timeout) const;
 
+    /// A handle that becomes readable at its end, to be waited for with others; it belongs to this object, and of a child
+    /// to its Process. Throws: UsageError for the process itself.
+    [[nodiscard]] os::NativeHandle sentinel() const;
+
     /// Asks a child to end (SIGTERM); does nothing after its end. Throws: UsageError for another process than a child.
     void terminate() const { child("terminate").signal_if_there(os::polite_end); }
     /// Ends a child (SIGKILL); does nothing after its end.
@@ -26433,6 +30818,12 @@ inline bool ProcessInfo::join(Timeout timeout) const {
     if (child_ != nullptr) return child_->wait(timeout);
     if (parent_channel_ != os::Handle::none) return wait_for_parent(timeout);
     throw UsageError("join: a process cannot wait for its own end");
+}
+
+inline os::NativeHandle ProcessInfo::sentinel() const {
+    if (child_ != nullptr) return child_->sentinel();
+    if (parent_channel_ == os::Handle::none) throw UsageError("sentinel: a process cannot wait for its own end");
+    return parent_watch_ != nullptr && *parent_watch_ ? parent_watch_->get() : parent_channel_;
 }
 
 /// The parent is gone at its own end or at the channel's: a fork of it may hold that open, and it may have executed
@@ -26561,85 +30952,6 @@ inline std::string summary_line(const Advance& advance) {
 }
 
 }  // namespace plait::inline PLAIT_ABI::multiprocessing::detail
-
-// --- plait/os/terminal.hpp -------------------------------------------------------------------------------------------
-
-// Contract: what is asked of the place to which messages for a person go, and how they are written there.
-//   standard_error                       its handle
-//   is_terminal(handle)
-//   terminal_width(handle) -> size_t     in columns, as it is now; 0 where it is not known
-//   write_message(handle, text)          all of it, or as much as can be had: whoever reads it may be gone. No SIGPIPE,
-//                                        nothing is thrown.
-
-#if !defined(_WIN32)
-
-// --- plait/os/posix/terminal.hpp -------------------------------------------------------------------------------------
-
-#include <pthread.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstddef>
-#include <string_view>
-
-namespace plait::inline PLAIT_ABI::os {
-
-inline constexpr NativeHandle standard_error = STDERR_FILENO;
-
-inline bool is_terminal(NativeHandle handle) noexcept { return ::isatty(handle) == 1; }
-
-inline std::size_t terminal_width(NativeHandle handle) noexcept {
-    winsize size{};
-    return ::ioctl(handle, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
-}
-
-/// While it lives, a write of this thread to a pipe that nobody reads gives an error and no signal.
-class NoPipeSignal {
-public:
-    NoPipeSignal() noexcept {
-        sigset_t pending;
-        ::sigemptyset(&pipe_);
-        ::sigaddset(&pipe_, SIGPIPE);
-        was_pending_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
-        ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-    }
-    ~NoPipeSignal() {
-        // It waits in the thread that wrote. (sigtimedwait, which would ask for less, is not everywhere.)
-        sigset_t pending;
-        int number = 0;
-        if (has_failed && !was_pending_ && ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1)
-            ::sigwait(&pipe_, &number);
-        ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    }
-    NoPipeSignal(const NoPipeSignal&) = delete;
-    NoPipeSignal& operator=(const NoPipeSignal&) = delete;
-
-    bool has_failed = false;  ///< whether such a write was made: any other signal is not for us
-
-private:
-    sigset_t pipe_;
-    sigset_t before_;
-    bool was_pending_;
-};
-
-inline void write_message(NativeHandle handle, std::string_view text) noexcept {
-    NoPipeSignal none;
-    while (!text.empty()) {
-        const ssize_t written = ::write(handle, text.data(), text.size());
-        if (written > 0) {
-            text.remove_prefix(static_cast<std::size_t>(written));
-        } else if (written == 0 || errno != EINTR) {
-            none.has_failed = written < 0 && errno == EPIPE;
-            return;  // also where it would block: a message is not worth a wait
-        }
-    }
-}
-
-}  // namespace plait::inline PLAIT_ABI::os
-
-#endif
 
 // --- plait/multiprocessing/progress_bar/screen.hpp -------------------------------------------------------------------
 
@@ -27552,6 +31864,183 @@ namespace plait::inline PLAIT_ABI {
 namespace mp = multiprocessing;
 
 }  // namespace plait::inline PLAIT_ABI
+
+// --- plait/subprocess/completed_process.hpp --------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::subprocess {
+
+/// A program that has ended: what it was, how it ended, and what it wrote where that was captured.
+///
+/// Python: subprocess.CompletedProcess.
+struct CompletedProcess {
+    std::vector<std::string> args;
+    /// Negative for a signal that ended it; 255 where the system did not tell, because somebody else in this program
+    /// waited for it.
+    int returncode = 0;
+    std::string out;
+    std::string err;
+
+    /// Throws: CalledProcessError unless the code is 0.
+    void check_returncode() const {
+        if (returncode == 0) return;
+        const std::string command = plait::detail::describe_command(args);
+        const std::string end = returncode < 0 ? "was killed by " + os::signal_description(-returncode)
+                                               : "ended with code " + std::to_string(returncode);
+        throw CalledProcessError("command `" + command + "` " + end, command, returncode, out, err);
+    }
+};
+
+}  // namespace plait::inline PLAIT_ABI::subprocess
+
+// --- plait/subprocess/run.hpp ----------------------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::subprocess {
+
+using plait::CalledProcessError;
+using plait::Command;
+using plait::DEVNULL;
+using plait::EnvironmentView;
+using plait::INHERIT;
+using plait::PIPE;
+using plait::STANDARD_OUTPUT;
+using plait::StandardStream;
+using plait::TimeoutExpired;
+
+/// How `run` runs a program; in braces, what differs from the default. Python: the keyword arguments of subprocess.run.
+struct RunOptions {
+    std::optional<std::string_view> input = std::nullopt;  ///< given by a pipe, as its standard input
+    bool capture_output = false;                           ///< its standard output and standard error
+    bool check = false;                                    ///< CalledProcessError for another code than 0
+    Timeout timeout = Timeout::never();                    ///< after which it is killed: TimeoutExpired
+    StandardStream standard_input = INHERIT;
+    StandardStream standard_output = INHERIT;  ///< PIPE: captured
+    StandardStream standard_error = INHERIT;
+    EnvironmentView environment{};         ///< all of it; this program's where none is given
+    EnvironmentView extra_environment{};   ///< over that, for variables of the same name
+    std::string_view working_directory{};  ///< also where a program named by a relative path is; empty: this program's
+    bool start_new_session = false;        ///< away from the terminal, at the head of its own process group
+    bool start_new_process_group = false;  ///< at the head of it, in this session
+};
+
+namespace detail {
+
+using namespace plait::detail;
+
+/// A running program, which ends with the object.
+class Run {
+public:
+    Run(const Command& command, const RunOptions& options)
+        : plan_{command, subprocess_options(options)},
+          input_{options.input.value_or(std::string_view{})},
+          deadline_{options.timeout},
+          program_{os::start_program(plan_)} {}
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
+    ~Run() { os::end_program(program_.child); }
+
+    CompletedProcess to_end(Timeout timeout);
+
+private:
+    static SubprocessOptions subprocess_options(const RunOptions& options);
+    // The pipes are written and read in turns, as they let: a program may fill one while it does not read another.
+    bool exchange();
+    void write_input();
+    static void read_output(os::Handle& pipe, std::string& text);
+
+    const ProgramPlan plan_;
+    std::string_view input_;  // what has not been written of it
+    const Deadline deadline_;
+    os::StartedProgram program_;
+    std::string out_;
+    std::string err_;
+};
+
+inline SubprocessOptions Run::subprocess_options(const RunOptions& options) {
+    if (options.input && options.standard_input != INHERIT)
+        throw std::invalid_argument("plait: give a program its .input or a .standard_input, not both");
+    if (options.capture_output && (options.standard_output != INHERIT || options.standard_error != INHERIT))
+        throw std::invalid_argument(
+            "plait: .capture_output makes pipes of both outputs; leave .standard_output and .standard_error out, or "
+            "say "
+            "PIPE there");
+    return {.standard_input = options.input ? PIPE : options.standard_input,
+            .standard_output = options.capture_output ? PIPE : options.standard_output,
+            .standard_error = options.capture_output ? PIPE : options.standard_error,
+            .environment = options.environment,
+            .extra_environment = options.extra_environment,
+            .working_directory = options.working_directory,
+            .start_new_session = options.start_new_session,
+            .start_new_process_group = options.start_new_process_group};
+}
+
+inline CompletedProcess Run::to_end(Timeout timeout) {
+    if (!exchange() || !program_.child.wait(deadline_)) {
+        os::end_program(program_.child);
+        const std::string command = describe_command(plan_.words);
+        char seconds[32];
+        std::snprintf(seconds, sizeof seconds, "%g", std::chrono::duration<double>(timeout.duration()).count());
+        throw TimeoutExpired("command `" + command + "` ran longer than " + seconds + " s", command, std::move(out_),
+                             std::move(err_));
+    }
+    const os::ExitStatus status = program_.child.status();
+    return {plan_.words, status.known ? static_cast<int>(status.code) : unknown_returncode, std::move(out_),
+            std::move(err_)};
+}
+
+inline bool Run::exchange() {
+    while (program_.input || program_.output || program_.error) {
+        os::PollItem items[] = {{program_.input.get(), os::writable},
+                                {program_.output.get(), os::readable},
+                                {program_.error.get(), os::readable}};
+        // Asked also where there is always something to read.
+        if (!os::poll(items, deadline_) || deadline_.has_passed()) return false;
+        if (items[0].is_ready()) write_input();
+        if (items[1].is_ready()) read_output(program_.output, out_);
+        if (items[2].is_ready()) read_output(program_.error, err_);
+    }
+    return true;
+}
+
+inline void Run::write_input() {
+    const os::Flow written = os::write_bytes(program_.input.get(), input_);
+    input_.remove_prefix(written.count);
+    // Who does not read all of it has no need of it.
+    if (written.error != 0 || input_.empty()) program_.input.reset();
+}
+
+inline void Run::read_output(os::Handle& pipe, std::string& text) {
+    char buffer[32 * 1024];
+    const os::Flow read = os::read_bytes(pipe.get(), buffer);
+    if (read.error != 0) os::throw_system_error("read", read.error);
+    text.append(buffer, read.count);
+    if (read.count == 0 && !read.would_block) pipe.reset();
+}
+
+struct RunFunction {
+    CompletedProcess operator()(const Command& command, const RunOptions& options = {}) const {
+        CompletedProcess completed = Run{command, options}.to_end(options.timeout);
+        if (options.check) completed.check_returncode();
+        return completed;
+    }
+};
+
+}  // namespace detail
+
+/// Runs a program to its end.
+///
+///     auto log = subprocess::run({"git", "log", "-1"}, {.capture_output = true, .check = true, .timeout = 10s});
+///     std::string first_line = log.out.substr(0, log.out.find('\n'));
+///     subprocess::run({"sh", "-c", "sort | uniq -c"}, {.input = "b\na\nb\n"});
+///
+/// What is captured is read, and the input written, as the program goes on, whatever their sizes. It has ended when its
+/// pipes are closed and it is gone: children of its own that hold them are waited for too. In a coroutine, which must not
+/// block its loop, use asyncio::create_subprocess_exec. Python: subprocess.run.
+/// Throws: std::system_error where it cannot be started, which names what is missing; TimeoutExpired, once it is killed,
+/// with what it had written (its own children live on); CalledProcessError if `check`; std::invalid_argument.
+/// Threads: any. It starts none, and touches no signal handler.
+inline constexpr detail::RunFunction run{};
+
+}  // namespace plait::inline PLAIT_ABI::subprocess
 
 // --- plait/threading/lock.hpp ----------------------------------------------------------------------------------------
 

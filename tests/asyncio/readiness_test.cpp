@@ -160,6 +160,29 @@ TEST_CASE("a number that was closed and is another's now tells of that one alone
     });
 }
 
+TEST_CASE("a number that was a stranger's and is a connection's now is listened to") {
+    aio::run([]() -> Coroutine<void> {
+        ChannelEnds first = make_channel();
+        const int number = first.second.get();
+        put(first.first, "a");
+        std::string text = co_await read(first.second);
+        CHECK(text == "a");
+        first.second.reset();
+        ChannelEnds second = make_channel();
+        if (second.first.get() == number) std::swap(second.first, second.second);
+        REQUIRE(second.second.get() == number);
+        auto writer = aio::create_task([&]() -> Coroutine<void> {
+            co_await aio::sleep(0s);
+            put(second.first, "b");
+        });
+        using aio::detail::Direction;
+        co_await aio::detail::Readiness<Direction::read, aio::detail::Whose::ours>{number};
+        CHECK(take(second.second) == "b");
+        co_await writer;
+        aio::detail::Reactor::of_running_loop().forget(number);
+    });
+}
+
 TEST_CASE("a loop that waits for a handle is woken by other threads, and keeps the time") {
     aio::run([]() -> Coroutine<void> {
         ChannelEnds channel = make_channel();

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 INCLUDE = ROOT / "include"
 TESTS = ROOT / "tests"
 
-WINGS = ("threading", "multiprocessing", "asyncio")
+WINGS = ("threading", "multiprocessing", "asyncio", "subprocess")
 PLATFORM_FOLDERS = ("linux", "posix", "windows")
 
 # A wing's header that may include a header of another wing, and why.
@@ -24,6 +24,7 @@ MEETINGS_OF_WINGS = {}
 
 # Headers without a test file of their own name, and where they are tested.
 TESTED_ELSEWHERE = {
+    "asyncio/input_output.hpp": "an umbrella within the wing: the tests of what it includes",
     "core/version.hpp": "tests/house",
     "multiprocessing/codec/explain.hpp": "tests/compile_errors",
 }

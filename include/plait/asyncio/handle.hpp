@@ -103,6 +103,17 @@ auto bind_call(F&& f, Args&&... args) {
         };
 }
 
+/// The same, to be called any number of times.
+template <class F, class... Args>
+auto bind_repeated_call(F&& f, Args&&... args) {
+    if constexpr (sizeof...(Args) == 0)
+        return std::decay_t<F>(std::forward<F>(f));
+    else
+        return
+            [f = std::decay_t<F>(std::forward<F>(f)),
+             args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable { std::apply(f, args); };
+}
+
 }  // namespace detail
 
 /// A callback that `call_soon`, `call_later` or `call_at` scheduled. Losing the handle cancels nothing.

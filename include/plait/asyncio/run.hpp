@@ -3,6 +3,7 @@
 
 #include <plait/asyncio/awaitable.hpp>
 #include <plait/asyncio/detail/as_coroutine.hpp>
+#include <plait/asyncio/detail/interrupt.hpp>
 #include <plait/asyncio/detail/stragglers.hpp>
 #include <plait/asyncio/loop.hpp>
 #include <plait/asyncio/task.hpp>
@@ -59,6 +60,8 @@ struct RunFunction {
     ///     int main() { return run(serve()); }
     ///
     /// Python: asyncio.run. Tasks that still run are cancelled and awaited, and their errors go to the exception handler.
+    /// Ctrl-C, on the main thread and where the program has not decided otherwise (POSIX): the first cancels the coroutine,
+    /// and where that ends by it, KeyboardInterrupt is thrown; the second ends the program at once.
     /// Throws: UsageError where a loop runs on this thread already.
     template <class A>
         requires Awaitable<A>
@@ -66,6 +69,7 @@ struct RunFunction {
         check_no_loop();
         EventLoop loop{options};
         auto task = task_of(loop, std::forward<A>(awaitable));
+        const Interrupt interrupt{loop, task};
         try {
             LoopAccess::run_until_done(loop, task);
         } catch (...) {
@@ -73,6 +77,7 @@ struct RunFunction {
             throw;
         }
         cancel_all_tasks(loop);
+        interrupt.throw_if_interrupted();
         return std::move(task).result();
     }
     template <class F, class... Args>

@@ -3,6 +3,7 @@
 
 #include <plait/core/config.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -114,6 +115,38 @@ public:
     using Error::Error;
 };
 
+/// A stream ended before all that was asked for had come; what did come is in `partial`.
+class PLAIT_VISIBLE IncompleteReadError : public EndOfStream {
+public:
+    /// `expected` is 0 where a separator was looked for.
+    IncompleteReadError(std::string partial, std::size_t expected)
+        : EndOfStream{"the stream ended after " + std::to_string(partial.size()) +
+                      (expected != 0 ? " of " + std::to_string(expected) + " bytes"
+                                     : " bytes, before the separator that was asked for")},
+          partial_{std::move(partial)},
+          expected_{expected} {}
+
+    const std::string& partial() const noexcept { return partial_; }
+    /// How many bytes were asked for; 0 where the end of a line or another separator was.
+    std::size_t expected() const noexcept { return expected_; }
+
+private:
+    std::string partial_;
+    std::size_t expected_;
+};
+
+/// A line, or what else ends with a separator, is longer than the stream's limit. It stays in the stream, for `read(n)`.
+class PLAIT_VISIBLE LimitOverrunError : public Error {
+public:
+    LimitOverrunError(const std::string& text, std::size_t consumed) : Error{text}, consumed_{consumed} {}
+
+    /// How many bytes at the front of the stream belong to it for certain.
+    std::size_t consumed() const noexcept { return consumed_; }
+
+private:
+    std::size_t consumed_;
+};
+
 /// An exception that crossed a process boundary and whose type the receiver cannot rebuild.
 class PLAIT_VISIBLE RemoteError : public Error {
 public:
@@ -149,6 +182,57 @@ public:
 private:
     std::int64_t pid_;
     std::int64_t exitcode_;
+};
+
+/// A program that was to succeed ended with another code than 0.
+class PLAIT_VISIBLE CalledProcessError : public Error {
+public:
+    CalledProcessError(const std::string& text, std::string command, int returncode, std::string out, std::string err)
+        : Error{text},
+          command_{std::move(command)},
+          returncode_{returncode},
+          out_{std::move(out)},
+          err_{std::move(err)} {}
+
+    /// Its words, as one would type them.
+    const std::string& command() const noexcept { return command_; }
+    /// Negative for a signal.
+    int returncode() const noexcept { return returncode_; }
+    /// What it wrote, where that was captured.
+    const std::string& out() const noexcept { return out_; }
+    const std::string& err() const noexcept { return err_; }
+
+private:
+    std::string command_;
+    int returncode_;
+    std::string out_;
+    std::string err_;
+};
+
+/// A program ran longer than its limit, and was killed.
+class PLAIT_VISIBLE TimeoutExpired : public TimeoutError {
+public:
+    TimeoutExpired(const std::string& text, std::string command, std::string out, std::string err)
+        : TimeoutError{text}, command_{std::move(command)}, out_{std::move(out)}, err_{std::move(err)} {}
+
+    /// Its words, as one would type them.
+    const std::string& command() const noexcept { return command_; }
+    /// What it had written until then, where that was captured.
+    const std::string& out() const noexcept { return out_; }
+    const std::string& err() const noexcept { return err_; }
+
+private:
+    std::string command_;
+    std::string out_;
+    std::string err_;
+};
+
+/// Ctrl-C (SIGINT) ended what `asyncio::run` ran: its main task was cancelled, and has cleaned up.
+///
+/// Python: KeyboardInterrupt.
+class PLAIT_VISIBLE KeyboardInterrupt : public Error {
+public:
+    using Error::Error;
 };
 
 /// What a cancelled task or future throws where it is awaited.

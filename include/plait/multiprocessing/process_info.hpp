@@ -41,6 +41,10 @@ public:
     /// Returns whether it ended within `timeout`.
     [[nodiscard]] bool join(Timeout timeout) const;
 
+    /// A handle that becomes readable at its end, to be waited for with others; it belongs to this object, and of a child
+    /// to its Process. Throws: UsageError for the process itself.
+    [[nodiscard]] os::NativeHandle sentinel() const;
+
     /// Asks a child to end (SIGTERM); does nothing after its end. Throws: UsageError for another process than a child.
     void terminate() const { child("terminate").signal_if_there(os::polite_end); }
     /// Ends a child (SIGKILL); does nothing after its end.
@@ -111,6 +115,12 @@ inline bool ProcessInfo::join(Timeout timeout) const {
     if (child_ != nullptr) return child_->wait(timeout);
     if (parent_channel_ != os::Handle::none) return wait_for_parent(timeout);
     throw UsageError("join: a process cannot wait for its own end");
+}
+
+inline os::NativeHandle ProcessInfo::sentinel() const {
+    if (child_ != nullptr) return child_->sentinel();
+    if (parent_channel_ == os::Handle::none) throw UsageError("sentinel: a process cannot wait for its own end");
+    return parent_watch_ != nullptr && *parent_watch_ ? parent_watch_->get() : parent_channel_;
 }
 
 /// The parent is gone at its own end or at the channel's: a fork of it may hold that open, and it may have executed

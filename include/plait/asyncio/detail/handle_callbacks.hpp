@@ -51,7 +51,7 @@ private:
             called_ = true;
             try {
                 // Before the call, which may remove it.
-                reactor_->listen(handle_, direction_, *this);
+                reactor_->listen_again(handle_, direction_, *this);
                 callable_();
             } catch (...) {
                 reactor_->loop().report("an exception left a callback");

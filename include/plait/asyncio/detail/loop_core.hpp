@@ -184,7 +184,7 @@ private:
 inline void LoopCore::run_once() {
     if (ready.empty() && !stopping && mail_.empty() && !mailbox->has_mail())
         sleep();
-    else if (sleeper != nullptr)
+    else if (sleeper != nullptr && sleeper->listeners != 0)
         look_at_handles_now_and_then();
     if (signal_handlers != nullptr && signal_handlers->rung.load(std::memory_order_relaxed)) signal_handlers->on_ring();
     if (!timers.empty()) timers.expire(now());

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <type_traits>
@@ -103,6 +104,8 @@ public:
     virtual void close() noexcept = 0;
     /// This is a fork's copy, of which nothing may be used any more.
     virtual void leave() noexcept = 0;
+
+    std::size_t listeners = 0;  // while there are none, it need not be looked at but for a sleep
 
 protected:
     Sleeper() = default;

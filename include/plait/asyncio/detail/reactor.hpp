@@ -103,16 +103,23 @@ public:
     /// Throws: std::system_error, where it is no open handle, or a file that is always ready.
     void listen(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
         Watched& watched = place_of(handle);
-        const short bit = bit_of(direction);
-        if ((watched.asked & bit) == 0) ask(handle, watched, static_cast<short>(watched.asked | bit));
-        append(watched, handle, direction, listener);
+        if (watched.is_strangers) ask_anew(handle, watched, direction);
+        watched.is_strangers = false;
+        listen_again(handle, direction, listener);
     }
     /// The same for the handle of a stranger, who may have closed it since it was last listened to, and another may have
     /// its number.
     void listen_to_stranger(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
         Watched& watched = place_of(handle);
-        ++watched.stamp;  // so that what the system tells of the former holder of the number is known for that
-        ask(handle, watched, static_cast<short>(events_of(watched) | bit_of(direction)));
+        ask_anew(handle, watched, direction);
+        watched.is_strangers = true;
+        append(watched, handle, direction, listener);
+    }
+    /// For who has listened to it by either since it was opened.
+    void listen_again(os::NativeHandle handle, Direction direction, ReadyListener& listener) {
+        Watched& watched = place_of(handle);
+        const short bit = bit_of(direction);
+        if ((watched.asked & bit) == 0) ask(handle, watched, static_cast<short>(watched.asked | bit));
         append(watched, handle, direction, listener);
     }
     /// Before the handle is closed. Who still listens is told, and is to find it closed.
@@ -137,6 +144,7 @@ private:
         std::array<ReadyListener*, 2> first{};  // by direction; each the head of a list
         std::uint32_t stamp = 0;                // told with its events: another once it was forgotten
         short asked = 0;                        // what the system has been asked for
+        bool is_strangers = false;  // it may have been closed, and its number be another's, since it was asked
     };
 
     static short bit_of(Direction direction) noexcept {
@@ -160,6 +168,10 @@ private:
         else
             poller_.change(handle, events, watched.stamp);
         watched.asked = events;
+    }
+    void ask_anew(os::NativeHandle handle, Watched& watched, Direction direction) {
+        ++watched.stamp;  // so that what the system tells of the former holder of the number is known for that
+        ask(handle, watched, static_cast<short>(events_of(watched) | bit_of(direction)));
     }
     void append(Watched& watched, os::NativeHandle handle, Direction direction, ReadyListener& listener) noexcept;
     void remove(ReadyListener& listener) noexcept;
@@ -193,6 +205,7 @@ inline void ReactorObject::join(Reactor& reactor) noexcept { insert_before(react
 
 inline void Reactor::append(Watched& watched, os::NativeHandle handle, Direction direction,
                             ReadyListener& listener) noexcept {
+    ++listeners;
     listener.reactor_ = this;
     listener.handle_ = handle;
     listener.direction_ = direction;
@@ -220,6 +233,7 @@ inline void Reactor::remove(ReadyListener& listener) noexcept {
         (listener.next_ != nullptr ? listener.next_ : first)->previous_ = listener.previous_;
     }
     listener.reactor_ = nullptr;
+    --listeners;
 }
 
 inline void Reactor::forget(os::NativeHandle handle) noexcept {
@@ -228,6 +242,7 @@ inline void Reactor::forget(os::NativeHandle handle) noexcept {
     Watched& watched = watched_[number];
     if (watched.asked != 0 && !is_left()) poller_.remove(handle);
     watched.asked = 0;
+    watched.is_strangers = false;
     ++watched.stamp;
     tell_all(handle);
 }
