@@ -1277,8 +1277,8 @@ public:
     virtual ~Sleeper() = default;
 
     /// Until something has come that it waits for, `interrupt` was called, or `deadline` has passed; perhaps sooner.
-    /// Queues what is to be done about it.
-    virtual void sleep(plait::detail::Deadline deadline) noexcept = 0;
+    /// Queues what is to be done about it. Returns whether anything but an interruption has come.
+    virtual bool sleep(plait::detail::Deadline deadline) noexcept = 0;
     /// Ends the present sleep, or the next.
     virtual void interrupt() noexcept = 0;
     /// The loop closes: what was made for it closes too, and nothing is waited for any more.
@@ -2605,6 +2605,11 @@ private:
     void sleep();
     void sleep_until(plait::detail::Deadline deadline);
     void look_at_handles_now_and_then();
+    /// A task may fork, and the copy go on as if it were this: it would take what is the parent's.
+    void check_no_copy() const {
+        if (fork_mark.is_copy())
+            throw UsageError("this event loop was copied by a fork, and runs in the parent alone: make another here");
+    }
     // For debug mode: a turn by the clock, which reports one that held up the loop.
     inline void take_timed_turn(ReadyNode& node);
     void report_if_slow(Clock::time_point begin, const TaskBase* task) noexcept;
@@ -2666,13 +2671,15 @@ inline void LoopCore::look_at_handles_now_and_then() {
     constexpr std::uint64_t most_turns = 64;
     constexpr unsigned most_passes = 16;
     if (turns - looked_at_ < most_turns && ++passes_ < most_passes) return;
-    sleeper->sleep(plait::detail::Deadline::at({}));
+    check_no_copy();
+    static_cast<void>(sleeper->sleep(plait::detail::Deadline::at({})));
     looked_at_ = turns;
     passes_ = 0;
 }
 
 inline void LoopCore::sleep() {
     using plait::detail::Deadline;
+    check_no_copy();
     const Nanoseconds next = timers.next_deadline();
     if (timers.empty() || next == TimerWheel::never) return sleep_until(Deadline::never());
     if (!manual_clock) {
@@ -2682,8 +2689,7 @@ inline void LoopCore::sleep() {
     if (awaited_outside != 0) return sleep_until(Deadline::never());
     if (sleeper != nullptr) {
         // What has come by a handle comes before what time brings.
-        sleeper->sleep(Deadline::at({}));
-        if (!ready.empty()) return;
+        if (sleeper->sleep(Deadline::at({}))) return;
     }
     manual_time_ = (std::max)(manual_time_, next);
 }
@@ -3539,7 +3545,7 @@ public:
     /// Before the handle is closed. Who still listens is told, and is to find it closed.
     void forget(os::NativeHandle handle) noexcept;
 
-    void sleep(plait::detail::Deadline deadline) noexcept override;
+    bool sleep(plait::detail::Deadline deadline) noexcept override;
     void interrupt() noexcept override { waker_.wake(); }
     void close() noexcept override;
     void leave() noexcept override {
@@ -3571,7 +3577,12 @@ private:
     Watched& place_of(os::NativeHandle handle) {
         if (handle < 0) throw UsageError("an event loop cannot wait for a handle that is none: it was closed or moved");
         const auto number = static_cast<std::size_t>(handle);
-        if (number >= watched_.size()) watched_.resize(number + 1);
+        if (number >= watched_.size()) {
+            // Before there is room for all numbers up to some nonsense.
+            if (os::identity_of(handle) == os::HandleIdentity{})
+                os::throw_system_error("waiting for a handle", static_cast<int>(std::errc::bad_file_descriptor));
+            watched_.resize(number + 1);
+        }
         return watched_[number];
     }
     void ask(os::NativeHandle handle, Watched& watched, short events) {
@@ -3607,6 +3618,7 @@ private:
     std::vector<Watched> watched_;     // by handle
     std::unique_ptr<char[]> scratch_;  // once somebody receives
     TaskLink objects_;
+    bool told_ = false;           // whether the last sleep was ended by a handle
     bool stranger_told_ = false;  // whether the last sleep was ended by a handle that is not watched
     bool left_ = false;
 };
@@ -3684,6 +3696,7 @@ inline void Reactor::on_event(os::NativeHandle handle, std::uint32_t stamp, shor
         stranger_told_ = true;
         return;
     }
+    told_ = true;
     const bool failed = (events & os::hung_up) != 0;
     const bool for_readers = failed || (events & os::readable) != 0;
     const bool for_writers = failed || (events & os::writable) != 0;
@@ -3711,8 +3724,9 @@ inline void Reactor::stop_asking(os::NativeHandle handle, Watched& watched, shor
     }
 }
 
-inline void Reactor::sleep(plait::detail::Deadline deadline) noexcept {
-    const bool told_before = std::exchange(stranger_told_, false);
+inline bool Reactor::sleep(plait::detail::Deadline deadline) noexcept {
+    const bool stranger_told_before = std::exchange(stranger_told_, false);
+    told_ = false;
     try {
         poller_.wait(deadline, [this](os::NativeHandle handle, std::uint32_t stamp, short events) {
             on_event(handle, stamp, events);
@@ -3720,7 +3734,8 @@ inline void Reactor::sleep(plait::detail::Deadline deadline) noexcept {
     } catch (...) {
         loop_.report("an event loop could not wait for its handles");
     }
-    if (stranger_told_ && told_before) start_anew();
+    if (stranger_told_ && stranger_told_before) start_anew();
+    return told_;
 }
 
 /// A handle was closed while a copy of it lives on, in a forked process perhaps: the system tells of it again and again,
@@ -7421,6 +7436,14 @@ public:
         DatagramState& state_;
     };
 
+    /// Whether the running task has received or sent so much in its present turn that it is for others to run.
+    [[nodiscard]] bool turn_is_over() noexcept {
+        constexpr unsigned most_in_turn = 32;
+        const std::uint64_t turn = reactor_.loop().turns;
+        if (std::exchange(turn_, turn) != turn) used_in_turn_ = 0;
+        return ++used_in_turn_ > most_in_turn;
+    }
+
 private:
     ~DatagramState() { close(); }
     void on_loop_close() noexcept override { socket_.reset(); }
@@ -7431,6 +7454,8 @@ private:
     std::exception_ptr error_;
     bool connected_;
     bool receiving_ = false;
+    unsigned used_in_turn_ = 0;
+    std::uint64_t turn_ = 0;
 };
 
 using DatagramPointer = plait::detail::StatePointer<DatagramState>;
@@ -7519,7 +7544,7 @@ inline Coroutine<Datagram> DatagramEndpoint::receive_from(detail::DatagramPointe
     os::SocketAddress sender;
     for (;;) {
         if (state->is_closed()) throw EndOfStream("this DatagramEndpoint is closed");
-        if (state->try_receive(data, sender)) break;
+        if (!state->turn_is_over() && state->try_receive(data, sender)) break;
         co_await detail::Readiness<Direction::read, detail::Whose::ours>{state->socket().get()};
     }
     co_return Datagram{std::move(data), detail::AddressAccess::address(sender)};
@@ -7528,7 +7553,7 @@ inline Coroutine<Datagram> DatagramEndpoint::receive_from(detail::DatagramPointe
 inline Coroutine<void> DatagramEndpoint::send_to(detail::DatagramPointer state, std::string data,
                                                  os::SocketAddress receiver) {
     using detail::Direction;
-    while (!state->try_send(std::as_bytes(std::span{data}), receiver))
+    while (state->turn_is_over() || !state->try_send(std::as_bytes(std::span{data}), receiver))
         co_await detail::Readiness<Direction::write, detail::Whose::ours>{state->socket().get()};
 }
 
@@ -7899,11 +7924,6 @@ public:
             begin_ = 0;
         }
         bytes_.append(bytes);
-    }
-    /// Takes back what was put in since there were `size` bytes.
-    void shrink_to(std::size_t size) noexcept {
-        bytes_.resize(begin_ + size);
-        if (size == 0) clear();
     }
     void drop(std::size_t count) noexcept {
         begin_ += count;
@@ -8420,6 +8440,12 @@ private:
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
 
+/// Throws: std::invalid_argument for none.
+inline std::size_t checked_stream_limit(std::size_t limit) {
+    if (limit == 0) throw std::invalid_argument("a stream's limit is at least 1");
+    return limit;
+}
+
 /// Is told, once, that a connection's handle is closed: for who keeps count of connections.
 class CloseListener {
 public:
@@ -8494,9 +8520,6 @@ public:
     /// Throws: UsageError where nothing may be written any more.
     void check_open_for_writing() const;
     void write(std::string_view bytes);
-    /// Writes what `put(buffer)` appends, all in one; nothing where it throws.
-    template <class Put>
-    void write_together(Put put);
     void write_eof() noexcept;
     void close() noexcept;
     void abort() noexcept;
@@ -8593,8 +8616,7 @@ private:
 };
 
 inline Connection::Connection(Reactor& reactor, os::Handle handle, StreamKind kind, std::size_t limit)
-    : kind_{kind}, handle_{std::move(handle)}, reactor_{&reactor}, limit_{limit}, source_{kind} {
-    if (limit == 0) throw std::invalid_argument("a stream's limit is at least 1");
+    : kind_{kind}, handle_{std::move(handle)}, reactor_{&reactor}, limit_{checked_stream_limit(limit)}, source_{kind} {
     static_cast<void>(reactor.scratch());  // from now on it is there
     join(reactor);
 }
@@ -8674,23 +8696,6 @@ inline void Connection::write(std::string_view bytes) {
         throw;
     }
     flush_later();
-    update_full();
-}
-
-template <class Put>
-void Connection::write_together(Put put) {
-    check_open_for_writing();
-    const std::size_t before = unsent_.size();
-    try {
-        put(unsent_);
-    } catch (...) {
-        unsent_.shrink_to(before);
-        throw;
-    }
-    if (send_error_ != 0) unsent_.clear();
-    if (before != 0 || unsent_.empty()) return update_full();
-    count_for_turn(unsent_.size());
-    flush();
     update_full();
 }
 
@@ -8785,8 +8790,9 @@ inline void Connection::shut() noexcept {
 }
 
 inline void Connection::on_ready() noexcept {
+    const ConnectionRef self{
+        *this};  // which deletes it if nobody else does: who hears of its end may drop the last owner
     flush();
-    if (owners_ == 0 && is_closed()) delete this;
 }
 
 inline void Connection::on_loop_close() noexcept {
@@ -9131,8 +9137,9 @@ private:
 /// Python: asyncio.StreamWriter. `write` sends what it can at once, and keeps the rest, for the loop to send as the peer
 /// makes room; who writes much awaits `drain` after each write, or what is kept grows. A handle: a copy names the same
 /// stream.
-/// Lifetime: when the last reader and writer of a stream go it closes, as by `close`. A stream closes with its loop, whose
-/// exception handler is told what was not sent by then; a writer may outlive that, but not write.
+/// Lifetime: when the last reader and writer of a stream go it closes, as by `close`; what a peer that is gone does not
+/// take is dropped then, and nobody is told. A stream closes with its loop, whose exception handler is told what was not
+/// sent by then; a writer may outlive that, but not write.
 /// Threads: from its loop's only.
 class StreamWriter {
 public:
@@ -9149,10 +9156,13 @@ public:
     /// Writes each of a range of strings, in one piece.
     template <class Range>
         requires requires(Range& range) { std::string_view{*std::begin(range)}; }
-    void writelines(const Range& lines) const {
-        connection()->write_together([&lines](detail::ByteBuffer& unsent) {
-            for (const auto& line : lines) unsent.append(std::string_view{line});
-        });
+    void writelines(Range&& lines) const {
+        std::string all;  // apart from the stream, for a range may run code that uses that
+        for (auto&& line : lines) all += std::string_view{line};
+        write(all);
+    }
+    void writelines(std::initializer_list<std::string_view> lines) const {
+        writelines(std::span<const std::string_view>{lines.begin(), lines.size()});
     }
 
     /// Waits while more is kept than the high-water mark, until less than the low-water mark is. Any number of tasks may
@@ -9328,14 +9338,22 @@ struct OpenConnectionFunction {
     /// are sent at once (TCP_NODELAY). A time limit: wait_for.
     /// Cancel: closes what was being opened.
     /// Throws: std::system_error with the place in its text: ECONNREFUSED, ETIMEDOUT, …, of the address that was tried
-    /// last, and of `resolver_category()` where the name has none; std::invalid_argument for a port that is none.
+    /// last, and of `resolver_category()` where the name has none; std::invalid_argument for a port that is none, and
+    /// for a local host of another family than the host's.
     Coroutine<std::pair<StreamReader, StreamWriter>> operator()(std::string_view host, int port,
                                                                 ConnectOptions options = {}) const {
-        return open(std::string{host}, checked_port(port), options.limit, std::string{options.local_host},
-                    checked_port(options.local_port), options.happy_eyeballs_delay);
+        return open(std::string{host}, checked_port(port), checked_stream_limit(options.limit),
+                    std::string{options.local_host}, checked_port(options.local_port), options.happy_eyeballs_delay);
     }
 
 private:
+    static void keep_families_of(const std::vector<os::SocketAddress>& locals,
+                                 std::vector<os::SocketAddress>& addresses) {
+        std::erase_if(addresses, [&](const os::SocketAddress& address) {
+            return std::none_of(locals.begin(), locals.end(),
+                                [&](const os::SocketAddress& local) { return local.family() == address.family(); });
+        });
+    }
     static Coroutine<std::pair<StreamReader, StreamWriter>> open(std::string host, std::uint16_t port,
                                                                  std::size_t limit, std::string local_host,
                                                                  std::uint16_t local_port, Timeout delay) {
@@ -9343,6 +9361,10 @@ private:
         std::vector<os::SocketAddress> locals;
         if (!local_host.empty()) {
             locals = co_await addresses_of(local_host, local_port);
+            keep_families_of(locals, addresses);
+            if (addresses.empty())
+                throw std::invalid_argument("open_connection: from " + local_host + " there is no way to " + host +
+                                            ": one is of IPv4 and the other of IPv6");
         } else if (local_port != 0) {
             locals.push_back(os::any_address(os::SocketFamily::ipv4, local_port));
             locals.push_back(os::any_address(os::SocketFamily::ipv6, local_port));
@@ -9365,7 +9387,7 @@ struct OpenUnixConnectionFunction {
     /// (ECONNREFUSED); std::invalid_argument for a path that is none.
     Coroutine<std::pair<StreamReader, StreamWriter>> operator()(std::string_view path,
                                                                 std::size_t limit = default_stream_limit) const {
-        return open(os::SocketAddress::local(path), limit);
+        return open(os::SocketAddress::local(path), checked_stream_limit(limit));
     }
 
 private:
@@ -9381,6 +9403,24 @@ inline constexpr detail::OpenConnectionFunction open_connection{};
 inline constexpr detail::OpenUnixConnectionFunction open_unix_connection{};
 
 }  // namespace plait::inline PLAIT_ABI::asyncio
+
+// --- plait/asyncio/detail/outside_scope.hpp --------------------------------------------------------------------------
+
+namespace plait::inline PLAIT_ABI::asyncio::detail {
+
+/// For a scope of a coroutine: a manual clock stands, for another process works for the loop.
+class OutsideScope {
+public:
+    OutsideScope() : loop_{*running().loop} { ++loop_.awaited_outside; }
+    OutsideScope(const OutsideScope&) = delete;
+    OutsideScope& operator=(const OutsideScope&) = delete;
+    ~OutsideScope() { --loop_.awaited_outside; }
+
+private:
+    LoopCore& loop_;
+};
+
+}  // namespace plait::inline PLAIT_ABI::asyncio::detail
 
 // --- plait/asyncio/detail/own_cancel.hpp -----------------------------------------------------------------------------
 
@@ -10220,18 +10260,6 @@ concept SharedEvent = std::copy_constructible<E> && requires(const E& event, Tim
 
 namespace detail {
 
-/// For a scope of a coroutine: a manual clock stands, for another process works for the loop.
-class OutsideScope {
-public:
-    OutsideScope() : loop_{*running().loop} { ++loop_.awaited_outside; }
-    OutsideScope(const OutsideScope&) = delete;
-    OutsideScope& operator=(const OutsideScope&) = delete;
-    ~OutsideScope() { --loop_.awaited_outside; }
-
-private:
-    LoopCore& loop_;
-};
-
 struct JoinFunction {
     /// Waits for a process's end, without a thread; any number of tasks may.
     ///
@@ -10824,6 +10852,7 @@ struct ServerAccess;
 
 inline const ServerOptions& checked(const ServerOptions& options) {
     if (options.backlog < 1) throw std::invalid_argument("a server's backlog is at least 1");
+    static_cast<void>(checked_stream_limit(options.limit));
     return options;
 }
 
@@ -11011,7 +11040,7 @@ inline constexpr detail::StartUnixServerFunction start_unix_server{};
 //                             Throws: std::invalid_argument for what cannot be taken; UsageError where somebody has it.
 //     take() -> bool            whether it has come since it was last asked
 //     put_back()                it has come, and nothing came of it
-//     keep()                    the second one rings too, from now on
+//     keep(mode)                in that mode from now on
 //     ~TakenSignal()            gives back what the signal did before, unless the program has changed that meanwhile; one
 //                               that came and was not taken is sent anew, and does that
 //   ends_program(number)      whether the signal does what it does by default, for a process or its parent's copy
@@ -11205,7 +11234,8 @@ public:
         return slot_.came.load(std::memory_order_relaxed) && slot_.came.exchange(false);
     }
     void put_back() noexcept { slot_.came.store(true); }
-    void keep() noexcept { static_cast<void>(install(Mode::always)); }
+    /// From now on in that mode.
+    void keep(Mode mode) noexcept { static_cast<void>(install(mode)); }
 
 private:
     static detail::SignalSlot& slot_for(int number);
@@ -11301,7 +11331,7 @@ public:
         wake_reactor();
         auto shared = std::make_shared<Callable>(std::move(callable));
         if (Entry* const entry = find(number)) {
-            entry->signal.keep();
+            entry->signal.keep(os::TakenSignal::Mode::always);
             entry->callable.swap(shared);
         } else {
             add(number, std::move(shared), os::TakenSignal::Mode::always);
@@ -11309,20 +11339,24 @@ public:
     }
     /// The same for `run`: without a reactor while the loop need not sleep, and the second one ends the program.
     void set_interrupt(Callable callable) {
-        add(os::interrupt_signal, std::make_shared<Callable>(std::move(callable)), os::TakenSignal::Mode::once);
+        interrupt_ = std::make_shared<Callable>(std::move(callable));
+        add(os::interrupt_signal, interrupt_, os::TakenSignal::Mode::once);
     }
     /// Ctrl-C has come, and nothing came of it: it is sent anew when it is given back.
     void put_interrupt_back() noexcept {
         if (Entry* const entry = find(os::interrupt_signal)) entry->signal.put_back();
     }
+    /// What `add_signal_handler` was given; where `run` has the signal too, that has it again.
     bool remove(int number) noexcept {
-        for (auto place = entries_.begin(); place != entries_.end(); ++place) {
-            if ((*place)->signal.number() != number) continue;
-            const auto removed = std::move(*place);
-            entries_.erase(place);
-            return true;
+        Entry* const entry = find(number);
+        if (entry == nullptr || entry->callable == interrupt_) return false;
+        if (number == os::interrupt_signal && interrupt_) {
+            entry->signal.keep(os::TakenSignal::Mode::once);
+            const std::shared_ptr<Callable> removed = std::exchange(entry->callable, interrupt_);
+        } else {
+            drop(number);
         }
-        return false;
+        return true;
     }
 
     void on_ring() noexcept override {
@@ -11335,7 +11369,7 @@ public:
             wake_reactor();
         } catch (...) {
             // No descriptor is left, say. Ctrl-C would not be heard: it does again what it did before.
-            remove(os::interrupt_signal);
+            drop(os::interrupt_signal);
         }
     }
 
@@ -11355,6 +11389,14 @@ private:
         for (const auto& entry : entries_)
             if (entry->signal.number() == number) return entry.get();
         return nullptr;
+    }
+    void drop(int number) noexcept {
+        for (auto place = entries_.begin(); place != entries_.end(); ++place) {
+            if ((*place)->signal.number() != number) continue;
+            const auto dropped = std::move(*place);
+            entries_.erase(place);
+            return;
+        }
     }
     void add(int number, std::shared_ptr<Callable> callable, os::TakenSignal::Mode mode) {
         entries_.reserve(entries_.size() + 1);
@@ -11380,6 +11422,7 @@ private:
     LoopCore& loop_;
     os::SignalBell bell_{rung};
     std::vector<std::unique_ptr<Entry>> entries_;
+    std::shared_ptr<Callable> interrupt_;  // what `run` does about Ctrl-C
     bool wakes_reactor_ = false;
     bool queued_ = false;
 };
@@ -13035,6 +13078,10 @@ private:
     void look() noexcept;
     void finish() noexcept;
     void leave_it() noexcept;
+    void leave_to_parent() noexcept {
+        is_parents_ = true;
+        leave_it();
+    }
     void on_ready() noexcept override;
     void on_time() noexcept override { look(); }
     void on_loop_close() noexcept override;
@@ -13043,6 +13090,7 @@ private:
     Reactor* reactor_ = nullptr;             // as long
     os::Child child_;
     std::int64_t pid_ = 0;
+    bool is_parents_ = false;  // this is a fork's copy
     std::optional<int> returncode_;
     std::chrono::milliseconds pause_ = longest_pause;  // before it is asked again
     Event ended_;
@@ -13067,11 +13115,13 @@ inline void SubprocessState::start(const std::shared_ptr<SubprocessState>& self,
 }
 
 inline void SubprocessState::disown() noexcept {
+    // The rest of it is for nobody; but a child of the child's may hold the other end, and never read.
+    if (input) input->abort();
     input.reset();
     output.reset();
     error.reset();
     if (reactor_ == nullptr) return;
-    if (reactor_->is_left()) return leave_it();
+    if (reactor_->is_left()) return leave_to_parent();
     try {
         child_.send_signal(os::certain_end);
     } catch (const std::system_error&) {
@@ -13081,6 +13131,7 @@ inline void SubprocessState::disown() noexcept {
 }
 
 inline void SubprocessState::check_loop() const {
+    if (is_parents_) throw UsageError("this Subprocess was copied by a fork: its program is the parent's");
     if (reactor_ == nullptr || running().task->loop() == &reactor_->loop()) return;
     throw UsageError("this Subprocess belongs to another event loop: use it in that loop's tasks only");
 }
@@ -13126,7 +13177,7 @@ inline void SubprocessState::on_loop_close() noexcept {
         os::end_program(child_);
         return finish();
     }
-    leave_it();
+    leave_to_parent();
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
@@ -13510,9 +13561,9 @@ public:
     void kill() const { send_signal(os::certain_end); }
 
     /// Its end of each pipe. Throws: UsageError where the stream is no PIPE.
-    const StreamWriter& standard_input() const { return piped(state().input, "input"); }
-    const StreamReader& standard_output() const { return piped(state().output, "output"); }
-    const StreamReader& standard_error() const { return piped(state().error, "error"); }
+    StreamWriter standard_input() const { return piped(state().input, "input"); }
+    StreamReader standard_output() const { return piped(state().output, "output"); }
+    StreamReader standard_error() const { return piped(state().error, "error"); }
 
 private:
     friend struct detail::CreateSubprocess;
@@ -13526,7 +13577,7 @@ private:
     }
     State& state() const { return *shared_state(); }
     template <class Stream>
-    static const Stream& piped(const std::optional<Stream>& stream, const char* name) {
+    static Stream piped(const std::optional<Stream>& stream, const char* name) {
         if (!stream)
             throw UsageError(std::string{"the program's standard "} + name + " is no pipe: start it with .standard_" +
                              name + " = PIPE");
@@ -13544,12 +13595,14 @@ private:
 
 inline Coroutine<int> Subprocess::wait_for_end(SharedState state) {
     state->check_loop();
+    const detail::OutsideScope working;
     co_await state->ended().wait();
     co_return *state->returncode();
 }
 
 inline Coroutine<int> Subprocess::end_within(SharedState state, Timeout grace) {
     state->check_loop();
+    const detail::OutsideScope working;
     state->send_signal(os::polite_end);
     try {
         co_await wait_for(state->ended().wait(), grace);
@@ -13562,6 +13615,7 @@ inline Coroutine<int> Subprocess::end_within(SharedState state, Timeout grace) {
 
 inline Coroutine<SubprocessOutput> Subprocess::exchange(SharedState state, std::string input) {
     state->check_loop();
+    const detail::OutsideScope working;
     if (!input.empty()) piped(state->input, "input").write(input);
     if (state->input) state->input->close();  // once that is sent
     input = std::string{};
@@ -13598,8 +13652,7 @@ struct CreateSubprocess {
         co_return child;
     }
     static Coroutine<Subprocess> planned(const Command& command, const SubprocessOptions& options) {
-        if (options.limit == 0) throw std::invalid_argument("a stream's limit is at least 1");
-        return start(plait::detail::ProgramPlan{command, options}, options.limit);
+        return start(plait::detail::ProgramPlan{command, options}, checked_stream_limit(options.limit));
     }
 };
 
@@ -15506,6 +15559,7 @@ namespace detail {
 /// Cancels what still runs on `loop`, waits until it has ended, and reports its errors.
 inline void cancel_all_tasks(EventLoop& loop) {
     LoopCore& core = LoopAccess::core(loop);
+    if (core.fork_mark.is_copy()) return;  // they are the parent's
     const RunningScope scope{loop, LoopAccess::running_flag(loop)};
     Stragglers stragglers{loop};
     std::vector<AnyTask> cancelled;

@@ -55,6 +55,26 @@ TEST_CASE("datagrams go to whom they are addressed, and tell who sent them") {
     });
 }
 
+TEST_CASE("who receives and sends without end lets others run") {
+    aio::run([]() -> Coroutine<void> {
+        const DatagramEndpoint endpoint = co_await on_loopback();
+        const Address own = endpoint.local_address();
+        co_await endpoint.send("ball", own);
+        bool ended = false;
+        auto other = aio::create_task([&]() -> Coroutine<void> {
+            co_await aio::sleep(1ms);
+            ended = true;
+        });
+        // It is never without a datagram.
+        for (int i = 0; !ended && i < 1'000'000; ++i) {
+            const Datagram ball = co_await endpoint.receive();
+            co_await endpoint.send(ball.data, own);
+        }
+        CHECK(ended);
+        co_await other;
+    });
+}
+
 TEST_CASE("an endpoint with a remote speaks with that alone") {
     aio::run([]() -> Coroutine<void> {
         const DatagramEndpoint server = co_await on_loopback();

@@ -3,6 +3,7 @@
 #include <plait/asyncio/open_connection.hpp>
 #include <plait/asyncio/readiness.hpp>
 #include <plait/asyncio/run.hpp>
+#include <plait/asyncio/server.hpp>
 #include <plait/asyncio/sleep.hpp>
 #include <plait/asyncio/wait_for.hpp>
 
@@ -280,5 +281,14 @@ TEST_CASE("a UNIX connection waits while its server's queue is full") {
             accepted.push_back(std::move(each));
         }
         for (auto& each : clients) static_cast<void>(co_await each);
+    });
+}
+
+TEST_CASE("a local host of another family than the host's is refused, and so is a limit of nothing") {
+    aio::run([]() -> Coroutine<void> {
+        CHECK_THROWS_AS(co_await open_connection("127.0.0.1", 1, {.local_host = "::1"}), std::invalid_argument);
+        CHECK_THROWS_AS(open_connection("127.0.0.1", 1, {.limit = 0}), std::invalid_argument);
+        const auto handler = [](plait::asyncio::StreamReader, plait::asyncio::StreamWriter) {};
+        CHECK_THROWS_AS(aio::start_server(handler, "127.0.0.1", 0, {.limit = 0}), std::invalid_argument);
     });
 }

@@ -75,6 +75,26 @@ TEST_CASE("Ctrl-C cancels the main coroutine, its cleanup runs, and run throws K
     }
 }
 
+TEST_CASE("a handler of one's own takes Ctrl-C from run, and gives it back when it is removed") {
+    const Disposition by_default{SIGINT, SIG_DFL};
+    int heard = 0;
+    const auto body = [&]() -> Coroutine<int> {
+        aio::EventLoop& loop = aio::get_running_loop();
+        CHECK_FALSE(loop.remove_signal_handler(SIGINT));  // there is none but run's
+        loop.add_signal_handler(SIGINT, [&] { ++heard; });
+        press_ctrl_c();
+        press_ctrl_c();
+        co_await aio::sleep(1ms);
+        CHECK(heard == 1);
+        CHECK(loop.remove_signal_handler(SIGINT));
+        press_ctrl_c();
+        co_return co_await until_cancelled([] { return true; });
+    };
+    CHECK_THROWS_AS(aio::run(body), KeyboardInterrupt);
+    CHECK(heard == 1);
+    CHECK(disposition_of(SIGINT) == SIG_DFL);
+}
+
 TEST_CASE("Ctrl-C ends a loop that sleeps for ever, in whichever thread it comes") {
     const Disposition by_default{SIGINT, SIG_DFL};
     for (int round = 0; round < 100; ++round) {
@@ -218,7 +238,7 @@ TEST_CASE("a handler of one's own for SIGINT takes the place of run's") {
             while (count < i) co_await aio::sleep(0s);
         }
         CHECK(aio::get_running_loop().remove_signal_handler(SIGINT));
-        CHECK(disposition_of(SIGINT) == SIG_DFL);
+        CHECK(disposition_of(SIGINT) != SIG_DFL);  // it is run's again
         co_return count;
     });
     CHECK(calls == 3);

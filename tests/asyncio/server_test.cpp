@@ -389,3 +389,26 @@ TEST_CASE("a server closes with its loop, and its handle may outlive it") {
     server->close();
     server->abort_clients();
 }
+
+TEST_CASE("a connection that is flushed last of all takes the handler and what that keeps with it") {
+    aio::run([]() -> Coroutine<void> {
+        // The server's handler keeps the connection that keeps the server's state.
+        auto members = std::make_shared<std::vector<StreamWriter>>();
+        auto handler = [members](StreamReader, StreamWriter writer) -> Coroutine<void> {
+            members->push_back(writer);
+            writer.write(std::string(8'000'000, 'x'));
+            writer.close();
+            co_return;
+        };
+        const std::weak_ptr<std::vector<StreamWriter>> seen = members;
+        Server server = co_await start_server(std::move(handler), "127.0.0.1", 0);
+        members.reset();
+        auto [reader, writer] = co_await open_connection("127.0.0.1", server.port());
+        co_await settle();
+        server = Server{};
+        const std::string all = co_await reader.read();
+        CHECK(all.size() == 8'000'000);
+        co_await settle();
+        CHECK(seen.expired());
+    });
+}

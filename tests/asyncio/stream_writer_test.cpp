@@ -5,6 +5,7 @@
 #  include <plait/asyncio/run.hpp>
 #  include <plait/asyncio/sleep.hpp>
 #  include <plait/asyncio/stream_writer.hpp>
+#  include <plait/asyncio/wait_for.hpp>
 #  include <plait/core/error.hpp>
 
 #  include "asyncio/stream_ends.hpp"
@@ -78,6 +79,38 @@ TEST_CASE("write sends at once what the system takes") {
         CHECK(ends.writer.write_buffer_size() == 0);
         co_await ends.writer.drain();
     });
+}
+
+TEST_CASE("lines that are made while they are written may use the stream, and come after what that wrote") {
+    aio::run([]() -> Coroutine<void> {
+        const StreamEnds ends = socket_ends();
+        struct Line {
+            const StreamWriter* writer;
+            bool closes;
+            operator std::string_view() const {
+                if (closes)
+                    writer->close();
+                else
+                    writer->write("before ");
+                return "line ";
+            }
+        };
+        ends.writer.writelines(std::vector<Line>{{&ends.writer, false}, {&ends.writer, false}});
+        CHECK(arrived_at(ends.peer).bytes == "before before line line ");
+        CHECK_THROWS_AS(ends.writer.writelines(std::vector<Line>{{&ends.writer, true}}), UsageError);
+        co_return;
+    });
+}
+
+TEST_CASE("a manual clock stands while bytes flow in pieces") {
+    aio::run(
+        []() -> Coroutine<void> {
+            auto [from, to] = support::stream_pair();
+            from.writer.write(pattern(4 * mebibyte));
+            const std::string got = co_await aio::wait_for(to.reader.readexactly(4 * mebibyte), 1h);
+            CHECK(got == pattern(4 * mebibyte));
+        },
+        aio::EventLoopOptions{.manual_clock = true});
 }
 
 TEST_CASE("what the system does not take is kept, and sent in its order as the peer reads") {

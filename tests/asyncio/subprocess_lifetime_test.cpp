@@ -260,3 +260,30 @@ TEST_CASE("a program that a debugger holds has not ended until that lets go, and
     });
     for (const int end : {to_debugger[0], from_debugger[0], from_debugger[1]}) ::close(end);
 }
+
+TEST_CASE("a manual clock stands while a program is waited for") {
+    aio::run(
+        []() -> aio::Coroutine<void> {
+            auto child = co_await aio::create_subprocess_exec({"sleep", "0.1"});
+            const int code = co_await aio::wait_for(child.wait(), 1h);
+            CHECK(code == 0);
+            auto other = co_await aio::create_subprocess_exec(
+                {"cat"}, {.standard_input = aio::PIPE, .standard_output = aio::PIPE});
+            const aio::SubprocessOutput output = co_await aio::wait_for(other.communicate("words"), 1h);
+            CHECK(output.out == "words");
+        },
+        aio::EventLoopOptions{.manual_clock = true});
+}
+
+TEST_CASE("a stream that was asked for lives on when the handle goes") {
+    aio::run([]() -> aio::Coroutine<void> {
+        auto child = co_await aio::create_subprocess_exec({"sleep", "1000"}, {.standard_output = aio::PIPE});
+        auto reading = aio::create_task(child.standard_output().read());
+        co_await aio::sleep(0s);
+        {
+            const aio::Subprocess dropped = std::move(child);
+        }
+        const std::string rest = co_await reading;
+        CHECK(rest.empty());
+    });
+}

@@ -145,7 +145,7 @@ TEST_CASE("a signal that is taken once ends the program the second time, unless 
             TakenSignal taken{SIGINT, bell.bell, TakenSignal::Mode::once};
             ::raise(SIGINT);
             if (!taken.take()) return 1;
-            if (keeps) taken.keep();
+            if (keeps) taken.keep(TakenSignal::Mode::always);
             ::raise(SIGINT);
             ::raise(SIGINT);
             return taken.take() ? 0 : 2;

@@ -94,6 +94,14 @@ public:
         DatagramState& state_;
     };
 
+    /// Whether the running task has received or sent so much in its present turn that it is for others to run.
+    [[nodiscard]] bool turn_is_over() noexcept {
+        constexpr unsigned most_in_turn = 32;
+        const std::uint64_t turn = reactor_.loop().turns;
+        if (std::exchange(turn_, turn) != turn) used_in_turn_ = 0;
+        return ++used_in_turn_ > most_in_turn;
+    }
+
 private:
     ~DatagramState() { close(); }
     void on_loop_close() noexcept override { socket_.reset(); }
@@ -104,6 +112,8 @@ private:
     std::exception_ptr error_;
     bool connected_;
     bool receiving_ = false;
+    unsigned used_in_turn_ = 0;
+    std::uint64_t turn_ = 0;
 };
 
 using DatagramPointer = plait::detail::StatePointer<DatagramState>;
@@ -192,7 +202,7 @@ inline Coroutine<Datagram> DatagramEndpoint::receive_from(detail::DatagramPointe
     os::SocketAddress sender;
     for (;;) {
         if (state->is_closed()) throw EndOfStream("this DatagramEndpoint is closed");
-        if (state->try_receive(data, sender)) break;
+        if (!state->turn_is_over() && state->try_receive(data, sender)) break;
         co_await detail::Readiness<Direction::read, detail::Whose::ours>{state->socket().get()};
     }
     co_return Datagram{std::move(data), detail::AddressAccess::address(sender)};
@@ -201,7 +211,7 @@ inline Coroutine<Datagram> DatagramEndpoint::receive_from(detail::DatagramPointe
 inline Coroutine<void> DatagramEndpoint::send_to(detail::DatagramPointer state, std::string data,
                                                  os::SocketAddress receiver) {
     using detail::Direction;
-    while (!state->try_send(std::as_bytes(std::span{data}), receiver))
+    while (state->turn_is_over() || !state->try_send(std::as_bytes(std::span{data}), receiver))
         co_await detail::Readiness<Direction::write, detail::Whose::ours>{state->socket().get()};
 }
 

@@ -12,8 +12,10 @@
 #include <plait/os/handle.hpp>
 #include <plait/os/socket.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,14 +48,22 @@ struct OpenConnectionFunction {
     /// are sent at once (TCP_NODELAY). A time limit: wait_for.
     /// Cancel: closes what was being opened.
     /// Throws: std::system_error with the place in its text: ECONNREFUSED, ETIMEDOUT, …, of the address that was tried
-    /// last, and of `resolver_category()` where the name has none; std::invalid_argument for a port that is none.
+    /// last, and of `resolver_category()` where the name has none; std::invalid_argument for a port that is none, and
+    /// for a local host of another family than the host's.
     Coroutine<std::pair<StreamReader, StreamWriter>> operator()(std::string_view host, int port,
                                                                 ConnectOptions options = {}) const {
-        return open(std::string{host}, checked_port(port), options.limit, std::string{options.local_host},
-                    checked_port(options.local_port), options.happy_eyeballs_delay);
+        return open(std::string{host}, checked_port(port), checked_stream_limit(options.limit),
+                    std::string{options.local_host}, checked_port(options.local_port), options.happy_eyeballs_delay);
     }
 
 private:
+    static void keep_families_of(const std::vector<os::SocketAddress>& locals,
+                                 std::vector<os::SocketAddress>& addresses) {
+        std::erase_if(addresses, [&](const os::SocketAddress& address) {
+            return std::none_of(locals.begin(), locals.end(),
+                                [&](const os::SocketAddress& local) { return local.family() == address.family(); });
+        });
+    }
     static Coroutine<std::pair<StreamReader, StreamWriter>> open(std::string host, std::uint16_t port,
                                                                  std::size_t limit, std::string local_host,
                                                                  std::uint16_t local_port, Timeout delay) {
@@ -61,6 +71,10 @@ private:
         std::vector<os::SocketAddress> locals;
         if (!local_host.empty()) {
             locals = co_await addresses_of(local_host, local_port);
+            keep_families_of(locals, addresses);
+            if (addresses.empty())
+                throw std::invalid_argument("open_connection: from " + local_host + " there is no way to " + host +
+                                            ": one is of IPv4 and the other of IPv6");
         } else if (local_port != 0) {
             locals.push_back(os::any_address(os::SocketFamily::ipv4, local_port));
             locals.push_back(os::any_address(os::SocketFamily::ipv6, local_port));
@@ -83,7 +97,7 @@ struct OpenUnixConnectionFunction {
     /// (ECONNREFUSED); std::invalid_argument for a path that is none.
     Coroutine<std::pair<StreamReader, StreamWriter>> operator()(std::string_view path,
                                                                 std::size_t limit = default_stream_limit) const {
-        return open(os::SocketAddress::local(path), limit);
+        return open(os::SocketAddress::local(path), checked_stream_limit(limit));
     }
 
 private:

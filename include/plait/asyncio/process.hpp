@@ -2,7 +2,7 @@
 #pragma once
 
 #include <plait/asyncio/coroutine.hpp>
-#include <plait/asyncio/detail/loop_core.hpp>
+#include <plait/asyncio/detail/outside_scope.hpp>
 #include <plait/asyncio/executor.hpp>
 #include <plait/asyncio/readiness.hpp>
 #include <plait/asyncio/sleep.hpp>
@@ -45,18 +45,6 @@ concept SharedEvent = std::copy_constructible<E> && requires(const E& event, Tim
 };
 
 namespace detail {
-
-/// For a scope of a coroutine: a manual clock stands, for another process works for the loop.
-class OutsideScope {
-public:
-    OutsideScope() : loop_{*running().loop} { ++loop_.awaited_outside; }
-    OutsideScope(const OutsideScope&) = delete;
-    OutsideScope& operator=(const OutsideScope&) = delete;
-    ~OutsideScope() { --loop_.awaited_outside; }
-
-private:
-    LoopCore& loop_;
-};
 
 struct JoinFunction {
     /// Waits for a process's end, without a thread; any number of tasks may.

@@ -23,6 +23,7 @@ namespace detail {
 /// Cancels what still runs on `loop`, waits until it has ended, and reports its errors.
 inline void cancel_all_tasks(EventLoop& loop) {
     LoopCore& core = LoopAccess::core(loop);
+    if (core.fork_mark.is_copy()) return;  // they are the parent's
     const RunningScope scope{loop, LoopAccess::running_flag(loop)};
     Stragglers stragglers{loop};
     std::vector<AnyTask> cancelled;

@@ -49,6 +49,7 @@ struct ServerAccess;
 
 inline const ServerOptions& checked(const ServerOptions& options) {
     if (options.backlog < 1) throw std::invalid_argument("a server's backlog is at least 1");
+    static_cast<void>(checked_stream_limit(options.limit));
     return options;
 }
 

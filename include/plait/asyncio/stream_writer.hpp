@@ -13,8 +13,10 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <initializer_list>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -50,8 +52,9 @@ private:
 /// Python: asyncio.StreamWriter. `write` sends what it can at once, and keeps the rest, for the loop to send as the peer
 /// makes room; who writes much awaits `drain` after each write, or what is kept grows. A handle: a copy names the same
 /// stream.
-/// Lifetime: when the last reader and writer of a stream go it closes, as by `close`. A stream closes with its loop, whose
-/// exception handler is told what was not sent by then; a writer may outlive that, but not write.
+/// Lifetime: when the last reader and writer of a stream go it closes, as by `close`; what a peer that is gone does not
+/// take is dropped then, and nobody is told. A stream closes with its loop, whose exception handler is told what was not
+/// sent by then; a writer may outlive that, but not write.
 /// Threads: from its loop's only.
 class StreamWriter {
 public:
@@ -68,10 +71,13 @@ public:
     /// Writes each of a range of strings, in one piece.
     template <class Range>
         requires requires(Range& range) { std::string_view{*std::begin(range)}; }
-    void writelines(const Range& lines) const {
-        connection()->write_together([&lines](detail::ByteBuffer& unsent) {
-            for (const auto& line : lines) unsent.append(std::string_view{line});
-        });
+    void writelines(Range&& lines) const {
+        std::string all;  // apart from the stream, for a range may run code that uses that
+        for (auto&& line : lines) all += std::string_view{line};
+        write(all);
+    }
+    void writelines(std::initializer_list<std::string_view> lines) const {
+        writelines(std::span<const std::string_view>{lines.begin(), lines.size()});
     }
 
     /// Waits while more is kept than the high-water mark, until less than the low-water mark is. Any number of tasks may

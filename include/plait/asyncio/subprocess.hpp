@@ -2,6 +2,7 @@
 #pragma once
 
 #include <plait/asyncio/coroutine.hpp>
+#include <plait/asyncio/detail/outside_scope.hpp>
 #include <plait/asyncio/detail/subprocess_state.hpp>
 #include <plait/asyncio/gather.hpp>
 #include <plait/asyncio/stream_reader.hpp>
@@ -102,9 +103,9 @@ public:
     void kill() const { send_signal(os::certain_end); }
 
     /// Its end of each pipe. Throws: UsageError where the stream is no PIPE.
-    const StreamWriter& standard_input() const { return piped(state().input, "input"); }
-    const StreamReader& standard_output() const { return piped(state().output, "output"); }
-    const StreamReader& standard_error() const { return piped(state().error, "error"); }
+    StreamWriter standard_input() const { return piped(state().input, "input"); }
+    StreamReader standard_output() const { return piped(state().output, "output"); }
+    StreamReader standard_error() const { return piped(state().error, "error"); }
 
 private:
     friend struct detail::CreateSubprocess;
@@ -118,7 +119,7 @@ private:
     }
     State& state() const { return *shared_state(); }
     template <class Stream>
-    static const Stream& piped(const std::optional<Stream>& stream, const char* name) {
+    static Stream piped(const std::optional<Stream>& stream, const char* name) {
         if (!stream)
             throw UsageError(std::string{"the program's standard "} + name + " is no pipe: start it with .standard_" +
                              name + " = PIPE");
@@ -136,12 +137,14 @@ private:
 
 inline Coroutine<int> Subprocess::wait_for_end(SharedState state) {
     state->check_loop();
+    const detail::OutsideScope working;
     co_await state->ended().wait();
     co_return *state->returncode();
 }
 
 inline Coroutine<int> Subprocess::end_within(SharedState state, Timeout grace) {
     state->check_loop();
+    const detail::OutsideScope working;
     state->send_signal(os::polite_end);
     try {
         co_await wait_for(state->ended().wait(), grace);
@@ -154,6 +157,7 @@ inline Coroutine<int> Subprocess::end_within(SharedState state, Timeout grace) {
 
 inline Coroutine<SubprocessOutput> Subprocess::exchange(SharedState state, std::string input) {
     state->check_loop();
+    const detail::OutsideScope working;
     if (!input.empty()) piped(state->input, "input").write(input);
     if (state->input) state->input->close();  // once that is sent
     input = std::string{};
@@ -190,8 +194,7 @@ struct CreateSubprocess {
         co_return child;
     }
     static Coroutine<Subprocess> planned(const Command& command, const SubprocessOptions& options) {
-        if (options.limit == 0) throw std::invalid_argument("a stream's limit is at least 1");
-        return start(plait::detail::ProgramPlan{command, options}, options.limit);
+        return start(plait::detail::ProgramPlan{command, options}, checked_stream_limit(options.limit));
     }
 };
 

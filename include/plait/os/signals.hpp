@@ -11,7 +11,7 @@
 //                             Throws: std::invalid_argument for what cannot be taken; UsageError where somebody has it.
 //     take() -> bool            whether it has come since it was last asked
 //     put_back()                it has come, and nothing came of it
-//     keep()                    the second one rings too, from now on
+//     keep(mode)                in that mode from now on
 //     ~TakenSignal()            gives back what the signal did before, unless the program has changed that meanwhile; one
 //                               that came and was not taken is sent anew, and does that
 //   ends_program(number)      whether the signal does what it does by default, for a process or its parent's copy

@@ -25,11 +25,6 @@ public:
         }
         bytes_.append(bytes);
     }
-    /// Takes back what was put in since there were `size` bytes.
-    void shrink_to(std::size_t size) noexcept {
-        bytes_.resize(begin_ + size);
-        if (size == 0) clear();
-    }
     void drop(std::size_t count) noexcept {
         begin_ += count;
         if (begin_ == bytes_.size()) clear();

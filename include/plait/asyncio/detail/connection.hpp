@@ -29,6 +29,12 @@
 
 namespace plait::inline PLAIT_ABI::asyncio::detail {
 
+/// Throws: std::invalid_argument for none.
+inline std::size_t checked_stream_limit(std::size_t limit) {
+    if (limit == 0) throw std::invalid_argument("a stream's limit is at least 1");
+    return limit;
+}
+
 /// Is told, once, that a connection's handle is closed: for who keeps count of connections.
 class CloseListener {
 public:
@@ -103,9 +109,6 @@ public:
     /// Throws: UsageError where nothing may be written any more.
     void check_open_for_writing() const;
     void write(std::string_view bytes);
-    /// Writes what `put(buffer)` appends, all in one; nothing where it throws.
-    template <class Put>
-    void write_together(Put put);
     void write_eof() noexcept;
     void close() noexcept;
     void abort() noexcept;
@@ -202,8 +205,7 @@ private:
 };
 
 inline Connection::Connection(Reactor& reactor, os::Handle handle, StreamKind kind, std::size_t limit)
-    : kind_{kind}, handle_{std::move(handle)}, reactor_{&reactor}, limit_{limit}, source_{kind} {
-    if (limit == 0) throw std::invalid_argument("a stream's limit is at least 1");
+    : kind_{kind}, handle_{std::move(handle)}, reactor_{&reactor}, limit_{checked_stream_limit(limit)}, source_{kind} {
     static_cast<void>(reactor.scratch());  // from now on it is there
     join(reactor);
 }
@@ -283,23 +285,6 @@ inline void Connection::write(std::string_view bytes) {
         throw;
     }
     flush_later();
-    update_full();
-}
-
-template <class Put>
-void Connection::write_together(Put put) {
-    check_open_for_writing();
-    const std::size_t before = unsent_.size();
-    try {
-        put(unsent_);
-    } catch (...) {
-        unsent_.shrink_to(before);
-        throw;
-    }
-    if (send_error_ != 0) unsent_.clear();
-    if (before != 0 || unsent_.empty()) return update_full();
-    count_for_turn(unsent_.size());
-    flush();
     update_full();
 }
 
@@ -394,8 +379,9 @@ inline void Connection::shut() noexcept {
 }
 
 inline void Connection::on_ready() noexcept {
+    const ConnectionRef self{
+        *this};  // which deletes it if nobody else does: who hears of its end may drop the last owner
     flush();
-    if (owners_ == 0 && is_closed()) delete this;
 }
 
 inline void Connection::on_loop_close() noexcept {

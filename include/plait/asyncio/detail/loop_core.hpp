@@ -169,6 +169,11 @@ private:
     void sleep();
     void sleep_until(plait::detail::Deadline deadline);
     void look_at_handles_now_and_then();
+    /// A task may fork, and the copy go on as if it were this: it would take what is the parent's.
+    void check_no_copy() const {
+        if (fork_mark.is_copy())
+            throw UsageError("this event loop was copied by a fork, and runs in the parent alone: make another here");
+    }
     // For debug mode: a turn by the clock, which reports one that held up the loop.
     inline void take_timed_turn(ReadyNode& node);
     void report_if_slow(Clock::time_point begin, const TaskBase* task) noexcept;
@@ -230,13 +235,15 @@ inline void LoopCore::look_at_handles_now_and_then() {
     constexpr std::uint64_t most_turns = 64;
     constexpr unsigned most_passes = 16;
     if (turns - looked_at_ < most_turns && ++passes_ < most_passes) return;
-    sleeper->sleep(plait::detail::Deadline::at({}));
+    check_no_copy();
+    static_cast<void>(sleeper->sleep(plait::detail::Deadline::at({})));
     looked_at_ = turns;
     passes_ = 0;
 }
 
 inline void LoopCore::sleep() {
     using plait::detail::Deadline;
+    check_no_copy();
     const Nanoseconds next = timers.next_deadline();
     if (timers.empty() || next == TimerWheel::never) return sleep_until(Deadline::never());
     if (!manual_clock) {
@@ -246,8 +253,7 @@ inline void LoopCore::sleep() {
     if (awaited_outside != 0) return sleep_until(Deadline::never());
     if (sleeper != nullptr) {
         // What has come by a handle comes before what time brings.
-        sleeper->sleep(Deadline::at({}));
-        if (!ready.empty()) return;
+        if (sleeper->sleep(Deadline::at({}))) return;
     }
     manual_time_ = (std::max)(manual_time_, next);
 }

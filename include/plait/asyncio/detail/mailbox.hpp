@@ -96,8 +96,8 @@ public:
     virtual ~Sleeper() = default;
 
     /// Until something has come that it waits for, `interrupt` was called, or `deadline` has passed; perhaps sooner.
-    /// Queues what is to be done about it.
-    virtual void sleep(plait::detail::Deadline deadline) noexcept = 0;
+    /// Queues what is to be done about it. Returns whether anything but an interruption has come.
+    virtual bool sleep(plait::detail::Deadline deadline) noexcept = 0;
     /// Ends the present sleep, or the next.
     virtual void interrupt() noexcept = 0;
     /// The loop closes: what was made for it closes too, and nothing is waited for any more.

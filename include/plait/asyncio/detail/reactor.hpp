@@ -7,6 +7,7 @@
 #include <plait/core/timeout.hpp>
 #include <plait/os/handle.hpp>
 #include <plait/os/poller.hpp>
+#include <plait/os/system_error.hpp>
 
 #include <array>
 #include <cstddef>
@@ -14,6 +15,7 @@
 #include <exception>
 #include <memory>
 #include <span>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -125,7 +127,7 @@ public:
     /// Before the handle is closed. Who still listens is told, and is to find it closed.
     void forget(os::NativeHandle handle) noexcept;
 
-    void sleep(plait::detail::Deadline deadline) noexcept override;
+    bool sleep(plait::detail::Deadline deadline) noexcept override;
     void interrupt() noexcept override { waker_.wake(); }
     void close() noexcept override;
     void leave() noexcept override {
@@ -157,7 +159,12 @@ private:
     Watched& place_of(os::NativeHandle handle) {
         if (handle < 0) throw UsageError("an event loop cannot wait for a handle that is none: it was closed or moved");
         const auto number = static_cast<std::size_t>(handle);
-        if (number >= watched_.size()) watched_.resize(number + 1);
+        if (number >= watched_.size()) {
+            // Before there is room for all numbers up to some nonsense.
+            if (os::identity_of(handle) == os::HandleIdentity{})
+                os::throw_system_error("waiting for a handle", static_cast<int>(std::errc::bad_file_descriptor));
+            watched_.resize(number + 1);
+        }
         return watched_[number];
     }
     void ask(os::NativeHandle handle, Watched& watched, short events) {
@@ -193,6 +200,7 @@ private:
     std::vector<Watched> watched_;     // by handle
     std::unique_ptr<char[]> scratch_;  // once somebody receives
     TaskLink objects_;
+    bool told_ = false;           // whether the last sleep was ended by a handle
     bool stranger_told_ = false;  // whether the last sleep was ended by a handle that is not watched
     bool left_ = false;
 };
@@ -270,6 +278,7 @@ inline void Reactor::on_event(os::NativeHandle handle, std::uint32_t stamp, shor
         stranger_told_ = true;
         return;
     }
+    told_ = true;
     const bool failed = (events & os::hung_up) != 0;
     const bool for_readers = failed || (events & os::readable) != 0;
     const bool for_writers = failed || (events & os::writable) != 0;
@@ -297,8 +306,9 @@ inline void Reactor::stop_asking(os::NativeHandle handle, Watched& watched, shor
     }
 }
 
-inline void Reactor::sleep(plait::detail::Deadline deadline) noexcept {
-    const bool told_before = std::exchange(stranger_told_, false);
+inline bool Reactor::sleep(plait::detail::Deadline deadline) noexcept {
+    const bool stranger_told_before = std::exchange(stranger_told_, false);
+    told_ = false;
     try {
         poller_.wait(deadline, [this](os::NativeHandle handle, std::uint32_t stamp, short events) {
             on_event(handle, stamp, events);
@@ -306,7 +316,8 @@ inline void Reactor::sleep(plait::detail::Deadline deadline) noexcept {
     } catch (...) {
         loop_.report("an event loop could not wait for its handles");
     }
-    if (stranger_told_ && told_before) start_anew();
+    if (stranger_told_ && stranger_told_before) start_anew();
+    return told_;
 }
 
 /// A handle was closed while a copy of it lives on, in a forked process perhaps: the system tells of it again and again,

@@ -32,7 +32,7 @@ public:
         wake_reactor();
         auto shared = std::make_shared<Callable>(std::move(callable));
         if (Entry* const entry = find(number)) {
-            entry->signal.keep();
+            entry->signal.keep(os::TakenSignal::Mode::always);
             entry->callable.swap(shared);
         } else {
             add(number, std::move(shared), os::TakenSignal::Mode::always);
@@ -40,20 +40,24 @@ public:
     }
     /// The same for `run`: without a reactor while the loop need not sleep, and the second one ends the program.
     void set_interrupt(Callable callable) {
-        add(os::interrupt_signal, std::make_shared<Callable>(std::move(callable)), os::TakenSignal::Mode::once);
+        interrupt_ = std::make_shared<Callable>(std::move(callable));
+        add(os::interrupt_signal, interrupt_, os::TakenSignal::Mode::once);
     }
     /// Ctrl-C has come, and nothing came of it: it is sent anew when it is given back.
     void put_interrupt_back() noexcept {
         if (Entry* const entry = find(os::interrupt_signal)) entry->signal.put_back();
     }
+    /// What `add_signal_handler` was given; where `run` has the signal too, that has it again.
     bool remove(int number) noexcept {
-        for (auto place = entries_.begin(); place != entries_.end(); ++place) {
-            if ((*place)->signal.number() != number) continue;
-            const auto removed = std::move(*place);
-            entries_.erase(place);
-            return true;
+        Entry* const entry = find(number);
+        if (entry == nullptr || entry->callable == interrupt_) return false;
+        if (number == os::interrupt_signal && interrupt_) {
+            entry->signal.keep(os::TakenSignal::Mode::once);
+            const std::shared_ptr<Callable> removed = std::exchange(entry->callable, interrupt_);
+        } else {
+            drop(number);
         }
-        return false;
+        return true;
     }
 
     void on_ring() noexcept override {
@@ -66,7 +70,7 @@ public:
             wake_reactor();
         } catch (...) {
             // No descriptor is left, say. Ctrl-C would not be heard: it does again what it did before.
-            remove(os::interrupt_signal);
+            drop(os::interrupt_signal);
         }
     }
 
@@ -86,6 +90,14 @@ private:
         for (const auto& entry : entries_)
             if (entry->signal.number() == number) return entry.get();
         return nullptr;
+    }
+    void drop(int number) noexcept {
+        for (auto place = entries_.begin(); place != entries_.end(); ++place) {
+            if ((*place)->signal.number() != number) continue;
+            const auto dropped = std::move(*place);
+            entries_.erase(place);
+            return;
+        }
     }
     void add(int number, std::shared_ptr<Callable> callable, os::TakenSignal::Mode mode) {
         entries_.reserve(entries_.size() + 1);
@@ -111,6 +123,7 @@ private:
     LoopCore& loop_;
     os::SignalBell bell_{rung};
     std::vector<std::unique_ptr<Entry>> entries_;
+    std::shared_ptr<Callable> interrupt_;  // what `run` does about Ctrl-C
     bool wakes_reactor_ = false;
     bool queued_ = false;
 };

@@ -69,6 +69,10 @@ private:
     void look() noexcept;
     void finish() noexcept;
     void leave_it() noexcept;
+    void leave_to_parent() noexcept {
+        is_parents_ = true;
+        leave_it();
+    }
     void on_ready() noexcept override;
     void on_time() noexcept override { look(); }
     void on_loop_close() noexcept override;
@@ -77,6 +81,7 @@ private:
     Reactor* reactor_ = nullptr;             // as long
     os::Child child_;
     std::int64_t pid_ = 0;
+    bool is_parents_ = false;  // this is a fork's copy
     std::optional<int> returncode_;
     std::chrono::milliseconds pause_ = longest_pause;  // before it is asked again
     Event ended_;
@@ -101,11 +106,13 @@ inline void SubprocessState::start(const std::shared_ptr<SubprocessState>& self,
 }
 
 inline void SubprocessState::disown() noexcept {
+    // The rest of it is for nobody; but a child of the child's may hold the other end, and never read.
+    if (input) input->abort();
     input.reset();
     output.reset();
     error.reset();
     if (reactor_ == nullptr) return;
-    if (reactor_->is_left()) return leave_it();
+    if (reactor_->is_left()) return leave_to_parent();
     try {
         child_.send_signal(os::certain_end);
     } catch (const std::system_error&) {
@@ -115,6 +122,7 @@ inline void SubprocessState::disown() noexcept {
 }
 
 inline void SubprocessState::check_loop() const {
+    if (is_parents_) throw UsageError("this Subprocess was copied by a fork: its program is the parent's");
     if (reactor_ == nullptr || running().task->loop() == &reactor_->loop()) return;
     throw UsageError("this Subprocess belongs to another event loop: use it in that loop's tasks only");
 }
@@ -160,7 +168,7 @@ inline void SubprocessState::on_loop_close() noexcept {
         os::end_program(child_);
         return finish();
     }
-    leave_it();
+    leave_to_parent();
 }
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail

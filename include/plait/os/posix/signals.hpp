@@ -150,7 +150,8 @@ public:
         return slot_.came.load(std::memory_order_relaxed) && slot_.came.exchange(false);
     }
     void put_back() noexcept { slot_.came.store(true); }
-    void keep() noexcept { static_cast<void>(install(Mode::always)); }
+    /// From now on in that mode.
+    void keep(Mode mode) noexcept { static_cast<void>(install(mode)); }
 
 private:
     static detail::SignalSlot& slot_for(int number);
