@@ -1747,7 +1747,7 @@ public:
     using Error::Error;
 };
 
-/// A stream ended before all that was asked for had come; what did come is in `partial`.
+/// A stream ended before all that was asked for had come; what did come is `partial()`.
 class PLAIT_VISIBLE IncompleteReadError : public EndOfStream {
 public:
     /// `expected` is 0 where a separator was looked for.
@@ -2686,6 +2686,7 @@ inline void LoopCore::sleep() {
         const auto since_epoch = std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{next});
         return sleep_until(Deadline::at(Clock::time_point{since_epoch}));
     }
+    if (next <= manual_time_) return;
     if (awaited_outside != 0) return sleep_until(Deadline::never());
     if (sleeper != nullptr) {
         // What has come by a handle comes before what time brings.
@@ -3308,6 +3309,8 @@ public:
 
     void add(NativeHandle handle, short events, std::uint32_t stamp) {
         if (control(EPOLL_CTL_ADD, handle, events, stamp)) return;
+        if (errno == EPERM)
+            throw_system_error("epoll_ctl: this is a file or a device that is always ready, so just read or write it");
         if (errno != EEXIST || !control(EPOLL_CTL_MOD, handle, events, stamp)) throw_system_error("epoll_ctl");
     }
     void change(NativeHandle handle, short events, std::uint32_t stamp) {
@@ -3358,6 +3361,7 @@ static_assert(readable == EPOLLIN && writable == EPOLLOUT && (hung_up & EPOLLERR
 // --- plait/os/posix/poller_fallback.hpp ------------------------------------------------------------------------------
 
 #include <poll.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -3371,14 +3375,17 @@ namespace plait::inline PLAIT_ABI::os {
 class Poller {
 public:
     void add(NativeHandle handle, short events, std::uint32_t stamp) {
-        // Else it would be told of as ready.
-        if (identity_of(handle) == HandleIdentity{}) throw_system_error("poll", EBADF);
+        // poll would tell of both as ready, again and again.
+        struct ::stat status{};
+        if (::fstat(handle, &status) != 0) throw_system_error("fstat");
+        if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
+            throw_system_error("poll: this is a file, which is always ready, so just read or write it", EPERM);
         const auto number = static_cast<std::size_t>(handle);
         if (number >= places_.size()) places_.resize(number + 1, nowhere);
         if (places_[number] == nowhere) {
-            stamps_.reserve(items_.size() + 1);
-            items_.emplace_back(handle, events);
+            stamps_.resize(items_.size());  // what a try without memory left
             stamps_.push_back(stamp);
+            items_.emplace_back(handle, events);
             places_[number] = items_.size() - 1;
         } else {
             items_[places_[number]].events = events;
@@ -3854,11 +3861,13 @@ public:
     }
 
     void add(os::NativeHandle handle, Direction direction, HandleCallback::Callable callable) {
-        callbacks_.reserve(callbacks_.size() + 1);
         auto fresh = std::unique_ptr<HandleCallback, Drop>{new HandleCallback{handle, direction, std::move(callable)}};
         fresh->begin(reactor_);
-        static_cast<void>(remove(handle, direction));
-        callbacks_.push_back(fresh.release());
+        callbacks_.push_back(fresh.get());
+        HandleCallback* const added = fresh.release();
+        // The former one stands before it.
+        HandleCallback*& first = *find(handle, direction);
+        if (first != added) take(first)->drop();
     }
     static bool remove(LoopCore& loop, os::NativeHandle handle, Direction direction) noexcept {
         return loop.handle_callbacks && static_cast<HandleCallbacks&>(*loop.handle_callbacks).remove(handle, direction);
@@ -3870,12 +3879,14 @@ private:
     };
 
     bool remove(os::NativeHandle handle, Direction direction) noexcept {
-        for (HandleCallback*& callback : callbacks_) {
-            if (!callback->is_for(handle, direction)) continue;
-            take(callback)->drop();
-            return true;
-        }
-        return false;
+        HandleCallback** const place = find(handle, direction);
+        if (place != nullptr) take(*place)->drop();
+        return place != nullptr;
+    }
+    HandleCallback** find(os::NativeHandle handle, Direction direction) noexcept {
+        for (HandleCallback*& callback : callbacks_)
+            if (callback->is_for(handle, direction)) return &callback;
+        return nullptr;
     }
     HandleCallback* take(HandleCallback*& place) noexcept {
         HandleCallback* const taken = std::exchange(place, callbacks_.back());
@@ -5193,9 +5204,10 @@ inline void EventLoop::close() {
         task.unlink();
         task.forget_loop();
     }
-    core_.signal_handlers = nullptr;
     core_.handle_callbacks = nullptr;
     if (core_.sleeper) core_.sleeper->close();
+    // Only now: one that has come does again what it did before, and may end the program.
+    core_.signal_handlers = nullptr;
     // What callables do as they die may still queue something.
     core_.ready.clear();
     core_.timers.clear();
@@ -5322,7 +5334,7 @@ struct WaitReadyFunction {
     /// Python: none in asyncio, which has `add_reader`; trio.lowlevel.wait_readable. For TCP and pipes use
     /// `open_connection`, StreamReader and StreamWriter.
     /// Cancel: leaves nothing behind. Throws: std::system_error where nothing can be waited for: it is closed, or a regular
-    /// file. Close it only when nobody waits for it.
+    /// file or a device such as /dev/null, which are always ready. Close it only when nobody waits for it.
     Readiness<direction, Whose::strangers> operator()(os::NativeHandle handle) const noexcept {
         return Readiness<direction, Whose::strangers>{handle};
     }
@@ -7437,8 +7449,12 @@ public:
     };
 
     /// Whether the running task has received or sent so much in its present turn that it is for others to run.
-    [[nodiscard]] bool turn_is_over() noexcept {
+    [[nodiscard]] bool turn_is_over() {
         constexpr unsigned most_in_turn = 32;
+        if (is_closed()) return false;
+        if (reactor_.is_left())
+            throw UsageError(
+                "this DatagramEndpoint was copied by a fork, and belongs to the parent's event loop alone");
         const std::uint64_t turn = reactor_.loop().turns;
         if (std::exchange(turn_, turn) != turn) used_in_turn_ = 0;
         return ++used_in_turn_ > most_in_turn;
@@ -8650,6 +8666,9 @@ inline void Connection::begin_read(PendingRead& read) {
         throw UsageError("another task reads from this StreamReader already: let one task read, and hand on the data");
     if (kind_ == StreamKind::writing_pipe)
         throw UsageError("nothing can be read here: this is the writing end of a pipe");
+    check_loop();
+    if (!is_closed() && reactor_->is_left())
+        throw UsageError("this stream was copied by a fork, and belongs to the parent's event loop alone");
     pending_read_ = &read;
 }
 
@@ -8944,7 +8963,6 @@ public:
         while (!request_.is_met(connection_->source()))
             if (!request_.receive(*connection_)) {
                 task_ = running().task;
-                connection_->check_loop();
                 connection_->listen_for_bytes(*this);
                 return false;
             }
@@ -9037,7 +9055,11 @@ struct StreamAccess;
 ///
 ///     std::string line = co_await reader.readline();
 ///     std::string header = co_await reader.readexactly(16);
-///     while (!(text = co_await reader.read(4096)).empty()) use(text);
+///     for (;;) {
+///         std::string text = co_await reader.read(4096);
+///         if (text.empty()) break;
+///         use(text);
+///     }
 ///
 /// Python: asyncio.StreamReader. Data are received when a task asks for them; the peer waits meanwhile. A handle: a copy
 /// names the same stream, and the stream closes with the last reader and writer of it.
@@ -9053,7 +9075,8 @@ public:
 
     /// Reads to the end of the stream.
     detail::StreamRead<detail::ReadAll> read() const { return {connection(), detail::ReadAll{}}; }
-    /// Reads what there is, `most` bytes at most, waiting for the first. Nothing at the end of the stream.
+    /// Reads what there is, `most` bytes at most and seldom more than 64 KiB at once, waiting for the first. Nothing at the
+    /// end of the stream.
     detail::StreamRead<detail::ReadSome> read(std::size_t most) const { return {connection(), detail::ReadSome{most}}; }
     /// The same into memory of the caller's, which stays for the time; gives how much it was. For who reads without an
     /// allocation.
@@ -9411,13 +9434,16 @@ namespace plait::inline PLAIT_ABI::asyncio::detail {
 /// For a scope of a coroutine: a manual clock stands, for another process works for the loop.
 class OutsideScope {
 public:
-    OutsideScope() : loop_{*running().loop} { ++loop_.awaited_outside; }
+    explicit OutsideScope(bool applies = true) noexcept : loop_{*running().loop}, count_{applies ? 1U : 0U} {
+        loop_.awaited_outside += count_;
+    }
     OutsideScope(const OutsideScope&) = delete;
     OutsideScope& operator=(const OutsideScope&) = delete;
-    ~OutsideScope() { --loop_.awaited_outside; }
+    ~OutsideScope() { loop_.awaited_outside -= count_; }
 
 private:
     LoopCore& loop_;
+    const std::size_t count_;
 };
 
 }  // namespace plait::inline PLAIT_ABI::asyncio::detail
@@ -10287,6 +10313,12 @@ private:
                 co_await sleep(milliseconds{1});
                 continue;
             }
+            if (!os::can_watch_processes() && running().loop->manual_clock) {
+                // Which would stand: so a real moment.
+                static_cast<void>(os::wait_readable(process.sentinel(), plait::detail::Deadline{milliseconds{1}}));
+                co_await sleep(milliseconds{0});
+                continue;
+            }
             const OutsideScope working;
             if (os::can_watch_processes()) {
                 co_await wait_readable(process.sentinel());
@@ -10739,6 +10771,7 @@ inline void ServerState::accept_from(ServerSocket& socket) noexcept {
         if (!is_closed()) socket.wait_for_connections();
     } catch (...) {
         report("a server cannot accept connections");
+        if (!is_closed() && !is_timed()) pause(static_cast<int>(std::errc::not_enough_memory));
     }
 }
 
@@ -10875,7 +10908,7 @@ inline const ServerOptions& checked(const ServerOptions& options) {
 /// Python: asyncio.Server. A handle: a copy names the same server, which closes with the last of them, or by `close`; at
 /// the latest with its loop.
 /// Threads: from its loop's only.
-class Server {
+class [[nodiscard("a server closes where its last handle is dropped")]] Server {
 public:
     /// A handle of no server, to be assigned to.
     Server() noexcept = default;
@@ -11611,7 +11644,7 @@ struct SubprocessOptions {
     StandardStream standard_input = INHERIT;
     StandardStream standard_output = INHERIT;
     StandardStream standard_error = INHERIT;
-    EnvironmentView environment{};         ///< all of it; this program's where none is given
+    EnvironmentView environment{};         ///< all of it; this program's where that is {}
     EnvironmentView extra_environment{};   ///< over that, for variables of the same name
     std::string_view working_directory{};  ///< also where a program named by a relative path is; empty: this program's
     bool start_new_session = false;        ///< away from the terminal, at the head of its own process group
@@ -13052,6 +13085,9 @@ public:
     /// Nobody has the handle any more: kills the child.
     void disown() noexcept;
 
+    /// Whether the end is always an event: else there are timers, for which a manual clock has to pass.
+    [[nodiscard]] static bool end_is_told() noexcept { return os::can_watch_processes(); }
+
     [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
     /// Negative for a signal.
     [[nodiscard]] std::optional<int> returncode() const noexcept { return returncode_; }
@@ -13116,7 +13152,7 @@ inline void SubprocessState::start(const std::shared_ptr<SubprocessState>& self,
 
 inline void SubprocessState::disown() noexcept {
     // The rest of it is for nobody; but a child of the child's may hold the other end, and never read.
-    if (input) input->abort();
+    if (input && reactor_ != nullptr) input->abort();
     input.reset();
     output.reset();
     error.reset();
@@ -13150,6 +13186,10 @@ inline void SubprocessState::look() noexcept {
     }
     LoopCore& loop = reactor_->loop();
     loop.stop_timer(*this);
+    if (loop.manual_clock) {
+        // On which the pause takes no time: so a real moment.
+        static_cast<void>(os::poll({}, plait::detail::Deadline{std::chrono::milliseconds{1}}));
+    }
     loop.start_timer(*this, pause_);
     pause_ = (std::min)(2 * pause_, longest_pause);
 }
@@ -13595,27 +13635,27 @@ private:
 
 inline Coroutine<int> Subprocess::wait_for_end(SharedState state) {
     state->check_loop();
-    const detail::OutsideScope working;
+    const detail::OutsideScope working{detail::SubprocessState::end_is_told()};
     co_await state->ended().wait();
     co_return *state->returncode();
 }
 
 inline Coroutine<int> Subprocess::end_within(SharedState state, Timeout grace) {
     state->check_loop();
-    const detail::OutsideScope working;
     state->send_signal(os::polite_end);
     try {
         co_await wait_for(state->ended().wait(), grace);
     } catch (const TimeoutError&) {
         state->send_signal(os::certain_end);
     }
+    const detail::OutsideScope dying{detail::SubprocessState::end_is_told()};
     co_await state->ended().wait();
     co_return *state->returncode();
 }
 
 inline Coroutine<SubprocessOutput> Subprocess::exchange(SharedState state, std::string input) {
     state->check_loop();
-    const detail::OutsideScope working;
+    const detail::OutsideScope working{detail::SubprocessState::end_is_told()};
     if (!input.empty()) piped(state->input, "input").write(input);
     if (state->input) state->input->close();  // once that is sent
     input = std::string{};
@@ -13638,8 +13678,11 @@ inline Coroutine<void> Subprocess::wait_until_sent(std::optional<StreamWriter> t
 
 inline Coroutine<void> Subprocess::collect(std::optional<StreamReader> from, std::string& to) {
     if (!from) co_return;
-    const std::string rest = co_await from->read();
-    to += rest;
+    std::string rest = co_await from->read();
+    if (to.empty())
+        to = std::move(rest);
+    else
+        to += rest;
 }
 
 namespace detail {
@@ -13659,6 +13702,12 @@ struct CreateSubprocess {
 struct CreateSubprocessExec {
     Coroutine<Subprocess> operator()(const Command& command, const SubprocessOptions& options = {}) const {
         return CreateSubprocess::planned(command, options);
+    }
+    /// As Python writes it, where there are no options.
+    template <class... Words>
+        requires(sizeof...(Words) > 1 && (std::convertible_to<const Words&, std::string_view> && ...))
+    Coroutine<Subprocess> operator()(const Words&... words) const {
+        return CreateSubprocess::planned(Command(words...), {});
     }
 };
 
@@ -15515,12 +15564,16 @@ public:
     Interrupt(EventLoop& loop, const AnyTask& task) : task_{TaskAccess::state(task)} {
         if (!os::ends_program(os::interrupt_signal) || !os::is_main_thread()) return;
         SignalHandlers& handlers = SignalHandlers::of(LoopAccess::core(loop));
-        handlers.set_interrupt([this, &handlers] {
-            if (task_.cancel("interrupted by Ctrl-C"))
-                cancelled_ = true;
-            else
-                handlers.put_interrupt_back();
-        });
+        try {
+            handlers.set_interrupt([this, &handlers] {
+                if (task_.cancel("interrupted by Ctrl-C"))
+                    cancelled_ = true;
+                else
+                    handlers.put_interrupt_back();
+            });
+        } catch (const UsageError&) {
+            // Another thread's loop has just taken it.
+        }
     }
     Interrupt(const Interrupt&) = delete;
     Interrupt& operator=(const Interrupt&) = delete;
@@ -31969,7 +32022,7 @@ struct RunOptions {
     StandardStream standard_input = INHERIT;
     StandardStream standard_output = INHERIT;  ///< PIPE: captured
     StandardStream standard_error = INHERIT;
-    EnvironmentView environment{};         ///< all of it; this program's where none is given
+    EnvironmentView environment{};         ///< all of it; this program's where that is {}
     EnvironmentView extra_environment{};   ///< over that, for variables of the same name
     std::string_view working_directory{};  ///< also where a program named by a relative path is; empty: this program's
     bool start_new_session = false;        ///< away from the terminal, at the head of its own process group

@@ -341,3 +341,12 @@ TEST_CASE("an endpoint closes with its loop, and its handle may outlive it") {
     CHECK(kept->is_closed());
     kept->close();
 }
+
+TEST_CASE("an endpoint that outlives its loop is closed") {
+    std::optional<DatagramEndpoint> endpoint;
+    aio::run([&]() -> Coroutine<void> { endpoint = co_await on_loopback(); });
+    aio::run([&]() -> Coroutine<void> {
+        CHECK_THROWS_AS(co_await endpoint->send("x", Address("127.0.0.1", 9)), UsageError);
+        CHECK_THROWS_AS(co_await endpoint->receive(), EndOfStream);
+    });
+}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <plait/asyncio/create_task.hpp>
+#include <plait/asyncio/executor.hpp>
 #include <plait/asyncio/loop.hpp>
 #include <plait/asyncio/run.hpp>
 #include <plait/asyncio/sleep.hpp>
@@ -484,4 +485,16 @@ TEST_CASE("a loop does not wait for another loop's task") {
     auto task = other.create_task(late(1));
     CHECK_THROWS_AS(loop.run_until_complete(task), UsageError);
     CHECK(other.run_until_complete(task) == 1);
+}
+
+TEST_CASE("with a manual clock, a timer that is due fires while a thread works for the loop") {
+    plait::asyncio::run(
+        []() -> plait::asyncio::Coroutine<void> {
+            std::atomic<bool> called{false};
+            plait::asyncio::get_running_loop().call_later(0s, [&] { called = true; });
+            co_await plait::asyncio::to_thread([&] {
+                while (!called) std::this_thread::yield();
+            });
+        },
+        plait::asyncio::EventLoopOptions{.manual_clock = true});
 }

@@ -11,6 +11,7 @@
 #include <plait/asyncio/wait_for.hpp>
 #include <plait/os/channel.hpp>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -132,6 +133,9 @@ TEST_CASE("what cannot be waited for is an error that names the call") {
         const int closed = channel.second.get();
         channel.second.reset();
         CHECK_THROWS_AS(co_await aio::wait_readable(closed), std::system_error);
+        CHECK_THROWS_AS(co_await aio::wait_readable(2'000'000'000), std::system_error);
+        const Handle file{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
+        CHECK_THROWS_AS(co_await aio::wait_readable(file.get()), std::system_error);
     });
 }
 

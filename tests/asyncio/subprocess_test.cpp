@@ -63,6 +63,18 @@ TEST_CASE("a shell's command is started, and its code is what it exits with") {
     });
 }
 
+TEST_CASE("a program's words may be arguments, as in Python, or a range") {
+    aio::run([]() -> aio::Coroutine<void> {
+        auto child = co_await aio::create_subprocess_exec("sh", "-c", "exit 3");
+        const int first = co_await child.wait();
+        CHECK(first == 3);
+        const std::vector<std::string> words{"sh", "-c", "exit 4"};
+        auto other = co_await aio::create_subprocess_exec(words);
+        const int second = co_await other.wait();
+        CHECK(second == 4);
+    });
+}
+
 TEST_CASE("words and options may be temporaries of the awaiting expression") {
     aio::run([]() -> aio::Coroutine<void> {
         const std::string name = "lvalue";

@@ -95,8 +95,12 @@ public:
     };
 
     /// Whether the running task has received or sent so much in its present turn that it is for others to run.
-    [[nodiscard]] bool turn_is_over() noexcept {
+    [[nodiscard]] bool turn_is_over() {
         constexpr unsigned most_in_turn = 32;
+        if (is_closed()) return false;
+        if (reactor_.is_left())
+            throw UsageError(
+                "this DatagramEndpoint was copied by a fork, and belongs to the parent's event loop alone");
         const std::uint64_t turn = reactor_.loop().turns;
         if (std::exchange(turn_, turn) != turn) used_in_turn_ = 0;
         return ++used_in_turn_ > most_in_turn;

@@ -374,9 +374,10 @@ inline void EventLoop::close() {
         task.unlink();
         task.forget_loop();
     }
-    core_.signal_handlers = nullptr;
     core_.handle_callbacks = nullptr;
     if (core_.sleeper) core_.sleeper->close();
+    // Only now: one that has come does again what it did before, and may end the program.
+    core_.signal_handlers = nullptr;
     // What callables do as they die may still queue something.
     core_.ready.clear();
     core_.timers.clear();

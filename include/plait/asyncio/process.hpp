@@ -12,6 +12,7 @@
 #include <plait/core/stop_token.hpp>
 #include <plait/core/timeout.hpp>
 #include <plait/os/handle.hpp>
+#include <plait/os/poller.hpp>
 #include <plait/os/process.hpp>
 
 #include <chrono>
@@ -71,6 +72,12 @@ private:
             if (was_readable) {
                 // Gone, but for a moment, for a debugger, or for a server's word of it: nothing tells more.
                 co_await sleep(milliseconds{1});
+                continue;
+            }
+            if (!os::can_watch_processes() && running().loop->manual_clock) {
+                // Which would stand: so a real moment.
+                static_cast<void>(os::wait_readable(process.sentinel(), plait::detail::Deadline{milliseconds{1}}));
+                co_await sleep(milliseconds{0});
                 continue;
             }
             const OutsideScope working;

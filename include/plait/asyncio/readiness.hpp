@@ -75,7 +75,7 @@ struct WaitReadyFunction {
     /// Python: none in asyncio, which has `add_reader`; trio.lowlevel.wait_readable. For TCP and pipes use
     /// `open_connection`, StreamReader and StreamWriter.
     /// Cancel: leaves nothing behind. Throws: std::system_error where nothing can be waited for: it is closed, or a regular
-    /// file. Close it only when nobody waits for it.
+    /// file or a device such as /dev/null, which are always ready. Close it only when nobody waits for it.
     Readiness<direction, Whose::strangers> operator()(os::NativeHandle handle) const noexcept {
         return Readiness<direction, Whose::strangers>{handle};
     }

@@ -72,7 +72,7 @@ inline const ServerOptions& checked(const ServerOptions& options) {
 /// Python: asyncio.Server. A handle: a copy names the same server, which closes with the last of them, or by `close`; at
 /// the latest with its loop.
 /// Threads: from its loop's only.
-class Server {
+class [[nodiscard("a server closes where its last handle is dropped")]] Server {
 public:
     /// A handle of no server, to be assigned to.
     Server() noexcept = default;

@@ -27,7 +27,11 @@ struct StreamAccess;
 ///
 ///     std::string line = co_await reader.readline();
 ///     std::string header = co_await reader.readexactly(16);
-///     while (!(text = co_await reader.read(4096)).empty()) use(text);
+///     for (;;) {
+///         std::string text = co_await reader.read(4096);
+///         if (text.empty()) break;
+///         use(text);
+///     }
 ///
 /// Python: asyncio.StreamReader. Data are received when a task asks for them; the peer waits meanwhile. A handle: a copy
 /// names the same stream, and the stream closes with the last reader and writer of it.
@@ -43,7 +47,8 @@ public:
 
     /// Reads to the end of the stream.
     detail::StreamRead<detail::ReadAll> read() const { return {connection(), detail::ReadAll{}}; }
-    /// Reads what there is, `most` bytes at most, waiting for the first. Nothing at the end of the stream.
+    /// Reads what there is, `most` bytes at most and seldom more than 64 KiB at once, waiting for the first. Nothing at the
+    /// end of the stream.
     detail::StreamRead<detail::ReadSome> read(std::size_t most) const { return {connection(), detail::ReadSome{most}}; }
     /// The same into memory of the caller's, which stays for the time; gives how much it was. For who reads without an
     /// allocation.

@@ -14,6 +14,7 @@
 #include <plait/core/timeout.hpp>
 #include <plait/os/lifeline.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -137,27 +138,27 @@ private:
 
 inline Coroutine<int> Subprocess::wait_for_end(SharedState state) {
     state->check_loop();
-    const detail::OutsideScope working;
+    const detail::OutsideScope working{detail::SubprocessState::end_is_told()};
     co_await state->ended().wait();
     co_return *state->returncode();
 }
 
 inline Coroutine<int> Subprocess::end_within(SharedState state, Timeout grace) {
     state->check_loop();
-    const detail::OutsideScope working;
     state->send_signal(os::polite_end);
     try {
         co_await wait_for(state->ended().wait(), grace);
     } catch (const TimeoutError&) {
         state->send_signal(os::certain_end);
     }
+    const detail::OutsideScope dying{detail::SubprocessState::end_is_told()};
     co_await state->ended().wait();
     co_return *state->returncode();
 }
 
 inline Coroutine<SubprocessOutput> Subprocess::exchange(SharedState state, std::string input) {
     state->check_loop();
-    const detail::OutsideScope working;
+    const detail::OutsideScope working{detail::SubprocessState::end_is_told()};
     if (!input.empty()) piped(state->input, "input").write(input);
     if (state->input) state->input->close();  // once that is sent
     input = std::string{};
@@ -180,8 +181,11 @@ inline Coroutine<void> Subprocess::wait_until_sent(std::optional<StreamWriter> t
 
 inline Coroutine<void> Subprocess::collect(std::optional<StreamReader> from, std::string& to) {
     if (!from) co_return;
-    const std::string rest = co_await from->read();
-    to += rest;
+    std::string rest = co_await from->read();
+    if (to.empty())
+        to = std::move(rest);
+    else
+        to += rest;
 }
 
 namespace detail {
@@ -201,6 +205,12 @@ struct CreateSubprocess {
 struct CreateSubprocessExec {
     Coroutine<Subprocess> operator()(const Command& command, const SubprocessOptions& options = {}) const {
         return CreateSubprocess::planned(command, options);
+    }
+    /// As Python writes it, where there are no options.
+    template <class... Words>
+        requires(sizeof...(Words) > 1 && (std::convertible_to<const Words&, std::string_view> && ...))
+    Coroutine<Subprocess> operator()(const Words&... words) const {
+        return CreateSubprocess::planned(Command(words...), {});
     }
 };
 

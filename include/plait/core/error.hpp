@@ -115,7 +115,7 @@ public:
     using Error::Error;
 };
 
-/// A stream ended before all that was asked for had come; what did come is in `partial`.
+/// A stream ended before all that was asked for had come; what did come is `partial()`.
 class PLAIT_VISIBLE IncompleteReadError : public EndOfStream {
 public:
     /// `expected` is 0 where a separator was looked for.

@@ -178,7 +178,7 @@ struct SubprocessOptions {
     StandardStream standard_input = INHERIT;
     StandardStream standard_output = INHERIT;
     StandardStream standard_error = INHERIT;
-    EnvironmentView environment{};         ///< all of it; this program's where none is given
+    EnvironmentView environment{};         ///< all of it; this program's where that is {}
     EnvironmentView extra_environment{};   ///< over that, for variables of the same name
     std::string_view working_directory{};  ///< also where a program named by a relative path is; empty: this program's
     bool start_new_session = false;        ///< away from the terminal, at the head of its own process group

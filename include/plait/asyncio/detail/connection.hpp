@@ -239,6 +239,9 @@ inline void Connection::begin_read(PendingRead& read) {
         throw UsageError("another task reads from this StreamReader already: let one task read, and hand on the data");
     if (kind_ == StreamKind::writing_pipe)
         throw UsageError("nothing can be read here: this is the writing end of a pipe");
+    check_loop();
+    if (!is_closed() && reactor_->is_left())
+        throw UsageError("this stream was copied by a fork, and belongs to the parent's event loop alone");
     pending_read_ = &read;
 }
 

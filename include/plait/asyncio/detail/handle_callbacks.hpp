@@ -88,11 +88,13 @@ public:
     }
 
     void add(os::NativeHandle handle, Direction direction, HandleCallback::Callable callable) {
-        callbacks_.reserve(callbacks_.size() + 1);
         auto fresh = std::unique_ptr<HandleCallback, Drop>{new HandleCallback{handle, direction, std::move(callable)}};
         fresh->begin(reactor_);
-        static_cast<void>(remove(handle, direction));
-        callbacks_.push_back(fresh.release());
+        callbacks_.push_back(fresh.get());
+        HandleCallback* const added = fresh.release();
+        // The former one stands before it.
+        HandleCallback*& first = *find(handle, direction);
+        if (first != added) take(first)->drop();
     }
     static bool remove(LoopCore& loop, os::NativeHandle handle, Direction direction) noexcept {
         return loop.handle_callbacks && static_cast<HandleCallbacks&>(*loop.handle_callbacks).remove(handle, direction);
@@ -104,12 +106,14 @@ private:
     };
 
     bool remove(os::NativeHandle handle, Direction direction) noexcept {
-        for (HandleCallback*& callback : callbacks_) {
-            if (!callback->is_for(handle, direction)) continue;
-            take(callback)->drop();
-            return true;
-        }
-        return false;
+        HandleCallback** const place = find(handle, direction);
+        if (place != nullptr) take(*place)->drop();
+        return place != nullptr;
+    }
+    HandleCallback** find(os::NativeHandle handle, Direction direction) noexcept {
+        for (HandleCallback*& callback : callbacks_)
+            if (callback->is_for(handle, direction)) return &callback;
+        return nullptr;
     }
     HandleCallback* take(HandleCallback*& place) noexcept {
         HandleCallback* const taken = std::exchange(place, callbacks_.back());

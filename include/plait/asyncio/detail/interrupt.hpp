@@ -25,12 +25,16 @@ public:
     Interrupt(EventLoop& loop, const AnyTask& task) : task_{TaskAccess::state(task)} {
         if (!os::ends_program(os::interrupt_signal) || !os::is_main_thread()) return;
         SignalHandlers& handlers = SignalHandlers::of(LoopAccess::core(loop));
-        handlers.set_interrupt([this, &handlers] {
-            if (task_.cancel("interrupted by Ctrl-C"))
-                cancelled_ = true;
-            else
-                handlers.put_interrupt_back();
-        });
+        try {
+            handlers.set_interrupt([this, &handlers] {
+                if (task_.cancel("interrupted by Ctrl-C"))
+                    cancelled_ = true;
+                else
+                    handlers.put_interrupt_back();
+            });
+        } catch (const UsageError&) {
+            // Another thread's loop has just taken it.
+        }
     }
     Interrupt(const Interrupt&) = delete;
     Interrupt& operator=(const Interrupt&) = delete;

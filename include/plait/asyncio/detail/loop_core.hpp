@@ -250,6 +250,7 @@ inline void LoopCore::sleep() {
         const auto since_epoch = std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds{next});
         return sleep_until(Deadline::at(Clock::time_point{since_epoch}));
     }
+    if (next <= manual_time_) return;
     if (awaited_outside != 0) return sleep_until(Deadline::never());
     if (sleeper != nullptr) {
         // What has come by a handle comes before what time brings.

@@ -266,6 +266,7 @@ inline void ServerState::accept_from(ServerSocket& socket) noexcept {
         if (!is_closed()) socket.wait_for_connections();
     } catch (...) {
         report("a server cannot accept connections");
+        if (!is_closed() && !is_timed()) pause(static_cast<int>(std::errc::not_enough_memory));
     }
 }
 

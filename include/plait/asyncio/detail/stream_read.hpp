@@ -146,7 +146,6 @@ public:
         while (!request_.is_met(connection_->source()))
             if (!request_.receive(*connection_)) {
                 task_ = running().task;
-                connection_->check_loop();
                 connection_->listen_for_bytes(*this);
                 return false;
             }

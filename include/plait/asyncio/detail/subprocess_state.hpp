@@ -14,6 +14,7 @@
 #include <plait/core/timer_wheel.hpp>
 #include <plait/os/child.hpp>
 #include <plait/os/lifeline.hpp>
+#include <plait/os/poller.hpp>
 #include <plait/os/process.hpp>
 #include <plait/os/program.hpp>
 
@@ -42,6 +43,9 @@ public:
     void start(const std::shared_ptr<SubprocessState>& self, const plait::detail::ProgramPlan& plan, std::size_t limit);
     /// Nobody has the handle any more: kills the child.
     void disown() noexcept;
+
+    /// Whether the end is always an event: else there are timers, for which a manual clock has to pass.
+    [[nodiscard]] static bool end_is_told() noexcept { return os::can_watch_processes(); }
 
     [[nodiscard]] std::int64_t pid() const noexcept { return pid_; }
     /// Negative for a signal.
@@ -107,7 +111,7 @@ inline void SubprocessState::start(const std::shared_ptr<SubprocessState>& self,
 
 inline void SubprocessState::disown() noexcept {
     // The rest of it is for nobody; but a child of the child's may hold the other end, and never read.
-    if (input) input->abort();
+    if (input && reactor_ != nullptr) input->abort();
     input.reset();
     output.reset();
     error.reset();
@@ -141,6 +145,10 @@ inline void SubprocessState::look() noexcept {
     }
     LoopCore& loop = reactor_->loop();
     loop.stop_timer(*this);
+    if (loop.manual_clock) {
+        // On which the pause takes no time: so a real moment.
+        static_cast<void>(os::poll({}, plait::detail::Deadline{std::chrono::milliseconds{1}}));
+    }
     loop.start_timer(*this, pause_);
     pause_ = (std::min)(2 * pause_, longest_pause);
 }

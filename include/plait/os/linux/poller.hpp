@@ -46,6 +46,8 @@ public:
 
     void add(NativeHandle handle, short events, std::uint32_t stamp) {
         if (control(EPOLL_CTL_ADD, handle, events, stamp)) return;
+        if (errno == EPERM)
+            throw_system_error("epoll_ctl: this is a file or a device that is always ready, so just read or write it");
         if (errno != EEXIST || !control(EPOLL_CTL_MOD, handle, events, stamp)) throw_system_error("epoll_ctl");
     }
     void change(NativeHandle handle, short events, std::uint32_t stamp) {

@@ -7,6 +7,7 @@
 #include <plait/os/system_error.hpp>
 
 #include <poll.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -20,14 +21,17 @@ namespace plait::inline PLAIT_ABI::os {
 class Poller {
 public:
     void add(NativeHandle handle, short events, std::uint32_t stamp) {
-        // Else it would be told of as ready.
-        if (identity_of(handle) == HandleIdentity{}) throw_system_error("poll", EBADF);
+        // poll would tell of both as ready, again and again.
+        struct ::stat status{};
+        if (::fstat(handle, &status) != 0) throw_system_error("fstat");
+        if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
+            throw_system_error("poll: this is a file, which is always ready, so just read or write it", EPERM);
         const auto number = static_cast<std::size_t>(handle);
         if (number >= places_.size()) places_.resize(number + 1, nowhere);
         if (places_[number] == nowhere) {
-            stamps_.reserve(items_.size() + 1);
-            items_.emplace_back(handle, events);
+            stamps_.resize(items_.size());  // what a try without memory left
             stamps_.push_back(stamp);
+            items_.emplace_back(handle, events);
             places_[number] = items_.size() - 1;
         } else {
             items_[places_[number]].events = events;
