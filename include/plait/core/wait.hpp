@@ -60,6 +60,11 @@ public:
         // Under the address's bucket, so that no sleep can begin between a look at the order and this.
         parking::wake_all(this, [] {});
     }
+    /// How many have been told of: each has a turn, or is about to.
+    [[nodiscard]] std::size_t told() const noexcept {
+        return static_cast<std::size_t>(std::count_if(
+            told_.begin(), told_.end(), [](const auto& each) { return each.load(std::memory_order_relaxed); }));
+    }
     /// Waits until the `turn`th has ended; false where it has not in time.
     bool wait(std::size_t turn, Deadline deadline) const {
         while (at(turn) == 0)
@@ -102,7 +107,11 @@ public:
             static_cast<void>(endings_->wait(turn, deadline));
             if (helper != nullptr) helper->sleep_ends();
         }
-        if (endings_->at(turn) == 0) tell_ready();
+        if (endings_->at(turn) == 0) {
+            tell_ready();
+            // The one that ended may be told of by its own thread just now.
+            if (endings_->told() > turn) static_cast<void>(endings_->wait(turn, Deadline::never()));
+        }
         const std::size_t index = endings_->at(turn);
         return index != 0 ? std::optional{index - 1} : std::nullopt;
     }
