@@ -457,7 +457,8 @@ TEST_CASE("pools come and go while other threads hold the locks of the C library
 TEST_CASE("a task that is stuck at a full standard output is that task's matter only") {
     const Shape shape{GENERATE(2, 8), any_start_method()};
     CAPTURE(shape);
-    constexpr auto print_much = [](int) {
+    constexpr auto print_much = [](std::string gate) {
+        static_cast<void>(pass_gate(std::move(gate)));
         const std::string line(100'000, 'x');
         return static_cast<int>(std::fwrite(line.data(), 1, line.size(), stdout));
     };
@@ -482,8 +483,10 @@ TEST_CASE("a task that is stuck at a full standard output is that task's matter 
     ::dup2(saved, 1);
     ::close(saved);
     REQUIRE(is_made);
-    auto stuck = pool->apply_async(print_much, 0);
-    CHECK(busy_worker_of(*pool) > 0);  // it has begun
+    Gate gate;
+    auto stuck = pool->apply_async(print_much, gate.path());
+    REQUIRE(gate.reached());  // it has begun
+    gate.open();
     for (int i = 0; i < 20; ++i) CHECK(pool->apply_async(square, i).get(30s) == i * i);
     CHECK_FALSE(stuck.ready());
     pool->terminate();
