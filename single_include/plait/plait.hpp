@@ -2546,7 +2546,7 @@ public:
     std::atomic<bool> rung{false};  // one has come; set by handlers, taken back by on_ring
 };
 
-/// The working parts of an EventLoop, which tasks and awaiters use; it never waits for anything but mail and time.
+/// The working parts of an EventLoop, which tasks and awaiters use; it waits for mail and time, and in its Sleeper for handles.
 class LoopCore {
 public:
     using Clock = std::chrono::steady_clock;
@@ -4864,7 +4864,8 @@ namespace asyncio {
 /// How an EventLoop differs from the ordinary one; for tests.
 struct EventLoopOptions {
     /// The loop's time stands while anything can run, and jumps to the next timer when nothing can. So an hour's timeout
-    /// takes no time. It starts at the clock's zero. While a thread or a pool works for the loop, it waits for that.
+    /// takes no time. It starts at the clock's zero. While a thread, a pool or a
+    /// program that is waited for works for the loop, it waits for that; not for what a socket may bring.
     bool manual_clock = false;
     /// Other than 0: tasks that are ready in one pass take turns in an order drawn from this number, the same for the
     /// same number.

@@ -9,6 +9,7 @@
 
 #include "support/catch.hpp"
 #include "support/descriptor_limit.hpp"
+#include "support/gate.hpp"
 #include "support/loopback.hpp"
 
 #include <netinet/in.h>
@@ -31,7 +32,7 @@ using plait::asyncio::open_connection;
 using plait::asyncio::open_unix_connection;
 using plait::asyncio::StreamReader;
 using plait::asyncio::StreamWriter;
-using support::TemporaryDirectory;
+using support::TemporaryFolder;
 namespace aio = plait::asyncio;
 namespace os = plait::os;
 using Catch::Matchers::ContainsSubstring;
@@ -240,8 +241,8 @@ TEST_CASE("cancelled or abandoned at any step, opening a connection leaves nothi
 
 TEST_CASE("a UNIX connection carries data both ways") {
     aio::run([]() -> Coroutine<void> {
-        const TemporaryDirectory directory;
-        const std::string path = directory / "socket";
+        const TemporaryFolder directory;
+        const std::string path = directory.file("socket");
         Listener server{os::SocketAddress::local(path)};
         Streams client = co_await open_unix_connection(path);
         Streams far_end = co_await server.accept();
@@ -253,8 +254,8 @@ TEST_CASE("a UNIX connection carries data both ways") {
 
 TEST_CASE("a UNIX socket that is not there, or has nobody behind it, is an error with its path") {
     aio::run([]() -> Coroutine<void> {
-        const TemporaryDirectory directory;
-        const std::string path = directory / "socket";
+        const TemporaryFolder directory;
+        const std::string path = directory.file("socket");
         const Failure missing = co_await failure_of(open_unix_connection(path));
         CHECK(missing.code == std::errc::no_such_file_or_directory);
         CHECK_THAT(missing.text, ContainsSubstring(path));
@@ -268,8 +269,8 @@ TEST_CASE("a UNIX socket that is not there, or has nobody behind it, is an error
 
 TEST_CASE("a UNIX connection waits while its server's queue is full") {
     aio::run([]() -> Coroutine<void> {
-        const TemporaryDirectory directory;
-        const std::string path = directory / "socket";
+        const TemporaryFolder directory;
+        const std::string path = directory.file("socket");
         Listener server{os::SocketAddress::local(path), 1};
         std::vector<aio::Task<Streams>> clients;
         for (int i = 0; i < 20; ++i) clients.push_back(aio::create_task(open_unix_connection(path)));

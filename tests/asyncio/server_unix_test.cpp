@@ -6,6 +6,7 @@
 
 #include "support/catch.hpp"
 #include "support/forked_child.hpp"
+#include "support/gate.hpp"
 #include "support/loopback.hpp"
 
 #include <unistd.h>
@@ -28,7 +29,7 @@ using plait::asyncio::Server;
 using plait::asyncio::start_unix_server;
 using plait::asyncio::StreamReader;
 using plait::asyncio::StreamWriter;
-using support::TemporaryDirectory;
+using support::TemporaryFolder;
 namespace aio = plait::asyncio;
 using Catch::Matchers::ContainsSubstring;
 
@@ -62,8 +63,8 @@ Coroutine<Failure> failure_of(Coroutine<Server> starting) {
 
 TEST_CASE("a UNIX server serves at its path, and removes it when it closes") {
     aio::run([]() -> Coroutine<void> {
-        const TemporaryDirectory directory;
-        const std::string path = directory / "socket";
+        const TemporaryFolder directory;
+        const std::string path = directory.file("socket");
         Server server = co_await start_unix_server(echo_line, path);
         CHECK(server.addresses().front() == Address::local(path));
         CHECK(server.port() == 0);
@@ -77,8 +78,8 @@ TEST_CASE("a UNIX server serves at its path, and removes it when it closes") {
 }
 
 TEST_CASE("the path is removed with the last handle, and with the loop") {
-    const TemporaryDirectory directory;
-    const std::string path = directory / "socket";
+    const TemporaryFolder directory;
+    const std::string path = directory.file("socket");
     aio::run([&]() -> Coroutine<void> {
         {
             Server server = co_await start_unix_server(echo_line, path, {.start_serving = false});
@@ -96,8 +97,8 @@ TEST_CASE("the path is removed with the last handle, and with the loop") {
 
 TEST_CASE("a path that another server has taken over is left alone") {
     aio::run([]() -> Coroutine<void> {
-        const TemporaryDirectory directory;
-        const std::string path = directory / "socket";
+        const TemporaryFolder directory;
+        const std::string path = directory.file("socket");
         Server first = co_await start_unix_server(echo_line, path);
         std::filesystem::remove(path);
         Server second = co_await start_unix_server(echo_line, path);
@@ -110,8 +111,8 @@ TEST_CASE("a path that another server has taken over is left alone") {
 
 TEST_CASE("a stale socket is replaced; a live one and what is no socket are not") {
     aio::run([]() -> Coroutine<void> {
-        const TemporaryDirectory directory;
-        const std::string path = directory / "socket";
+        const TemporaryFolder directory;
+        const std::string path = directory.file("socket");
         {
             const plait::os::Handle stale = plait::os::bind_local(plait::os::SocketAddress::local(path));
             plait::os::listen(stale, 1);
@@ -122,12 +123,12 @@ TEST_CASE("a stale socket is replaced; a live one and what is no socket are not"
         const Failure live = co_await failure_of(start_unix_server(echo_line, path));
         CHECK(live.code == std::errc::address_in_use);
         CHECK_THAT(live.text, ContainsSubstring(path));
-        const std::string file = directory / "file";
+        const std::string file = directory.file("file");
         std::fclose(std::fopen(file.c_str(), "w"));
         const Failure other = co_await failure_of(start_unix_server(echo_line, file));
         CHECK(other.code == std::errc::address_in_use);
         CHECK(std::filesystem::is_regular_file(file));
-        const Failure nowhere = co_await failure_of(start_unix_server(echo_line, directory / "none/socket"));
+        const Failure nowhere = co_await failure_of(start_unix_server(echo_line, directory.file("none/socket")));
         CHECK(nowhere.code == std::errc::no_such_file_or_directory);
         CHECK_THROWS_AS(start_unix_server(echo_line, ""), std::invalid_argument);
         CHECK_THROWS_AS(start_unix_server(echo_line, path, {.reuse_port = true}), std::invalid_argument);
@@ -149,8 +150,8 @@ TEST_CASE("an abstract name needs no file") {
 
 TEST_CASE("a fork's copy of a server takes nothing from the parent's") {
     aio::run([]() -> Coroutine<void> {
-        const TemporaryDirectory directory;
-        const std::string path = directory / "socket";
+        const TemporaryFolder directory;
+        const std::string path = directory.file("socket");
         Server server = co_await start_unix_server(echo_line, path);
         co_await aio::sleep(0s);
         support::ForkedChild child{[&] {

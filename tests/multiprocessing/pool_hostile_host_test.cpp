@@ -2,6 +2,7 @@
 #include <plait/multiprocessing/pool.hpp>
 
 #include "support/catch.hpp"
+#include "support/disposition.hpp"
 #include "support/disturbance.hpp"
 #include "support/forked_child.hpp"
 #include "support/gate.hpp"
@@ -44,24 +45,6 @@ using plait::multiprocessing::PoolOptions;
 using plait::multiprocessing::StartMethod;
 
 namespace {
-
-/// For its scope `number` is handled so.
-class Disposition {
-public:
-    Disposition(int number, void (*handler)(int), int flags = 0) : number_{number} {
-        struct ::sigaction action{};
-        action.sa_handler = handler;
-        action.sa_flags = flags;
-        ::sigaction(number, &action, &before_);
-    }
-    Disposition(const Disposition&) = delete;
-    Disposition& operator=(const Disposition&) = delete;
-    ~Disposition() { ::sigaction(number_, &before_, nullptr); }
-
-private:
-    int number_;
-    struct ::sigaction before_{};
-};
 
 void reap_everybody(int) {
     const int error = errno;
@@ -244,7 +227,7 @@ TEST_CASE("a pool needs no SIGCHLD and reaps nobody else's child") {
     if (handler == SIG_IGN) ::waitpid(stranger, &status, 0);
     struct ::sigaction after{};
     {
-        const Disposition disposition{SIGCHLD, handler};
+        const support::Disposition disposition{SIGCHLD, handler, 0};
         {
             Pool pool(shape.with());
             CHECK(caught<ProcessDied>([&] { pool.apply(exit_with, 3); }).value().exitcode() == 3);
@@ -265,8 +248,8 @@ TEST_CASE("a pool lives with a program that reaps whatever ends") {
     std::atomic<bool> over{false};
     std::thread reaper;
     {
-        const Disposition disposition{SIGCHLD, way == 0 ? reap_everybody : SIG_DFL,
-                                      way == 1 ? SA_NOCLDWAIT | SA_RESTART : SA_RESTART};
+        const support::Disposition disposition{SIGCHLD, way == 0 ? reap_everybody : SIG_DFL,
+                                               way == 1 ? SA_NOCLDWAIT | SA_RESTART : SA_RESTART};
         Pool pool(shape.with());
         if (way == 2)
             reaper = std::thread([&] {
@@ -288,7 +271,7 @@ TEST_CASE("a pool lives with a program that reaps whatever ends") {
 TEST_CASE("writing to workers that died raises no SIGPIPE") {
     const Shape shape = any_shape();
     CAPTURE(shape);
-    const Disposition by_default{SIGPIPE, SIG_DFL};
+    const support::Disposition by_default{SIGPIPE, SIG_DFL};
     Pool pool(shape.with({.restart_limit = 1000}));  // they are killed while they start, too
     const std::vector<std::string> large(4, std::string(1 << 20, 'x'));
     for (int round = 0; round < rounds(5); ++round) {
@@ -375,7 +358,7 @@ TEST_CASE("of the signals that reach a worker those end it that end any process,
 TEST_CASE("workers block and ignore the signals that the program blocked and ignored, replacements too") {
     const Shape shape = any_shape();
     CAPTURE(shape);
-    const Disposition ignored{SIGHUP, SIG_IGN};
+    const support::Disposition ignored{SIGHUP, SIG_IGN};
     sigset_t blocked;
     sigset_t before;
     ::sigemptyset(&blocked);

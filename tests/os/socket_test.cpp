@@ -5,6 +5,7 @@
 
 #include "support/catch.hpp"
 #include "support/descriptor_limit.hpp"
+#include "support/gate.hpp"
 #include "support/loopback.hpp"
 
 #include <fcntl.h>
@@ -25,7 +26,7 @@ using namespace std::chrono_literals;
 using namespace plait::os;
 using namespace std::string_view_literals;
 using Catch::Matchers::ContainsSubstring;
-using support::TemporaryDirectory;
+using support::TemporaryFolder;
 
 namespace {
 
@@ -145,9 +146,9 @@ TEST_CASE("a refused connection is told at once or in the background") {
     });
     CHECK(code == std::errc::connection_refused);
     CHECK(peer_address(client.get()) == SocketAddress{});
-    const TemporaryDirectory directory;
+    const TemporaryFolder directory;
     const Handle local = stream_socket(SocketFamily::local);
-    CHECK(code_of([&] { plait::os::connect(local, SocketAddress::local(directory / "none")); }) ==
+    CHECK(code_of([&] { plait::os::connect(local, SocketAddress::local(directory.file("none"))); }) ==
           std::errc::no_such_file_or_directory);
 }
 
@@ -167,8 +168,8 @@ TEST_CASE("a listener says why it has no connection to give") {
 }
 
 TEST_CASE("a local server whose queue is full is told from one that is not there") {
-    const TemporaryDirectory directory;
-    const SocketAddress address = SocketAddress::local(directory / "full");
+    const TemporaryFolder directory;
+    const SocketAddress address = SocketAddress::local(directory.file("full"));
     const Handle server = bind_local(address);
     plait::os::listen(server, 0);
     std::vector<Handle> clients;
@@ -196,8 +197,8 @@ TEST_CASE("a bound name that is taken is an error that tells it") {
 }
 
 TEST_CASE("a socket's file is replaced where nobody listens, and left where somebody does") {
-    const TemporaryDirectory directory;
-    const std::string path = directory / "socket";
+    const TemporaryFolder directory;
+    const std::string path = directory.file("socket");
     const SocketAddress address = SocketAddress::local(path);
     {
         const Handle gone = bind_local(address);
@@ -207,15 +208,15 @@ TEST_CASE("a socket's file is replaced where nobody listens, and left where some
     const Listening server = listen_on(address);
     CHECK(server.address.path() == path);
     CHECK(code_of([&] { bind_local(address); }) == std::errc::address_in_use);
-    const std::string file = directory / "file";
+    const std::string file = directory.file("file");
     std::fclose(std::fopen(file.c_str(), "w"));
     CHECK(code_of([&] { bind_local(SocketAddress::local(file)); }) == std::errc::address_in_use);
     CHECK(std::filesystem::is_regular_file(file));
 }
 
 TEST_CASE("a socket's file is removed by its owner alone") {
-    const TemporaryDirectory directory;
-    const std::string path = directory / "socket";
+    const TemporaryFolder directory;
+    const std::string path = directory.file("socket");
     const Handle first = bind_local(SocketAddress::local(path));
     LocalName first_name{path};
     std::filesystem::remove(path);

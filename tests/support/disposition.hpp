@@ -8,10 +8,10 @@ namespace support {
 /// What a signal does, for a scope.
 class Disposition {
 public:
-    Disposition(int number, void (*handler)(int)) : number_{number} {
+    Disposition(int number, void (*handler)(int), int flags = SA_RESTART) : number_{number} {
         struct ::sigaction action{};
         action.sa_handler = handler;
-        action.sa_flags = SA_RESTART;
+        action.sa_flags = flags;
         ::sigaction(number, &action, &before_);
     }
     Disposition(const Disposition&) = delete;

@@ -34,7 +34,8 @@ namespace asyncio {
 /// How an EventLoop differs from the ordinary one; for tests.
 struct EventLoopOptions {
     /// The loop's time stands while anything can run, and jumps to the next timer when nothing can. So an hour's timeout
-    /// takes no time. It starts at the clock's zero. While a thread or a pool works for the loop, it waits for that.
+    /// takes no time. It starts at the clock's zero. While a thread, a pool or a
+    /// program that is waited for works for the loop, it waits for that; not for what a socket may bring.
     bool manual_clock = false;
     /// Other than 0: tasks that are ready in one pass take turns in an order drawn from this number, the same for the
     /// same number.

@@ -110,7 +110,7 @@ public:
     std::atomic<bool> rung{false};  // one has come; set by handlers, taken back by on_ring
 };
 
-/// The working parts of an EventLoop, which tasks and awaiters use; it never waits for anything but mail and time.
+/// The working parts of an EventLoop, which tasks and awaiters use; it waits for mail and time, and in its Sleeper for handles.
 class LoopCore {
 public:
     using Clock = std::chrono::steady_clock;
