@@ -12129,7 +12129,7 @@ public:
     /// Known at most once it has ended, and not where somebody else took it. May wait a moment for the server's word.
     ExitStatus status() {
         if (ended_ && served_ && !status_.known) {
-            static_cast<void>(read_news(detail::Deadline{std::chrono::seconds{1}}));
+            static_cast<void>(read_news(detail::Deadline{std::chrono::seconds{5}}));
             if (!status_.known && watch_) status_ = exit_status_of_watched(watch_.get());
         }
         return status_;
@@ -12349,6 +12349,10 @@ public:
         action.sa_handler = [](int) {};
         ::sigemptyset(&action.sa_mask);
         ::sigaction(SIGCHLD, &action, &action_before_);
+        // A handler and not SIG_IGN, which what this process executes would inherit; one that is there already it shall.
+        ::sigaction(SIGHUP, nullptr, &hang_up_before_);
+        action.sa_flags = SA_RESTART;
+        if (hang_up_before_.sa_handler != SIG_IGN) ::sigaction(SIGHUP, &action, nullptr);
     }
 
     /// Returns when an item is ready, when a child may have died, or at the deadline.
@@ -12380,6 +12384,7 @@ public:
     /// For a child of the reaper, right after the fork: SIGCHLD and the mask as they were.
     void undo() const noexcept {
         ::sigaction(SIGCHLD, &action_before_, nullptr);
+        ::sigaction(SIGHUP, &hang_up_before_, nullptr);
         ::sigprocmask(SIG_SETMASK, &before_.native, nullptr);
     }
 
@@ -12389,6 +12394,7 @@ public:
 private:
     SignalMask before_;
     struct ::sigaction action_before_{};
+    struct ::sigaction hang_up_before_{};
 };
 
 /// Signals an unreaped child and the process group that it leads, stopped members too; none of them need be there.
@@ -29576,7 +29582,9 @@ inline void Engine::settle_death(CrewMember& member, Harvest& harvest) {
     collect(member, harvest);  // what it had still said
     // Replaced first: who is told of the death, and looks at the workers, sees living ones.
     CrewMember dead = std::exchange(member, CrewMember{});
-    const bool at_start = dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no;
+    // Also one that was ended for its channel's end: on a busy machine the news of its death may come after that.
+    const bool at_start = dead.state == CrewMember::State::starting &&
+                          (dead.ending == CrewMember::Ending::no || dead.ending == CrewMember::Ending::misbehaved);
     member.deaths_at_start = dead.deaths_at_start + (at_start ? 1 : 0);
     deaths_at_start_ += at_start ? 1 : 0;
     crew_.replace(member);

@@ -270,6 +270,21 @@ TEST_CASE("a stopped child is no death to a reaper, and a death before its wait 
           }) == 0);
 }
 
+TEST_CASE("a reaper outlives a hang-up, and its children hear of one as before") {
+    CHECK(in_a_child([] {
+              ::signal(SIGHUP, SIG_DFL);
+              const os::ChildReaper reaper;
+              ::raise(SIGHUP);
+              os::Child child = os::fork_child([&] {
+                  reaper.undo();
+                  ::raise(SIGHUP);
+                  return 0;
+              });
+              if (!child.wait(Deadline{30s})) return 1;
+              return child.status().code == -SIGHUP ? 0 : 2;
+          }) == 0);
+}
+
 TEST_CASE("a stopped child that does not lead a group yet hears its signal") {
     const auto words = os::make_channel();
     os::Child child = os::fork_child([&] {
@@ -281,7 +296,7 @@ TEST_CASE("a stopped child that does not lead a group yet hears its signal") {
     child.send_signal(SIGSTOP);
     REQUIRE(within(30s, [&] { return is_stopped(child.pid()); }));
     os::signal_process_group(child.pid(), SIGTERM);
-    const bool heard = child.wait(Deadline{5s});
+    const bool heard = child.wait(Deadline{30s});
     if (!heard) child.send_signal(SIGKILL);
     CHECK(heard);
     CHECK(child.wait(Deadline::never()));

@@ -44,6 +44,7 @@ using namespace support;
 using Catch::Matchers::ContainsSubstring;
 using plait::ProcessDied;
 using plait::UsageError;
+using plait::multiprocessing::CallOptions;
 using plait::multiprocessing::current_process;
 using plait::multiprocessing::parent_process;
 using plait::multiprocessing::Pool;
@@ -96,7 +97,7 @@ int scribble_over_shared_memory(int byte) {
 /// How a task ends that does its worst to its worker. Where it does not end its pool is over.
 template <class T>
 std::string end_of_hostile(Pool& pool, const plait::Future<T>& future) {
-    std::string end = end_of(future, 5s);
+    std::string end = end_of(future);
     if (end == "no answer") pool.terminate();
     return end;
 }
@@ -185,7 +186,7 @@ TEST_CASE("a task that scribbles and stays is ended by its time limit") {
         const std::string end = end_of_hostile(pool, pool.apply_async(scribble_and_stay, byte));
         CAPTURE(end);
         REQUIRE((end == "TaskTimeoutError" || end == "ProcessDied"));
-        REQUIRE(end_of_hostile(pool, pool.apply_async(square, 3)) == "value");
+        REQUIRE(end_of_hostile(pool, pool.apply_async(CallOptions{.timeout = 30s}, square, 3)) == "value");
     }
 }
 
@@ -224,10 +225,19 @@ TEST_CASE("of a chunk with a task that writes to what its worker has open no ite
 TEST_CASE("a task that closes all of its worker's descriptors costs that worker only") {
     Pool pool(PoolOptions{.processes = 1, .termination_grace = 100ms, .start_method = any_start_method()});
     const int worker = pool.apply(own_pid, 0);
-    CHECK(pool.apply_async(close_everything, 0).get(30s) == 1);  // its result is whole in the shared memory
-    CHECK(pool.apply(own_pid, 0) != worker);
+    CHECK(pool.apply_async(close_everything, 0).get(30s) == 1);            // its result is whole in the shared memory
+    CHECK(within(30s, [&] { return pool.apply(own_pid, 0) != worker; }));  // the pool has to hear of it
     CHECK_THROWS_AS(pool.apply_async(close_everything_and_stay, 0).get(30s), ProcessDied);
     CHECK(pool.apply(square, 4) == 16);
+}
+
+TEST_CASE("workers that close their channel before they can work break the pool, as those that die then do") {
+    Pool pool(PoolOptions{.processes = 1,
+                          .initializer = plait::multiprocessing::Initializer(close_everything_and_stay, 0),
+                          .termination_grace = 100ms,
+                          .restart_limit = 2,
+                          .start_method = any_start_method()});
+    CHECK(end_of(pool.apply_async(square, 3)) == "BrokenPoolError");
 }
 
 TEST_CASE("a task may close or redirect the standard streams of its worker") {
@@ -356,7 +366,7 @@ TEST_CASE("a pool in a worker goes with the worker") {
     const int inner = pool.apply(pool_and_die, gate.path());
     REQUIRE(gate.reached());
     CHECK_THROWS_AS(pool.apply(die_by, SIGKILL), ProcessDied);
-    CHECK(within(10s, [&] { return !is_alive(inner); }));
+    CHECK(within(30s, [&] { return !is_alive(inner); }));
 }
 
 TEST_CASE("the program's pool is refused in a worker that is a copy of the program") {
@@ -406,10 +416,17 @@ TEST_CASE("what a task changes of its process stays there, and hinders nothing")
     CHECK(pool.apply_async(square, 3).get(30s) == 9);
     CHECK(std::filesystem::current_path() == folder);
     CHECK(std::getenv("PLAIT_TEST_CHANGED") == nullptr);
-    const auto begin = std::chrono::steady_clock::now();
+    // Nor does it hinder the end. Five seconds are what a worker is left that does not end.
     pool.close();
     CHECK(pool.join(30s));
-    CHECK(std::chrono::steady_clock::now() - begin < 5s);
+    CHECK(is_quick(4s, [&] {
+        Pool other(shape.with({.termination_grace = 100ms}));
+        for (int i = 0; i < 2 * shape.processes; ++i) CHECK(other.apply_async(change_everything, 0).get(30s) == 0);
+        const auto begin = std::chrono::steady_clock::now();
+        other.close();
+        CHECK(other.join(30s));
+        return begin;
+    }));
 }
 
 TEST_CASE("a task that blocks and ignores what it can is ended by its time limit all the same") {
@@ -423,7 +440,7 @@ TEST_CASE("a task that blocks and ignores what it can is ended by its time limit
     };
     Pool pool(shape.with({.task_timeout = 100ms, .termination_grace = 50ms}));
     CHECK(end_of(pool.apply_async(be_deaf, 0)) == "TaskTimeoutError");
-    CHECK(pool.apply(square, 3) == 9);
+    CHECK(pool.apply(CallOptions{.timeout = 30s}, square, 3) == 9);
 }
 
 TEST_CASE("a thread that a task leaves running keeps no worker from its end") {
@@ -435,12 +452,15 @@ TEST_CASE("a thread that a task leaves running keeps no worker from its end") {
         }).detach();
         return 1;
     };
-    Pool pool(shape.with());
-    for (int i = 0; i < shape.processes; ++i) CHECK(pool.apply(leave_a_thread, 0) == 1);
-    const auto begin = std::chrono::steady_clock::now();
-    pool.close();
-    CHECK(pool.join(30s));
-    CHECK(std::chrono::steady_clock::now() - begin < 3s);
+    // Five seconds are what a worker is left that does not end.
+    CHECK(is_quick(4s, [&] {
+        Pool pool(shape.with());
+        for (int i = 0; i < shape.processes; ++i) CHECK(pool.apply(leave_a_thread, 0) == 1);
+        const auto begin = std::chrono::steady_clock::now();
+        pool.close();
+        CHECK(pool.join(30s));
+        return begin;
+    }));
 }
 
 TEST_CASE("an exit handler that never returns keeps no worker from its end") {
@@ -463,7 +483,7 @@ TEST_CASE("a worker that a task's timer ends while it idles is replaced, and not
     constexpr auto set_a_timer = [](int) {
         ::signal(SIGALRM, SIG_DFL);
         itimerval soon{};
-        soon.it_value.tv_usec = 20'000;
+        soon.it_value.tv_sec = 1;
         ::setitimer(ITIMER_REAL, &soon, nullptr);
         return own_pid(0);
     };
@@ -477,7 +497,7 @@ TEST_CASE("a worker that a task's timer ends while it idles is replaced, and not
 }
 
 TEST_CASE("what a task started goes with it when it runs over its time, also what left its group") {
-    const Shape shape = any_shape();
+    const Shape shape{GENERATE(1, 2), any_start_method()};
     const bool leaves = GENERATE(false, true);
     CAPTURE(shape, leaves);
     if (leaves && !plait::os::children_die_with_parent) return;  // nor is it told of its descendants
@@ -493,12 +513,12 @@ TEST_CASE("what a task started goes with it when it runs over its time, also wha
     };
     TemporaryFolder folder;
     Gate gate;
-    Pool pool(shape.with({.task_timeout = 300ms, .termination_grace = 100ms}));
+    Pool pool(shape.with({.task_timeout = 1s, .termination_grace = 100ms}));
     auto future = pool.apply_async(start_and_stay, folder.file("pid"), gate.path(), leaves);
     CHECK(end_of(future) == "TaskTimeoutError");
     const int child = std::atoi(contents(folder.file("pid")).c_str());
     REQUIRE(child > 1);
-    const bool is_gone = within(2s, [&] { return !is_alive(child); });
+    const bool is_gone = within(20s, [&] { return !is_alive(child); });
     CHECK(is_gone);
     if (!is_gone) ::kill(child, SIGKILL);
 }

@@ -242,7 +242,9 @@ inline void Engine::settle_death(CrewMember& member, Harvest& harvest) {
     collect(member, harvest);  // what it had still said
     // Replaced first: who is told of the death, and looks at the workers, sees living ones.
     CrewMember dead = std::exchange(member, CrewMember{});
-    const bool at_start = dead.state == CrewMember::State::starting && dead.ending == CrewMember::Ending::no;
+    // Also one that was ended for its channel's end: on a busy machine the news of its death may come after that.
+    const bool at_start = dead.state == CrewMember::State::starting &&
+                          (dead.ending == CrewMember::Ending::no || dead.ending == CrewMember::Ending::misbehaved);
     member.deaths_at_start = dead.deaths_at_start + (at_start ? 1 : 0);
     deaths_at_start_ += at_start ? 1 : 0;
     crew_.replace(member);

@@ -51,7 +51,7 @@ public:
     /// Known at most once it has ended, and not where somebody else took it. May wait a moment for the server's word.
     ExitStatus status() {
         if (ended_ && served_ && !status_.known) {
-            static_cast<void>(read_news(detail::Deadline{std::chrono::seconds{1}}));
+            static_cast<void>(read_news(detail::Deadline{std::chrono::seconds{5}}));
             if (!status_.known && watch_) status_ = exit_status_of_watched(watch_.get());
         }
         return status_;

@@ -42,6 +42,10 @@ public:
         action.sa_handler = [](int) {};
         ::sigemptyset(&action.sa_mask);
         ::sigaction(SIGCHLD, &action, &action_before_);
+        // A handler and not SIG_IGN, which what this process executes would inherit; one that is there already it shall.
+        ::sigaction(SIGHUP, nullptr, &hang_up_before_);
+        action.sa_flags = SA_RESTART;
+        if (hang_up_before_.sa_handler != SIG_IGN) ::sigaction(SIGHUP, &action, nullptr);
     }
 
     /// Returns when an item is ready, when a child may have died, or at the deadline.
@@ -73,6 +77,7 @@ public:
     /// For a child of the reaper, right after the fork: SIGCHLD and the mask as they were.
     void undo() const noexcept {
         ::sigaction(SIGCHLD, &action_before_, nullptr);
+        ::sigaction(SIGHUP, &hang_up_before_, nullptr);
         ::sigprocmask(SIG_SETMASK, &before_.native, nullptr);
     }
 
@@ -82,6 +87,7 @@ public:
 private:
     SignalMask before_;
     struct ::sigaction action_before_{};
+    struct ::sigaction hang_up_before_{};
 };
 
 /// Signals an unreaped child and the process group that it leads, stopped members too; none of them need be there.
