@@ -31,7 +31,7 @@ int collatz(unsigned long n) {
 int main(int argc, char** argv) {
     mp::freeze_support(argc, argv);
 
-    mp::Pool pool(mp::PoolOptions{.processes = 2, .task_timeout = 500ms});
+    mp::Pool pool(mp::PoolOptions{.processes = 2, .task_timeout = 1s});
     std::vector<plait::Future<int>> results;
     const std::vector<unsigned long> numbers{27, 0, 97};
     for (const unsigned long n : numbers) results.push_back(pool.apply_async(collatz, n));

@@ -33,7 +33,7 @@ int gave_up = 0;
 void run(const std::string& name) {
     bool starts = true;
     try {
-        barrier.wait(200ms);
+        barrier.wait(1s);
     } catch (const plait::BrokenBarrierError&) {
         starts = false;
     }

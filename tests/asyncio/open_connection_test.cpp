@@ -156,7 +156,10 @@ TEST_CASE("strings given to open_connection need not outlive the call") {
 
 TEST_CASE("a refused connection is an error with the place in its text") {
     aio::run([]() -> Coroutine<void> {
-        const int port = unused_port();
+        // Bound, so that it is nobody else's, and nobody listens.
+        const os::Handle silent = os::stream_socket(os::SocketFamily::ipv4);
+        os::bind(silent, Listener::loopback());
+        const int port = os::local_address(silent.get()).port();
         const Failure failure = co_await failure_of(open_connection("127.0.0.1", port));
         CHECK(failure.code == std::errc::connection_refused);
         CHECK_THAT(failure.text, ContainsSubstring("127.0.0.1:" + std::to_string(port)));

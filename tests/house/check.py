@@ -343,7 +343,7 @@ def build_and_run_two_files(compiler, include, name, *flags):
     program = compiler.work / name
     sources = [TESTS / "house/two_files/main.cpp", TESTS / "house/two_files/other.cpp"]
     compiler.run(*flags, *WARNINGS, *sources, "-pthread", "-o", program, include=include)
-    subprocess.run([program], check=True, timeout=60)
+    subprocess.run([program], check=True, timeout=120)
 
 
 @rule

@@ -31,9 +31,9 @@ bool passes(const Barrier& barrier, plait::Timeout timeout) {
 /// Whether, after a reset, three processes pass.
 bool still_works(Try& run, const Barrier& barrier) {
     run.promptly([&] { barrier.reset(); });
-    ForkedChild first{[&] { return passes(barrier, 10s) ? 0 : 1; }};
-    ForkedChild second{[&] { return passes(barrier, 10s) ? 0 : 1; }};
-    return passes(barrier, 10s) && first.join() == 0 && second.join() == 0;
+    ForkedChild first{[&] { return passes(barrier, 20s) ? 0 : 1; }};
+    ForkedChild second{[&] { return passes(barrier, 20s) ? 0 : 1; }};
+    return passes(barrier, 20s) && first.join() == 0 && second.join() == 0;
 }
 
 /// Victim and survivors meet once, in any order or with the victim as the last. The survivors pass both or neither.

@@ -20,8 +20,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto patience = 20s;      // until somebody is said to hang
-constexpr auto longest_stall = 5s;  // generous: the machine has others to serve
+constexpr auto patience = 30s;       // until somebody is said to hang
+constexpr auto longest_stall = 20s;  // generous: the machine has others to serve
 
 std::atomic<std::uint64_t> steps_left{0};  // until this process is killed; 0: it is not
 std::uint64_t* told_of_death = nullptr;    // set before `steps_left`

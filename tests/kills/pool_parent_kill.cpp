@@ -96,7 +96,7 @@ void spin_for(std::chrono::nanoseconds time) {
 
 }  // namespace
 
-TEST_CASE("two seconds after a program was killed nothing is left of its pool") {
+TEST_CASE("soon after a program was killed nothing is left of its pool") {
     const StartMethod method = GENERATE(StartMethod::forkserver, StartMethod::spawn, StartMethod::fork);
     const Moment moment = GENERATE(Moment::starting, Moment::idle, Moment::busy, Moment::writing, Moment::stopped);
     const std::uint64_t rounds = from_environment("PLAIT_KILL_ROUNDS", 30) / 15 + 1;
@@ -119,7 +119,7 @@ TEST_CASE("two seconds after a program was killed nothing is left of its pool") 
         if (is_short) spin_for(std::chrono::microseconds{random() % 30'000});
         const auto killed = Clock::now();
         program.child.kill();
-        if (!within(2s, [&] { return program.rest().empty(); })) {
+        if (!within(20s, [&] { return program.rest().empty(); })) {
             problem = "left:";
             for (const auto& process : program.rest())
                 problem += ' ' + process.name + ' ' + std::to_string(process.pid) + ' ' + process.state;

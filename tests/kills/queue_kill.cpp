@@ -111,8 +111,11 @@ struct Scenario {
             do {
                 run.promptly([&] {
                     if (ledger->is_full(who)) return;
-                    queue.put(make<T>(ledger->next(who), size), 10s);
-                    ledger->was_put(who);
+                    try {
+                        queue.put(make<T>(ledger->next(who), size), 10ms);
+                        ledger->was_put(who);
+                    } catch (const QueueFull&) {  // whoever could make room waits for it, too
+                    }
                 });
                 run.promptly([&] {
                     try {
@@ -129,11 +132,11 @@ struct Scenario {
         // Both ends are free, memory is repaired, and nothing is left.
         for (int i = 0; i < 2; ++i) {
             run.promptly([&] {
-                while (!queue.empty()) note(queue.get(10s));
+                while (!queue.empty()) note(queue.get(20s));
             });
             if (!ledger->is_full(0)) run.promptly([&] { put(0); });
         }
-        run.promptly([&] { note(queue.get(10s)); });
+        run.promptly([&] { note(queue.get(20s)); });
         ledger->settle(run, may_be_lost);
     }
 };
@@ -254,7 +257,7 @@ TEST_CASE("a process that is killed at any step of a task's end leaves no more t
         });
         // What the dead one had taken is one task at most; to say so once more is an error else.
         if (!scenario.queue.join(0s)) run.promptly([&] { scenario.queue.task_done(); });
-        if (!run.promptly([&] { return scenario.queue.join(10s); })) run.count_lost();
+        if (!run.promptly([&] { return scenario.queue.join(20s); })) run.count_lost();
         scenario.ledger->settle(run, 1);
     }) == "");
 }
@@ -304,7 +307,7 @@ TEST_CASE("a process that is killed at any step of a shutdown at once has droppe
             if (got != 0 && got != items) run.count_lost();
             return 0;
         });
-        run.survivor([&] { return queue.join(10s) ? 0 : 1; });
+        run.survivor([&] { return queue.join(20s) ? 0 : 1; });
         run.victim([&] {
             while (!stands->load()) std::this_thread::yield();
             queue.shutdown(true);

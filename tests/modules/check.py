@@ -66,7 +66,7 @@ def skip(reason):
 
 
 def run(program, *arguments):
-    result = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
     if result.returncode != 0:
         sys.exit(f"{program} {' '.join(map(str, arguments))}: {result.returncode}\n{result.stdout}{result.stderr}")
 

@@ -85,7 +85,7 @@ TEST_CASE("a number of parties that cannot be is refused") {
 }
 
 TEST_CASE("the last to arrive lets all go, each with a number of its own") {
-    constexpr int rounds = 1'000;  // where they slept until their next look this would take longer than a case may
+    constexpr int rounds = 2'000;  // where they slept until their next look this would take longer than a case may
     constexpr std::size_t parties = 4;
     const Barrier barrier{static_cast<std::ptrdiff_t>(parties)};
     const SharedVariable<std::array<std::atomic<int>, rounds>> sums;
@@ -148,11 +148,9 @@ TEST_CASE("when the process that runs the action dies, the others are told") {
     REQUIRE(within(30s, [&] { return board().entered == 1; }));
     ForkedChild early = waiter_at(barrier);  // for the next round
     CHECK(barrier.n_waiting() == 3);
-    const auto begin = std::chrono::steady_clock::now();
     last.kill();
-    for (ForkedChild& waiter : waiters) CHECK(waiter.join(10s) == broken);
-    CHECK(early.join(10s) == broken);
-    CHECK(std::chrono::steady_clock::now() - begin < 5s);
+    for (ForkedChild& waiter : waiters) CHECK(waiter.join(20s) == broken);
+    CHECK(early.join(20s) == broken);
     CHECK(barrier.broken());
 
     barrier.reset();
@@ -166,12 +164,12 @@ TEST_CASE("while the action runs it is too late for a timeout, and who comes the
     board().entered = 0;
     board().may_end = 0;
     const Barrier barrier{2, stay};
-    ForkedChild waiter = waiter_at(barrier, 1s);
+    ForkedChild waiter = waiter_at(barrier, 4s);
     REQUIRE(within(30s, [&] { return barrier.n_waiting() == 1; }));
     ForkedChild last = waiter_at(barrier);
     REQUIRE(within(30s, [&] { return board().entered == 1; }));
     ForkedChild next = waiter_at(barrier, 20ms);
-    CHECK_FALSE(waiter.join(1'100ms));
+    CHECK_FALSE(waiter.join(4'100ms));
     CHECK_FALSE(next.join(0ms));
     board().may_end = 1;
     CHECK(waiter.join() == 0);
@@ -196,7 +194,7 @@ TEST_CASE("a wait that takes too long breaks the barrier for all") {
     CHECK_THROWS_AS(barrier.wait(150ms), BrokenBarrierError);
     const auto time = std::chrono::steady_clock::now() - begin;
     CHECK(time >= 150ms);
-    CHECK(time < 10s);
+    CHECK(time < 30s);
     CHECK(waiters[0].join() == broken);
     CHECK(barrier.n_waiting() == 0);
     CHECK_THROWS_AS(barrier.wait(), BrokenBarrierError);
@@ -247,12 +245,12 @@ TEST_CASE("a reset during the action breaks its round, and the next does not wai
     ForkedChild last = waiter_at(barrier);
     REQUIRE(within(30s, [&] { return board().entered == 1; }));
     barrier.reset();
-    CHECK(waiters[0].join(10s) == broken);
+    CHECK(waiters[0].join(20s) == broken);
     CHECK_FALSE(barrier.broken());
     std::vector<ForkedChild> next = waiters_at(barrier, 1);
     const auto begin = std::chrono::steady_clock::now();
     CHECK_THROWS_AS(barrier.wait(150ms), BrokenBarrierError);  // one action at a time
-    CHECK(std::chrono::steady_clock::now() - begin < 10s);
+    CHECK(std::chrono::steady_clock::now() - begin < 30s);
     CHECK(next[0].join() == broken);
     board().may_end = 1;
     CHECK(last.join() == broken);

@@ -491,7 +491,7 @@ TEST_CASE("what is there is received without a wait, and what keeps coming does 
     right.close();
     flood.join();
     CHECK(timed_out);
-    CHECK(took < 5s);
+    CHECK(took < 20s);
 }
 
 TEST_CASE("what could not be sent at all in time leaves the connection as it was") {

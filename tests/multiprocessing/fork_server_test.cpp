@@ -290,7 +290,7 @@ TEST_CASE("a server that is stopped does not stop the program, and runs nothing 
     Process before(do_nothing);
     REQUIRE(status_of(before) == 0);
     const auto server = server_pid();
-    fork_server().set_patience(100ms);
+    fork_server().set_patience(2s);  // of the new server, too
     ::kill(static_cast<pid_t>(server), SIGSTOP);
     REQUIRE(within(30s, [&] { return is_stopped(server); }));
     Process child([](const std::string& file) { std::ofstream{file, std::ios::app} << "once "; }, folder.file("out"));

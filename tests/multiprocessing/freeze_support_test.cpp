@@ -230,7 +230,7 @@ TEST_CASE("a channel that brings no job is refused in time") {
     const os::ChannelEnds channel = os::make_channel();
     const auto begin = std::chrono::steady_clock::now();
     check_refused(start_forged(channel.second.get()), "sent no job");
-    CHECK(std::chrono::steady_clock::now() - begin < 20s);
+    CHECK(std::chrono::steady_clock::now() - begin < 50s);
     const std::byte hello[1] = {};
     os::send_with_handles(channel.first, hello, {});
     check_refused(start_forged(channel.second.get()), "sent no job");

@@ -308,7 +308,7 @@ TEST_CASE("an isolated call that is killed while it gives its result has died, a
     const IsolatedOptions options = any_way();
     const auto begin = Clock::now();
     CHECK(death_of(options, die_while_answering, 100 * mebibyte).signal() == SIGKILL);
-    CHECK(Clock::now() - begin < 20s);  // most of it to make so much
+    CHECK(Clock::now() - begin < 50s);  // most of it to make so much
 }
 
 TEST_CASE("an isolated call that forks and returns in both is answered once") {
@@ -396,8 +396,8 @@ TEST_CASE("an isolated call that takes too long is killed, also where it ignores
     REQUIRE(error);
     CHECK_THAT(error->what(), ContainsSubstring("limit of 0.05 s"));
     CHECK_FALSE(is_alive(static_cast<int>(error->pid())));
-    CHECK(Clock::now() - begin < 20s);
-    CHECK(isolated(options.start_method == StartMethod::fork ? options : IsolatedOptions{}, squared, 2) == 4);
+    CHECK(Clock::now() - begin < 30s);
+    CHECK(isolated(IsolatedOptions{.start_method = options.start_method}, squared, 2) == 4);
 }
 
 TEST_CASE("a limit of no time at all is over at once, and one in the far future never") {

@@ -205,15 +205,18 @@ TEST_CASE("a pool closes quickly though a copy of the program lives on") {
     const Shape shape{GENERATE(1, 8), any_start_method()};
     CAPTURE(shape);
     const ForkedChild before{[] { return wait_for_ever(); }};
-    Pool pool(shape.with());
-    CHECK(pool.apply(square, 3) == 9);
-    // It holds whatever the pool has open, and does not execute anything.
-    const ForkedChild copy{[] { return wait_for_ever(); }};
-    const auto begin = std::chrono::steady_clock::now();
-    CHECK(end_of(pool.apply_async(die_by, SIGKILL)) == "ProcessDied");
-    pool.close();
-    CHECK(pool.join(30s));
-    CHECK(std::chrono::steady_clock::now() - begin < 3s);
+    // Five seconds are what a maker is left that does not end.
+    CHECK(is_quick(4s, [&] {
+        Pool pool(shape.with());
+        CHECK(pool.apply(square, 3) == 9);
+        // It holds whatever the pool has open, and does not execute anything.
+        const ForkedChild copy{[] { return wait_for_ever(); }};
+        CHECK(end_of(pool.apply_async(die_by, SIGKILL)) == "ProcessDied");
+        const auto begin = std::chrono::steady_clock::now();
+        pool.close();
+        CHECK(pool.join(30s));
+        return begin;
+    }));
 }
 
 TEST_CASE("a pool needs no SIGCHLD and reaps nobody else's child") {
@@ -289,10 +292,8 @@ TEST_CASE("a signal that ends the program, alone or with its group, ends its wor
     Program program{shape, 0};
     REQUIRE(program.stands());
     ::kill(to_group ? -program.child.pid() : program.child.pid(), number);
-    CHECK(program.child.join(5s) == -number);
-    const auto begin = std::chrono::steady_clock::now();
+    CHECK(program.child.join(30s) == -number);
     CHECK(within(30s, [&] { return none_lives(program.pids); }));
-    CHECK(std::chrono::steady_clock::now() - begin < 2s);
     CHECK(std::filesystem::file_size(program.messages()) == 0);
 }
 
@@ -494,5 +495,5 @@ TEST_CASE("a pool that is static ends with its program, also by an exit in a cal
         }
         std::exit(5);
     }};
-    CHECK(program.join(20s) == 5);
+    CHECK(program.join(30s) == 5);
 }

@@ -262,7 +262,7 @@ TEST_CASE("an item of an imap that runs over its time is TaskTimeoutError at its
     CAPTURE(shape);
     constexpr auto stay_at_two = [](int x) { return x == 2 ? run_for_ever(x) : x; };
     Pool pool(shape.with({.termination_grace = 100ms}));
-    auto results = pool.imap(stay_at_two, numbers_up_to(4), MapOptions{.chunk_size = 2, .timeout = 200ms});
+    auto results = pool.imap(stay_at_two, numbers_up_to(4), MapOptions{.chunk_size = 2, .timeout = 1s});
     CHECK(results.next(30s) == 0);
     CHECK(results.next(30s) == 1);
     CHECK_THROWS_AS(results.next(30s), plait::TaskTimeoutError);

@@ -121,6 +121,7 @@ TEST_CASE("what is submitted while another thread closes the pool is refused, or
                 for (int i = 0;; ++i) {
                     futures.push_back(pool.apply_async(square, i));
                     ++accepted;
+                    std::this_thread::yield();  // for who is to close it
                 }
             } catch (const UsageError&) {
                 for (std::size_t i = 0; i < futures.size(); ++i)
@@ -157,6 +158,7 @@ TEST_CASE("terminate may come while workers die, tasks are submitted and others 
                     const std::scoped_lock lock{mutex};
                     futures.push_back(std::move(future));
                     ++submitted;
+                    std::this_thread::yield();  // for who is to end it
                 }
             } catch (const UsageError&) {
             }
@@ -288,26 +290,27 @@ TEST_CASE("to look at the workers while they die shows living ones, each once, a
     watcher.join();
     CHECK(looks > 0);
     CHECK_FALSE(odd);
-    CHECK(longest < 5s);
+    CHECK(longest < 20s);
 }
 
 TEST_CASE("a death in one pool is no matter of another's") {
     const auto start_method = any_start_method();
-    const auto begin = std::chrono::steady_clock::now();
-    {
+    // With StartMethod::fork those made later are copies of a program that had those made before. Were that in the way of
+    // their end it would take five seconds.
+    CHECK(is_quick(4900ms, [&] {
         std::vector<Pool> pools;
         for (int i = 0; i < 4; ++i) pools.emplace_back(PoolOptions{.processes = 2, .start_method = start_method});
         std::vector<std::vector<int>> pids;
         for (const Pool& pool : pools) pids.push_back(pids_of(pool));
         for (int i = 0; i < 10; ++i) CHECK(end_of(pools[0].apply_async(die_by, SIGKILL)) == "ProcessDied");
+        const auto begin = std::chrono::steady_clock::now();
         pools[1].terminate();
         for (std::size_t i = 2; i < pools.size(); ++i) {
             CHECK(pools[i].map(square, numbers_up_to(4), 1) == std::vector{0, 1, 4, 9});
             CHECK(pids_of(pools[i]) == pids[i]);
         }
-    }
-    // With StartMethod::fork those made later are copies of a program that had those made before.
-    CHECK(std::chrono::steady_clock::now() - begin < 5s);
+        return begin;
+    }));
 }
 
 TEST_CASE("pools may be made and ended by several threads at once") {

@@ -111,7 +111,6 @@ TEST_CASE("a call may have a time limit of its own") {
     CHECK(error->task() == 0);
     CHECK_THAT(error->what(), ContainsSubstring("0.2 s"));
     CHECK(Clock::now() - begin >= 200ms);
-    CHECK(Clock::now() - begin < 5s);
     CHECK_THROWS_AS(pool.apply(CallOptions{.timeout = 50ms}, run_for_ever_and_ignore_requests, 0), TaskTimeoutError);
     CHECK(pool.apply(CallOptions{.timeout = 20s}, square, 3) == 9);
     CHECK(pool.apply(CallOptions{}, square, 4) == 16);
@@ -140,10 +139,10 @@ TEST_CASE("time in the queue does not count for a call's own limit") {
     Pool pool(PoolOptions{.processes = 1, .start_method = start_method});
     Gate gate;
     auto blocker = pool.apply_async(pass_gate, gate.path());
-    auto queued = pool.apply_async(CallOptions{.timeout = 10s}, square, 2);
-    auto short_lived = pool.apply_async(CallOptions{.timeout = 200ms}, square, 3);
+    auto queued = pool.apply_async(CallOptions{.timeout = 30s}, square, 2);
+    auto short_lived = pool.apply_async(CallOptions{.timeout = 2s}, square, 3);
     REQUIRE(gate.reached());
-    CHECK_FALSE(short_lived.wait(400ms));
+    CHECK_FALSE(short_lived.wait(2200ms));
     gate.open();
     CHECK(blocker.get(30s) == 1);
     CHECK(queued.get(30s) == 4);
@@ -162,17 +161,17 @@ TEST_CASE("a call without any time is answered all the same") {
 }
 
 TEST_CASE("the time limit of a map is each item's") {
-    const Shape shape = any_shape();
-    const std::size_t chunk_size = GENERATE(std::size_t{1}, std::size_t{6});
+    const Shape shape{GENERATE(1, 2), any_start_method()};
+    const std::size_t chunk_size = GENERATE(std::size_t{1}, std::size_t{20});
     CAPTURE(shape, chunk_size);
     Pool pool(shape.with({.termination_grace = 100ms}));
-    // Together they take longer than the limit.
-    CHECK(pool.map(work_for, std::vector<int>(6, 60), {.chunk_size = chunk_size, .timeout = 300ms}).size() == 6);
-    auto whole = pool.map_async(stay_at_three, numbers_up_to(6), {.chunk_size = chunk_size, .timeout = 200ms});
+    // Together they take longer than the limit, and each by far not so long, however busy the machine is.
+    CHECK(pool.map(work_for, std::vector<int>(20, 60), {.chunk_size = chunk_size, .timeout = 1s}).size() == 20);
+    auto whole = pool.map_async(stay_at_three, numbers_up_to(6), {.chunk_size = chunk_size, .timeout = 1s});
     const auto error = caught<TaskTimeoutError>([&] { whole.get(30s); });
     REQUIRE(error);
-    CHECK(error->task() == 6 + 3);
-    CHECK(pool.map(square, numbers_up_to(3), {.timeout = 10s}) == std::vector{0, 1, 4});
+    CHECK(error->task() == 20 + 3);
+    CHECK(pool.map(square, numbers_up_to(3), {.timeout = 30s}) == std::vector{0, 1, 4});
     CHECK(pool.map(square, numbers_up_to(3), MapOptions{}) == std::vector{0, 1, 4});
 }
 
@@ -182,7 +181,7 @@ TEST_CASE("starmap takes the same options as map") {
     Pool pool(shape.with({.termination_grace = 100ms}));
     const std::vector<std::pair<int, int>> good{{1, 2}, {3, 4}};
     const std::vector<std::pair<int, int>> bad{{1, 2}, {0, 4}};
-    CHECK(pool.starmap(stay_at_zero, good, {.chunk_size = 1, .timeout = 10s}) == std::vector{3, 7});
+    CHECK(pool.starmap(stay_at_zero, good, {.chunk_size = 1, .timeout = 30s}) == std::vector{3, 7});
     CHECK(pool.starmap(stay_at_zero, good, 2) == std::vector{3, 7});
     auto whole = pool.starmap_async(stay_at_zero, bad, {.chunk_size = 2, .timeout = 100ms});
     CHECK(end_of(whole) == "TaskTimeoutError");
@@ -252,15 +251,15 @@ TEST_CASE("a worker that has kept too much memory after a task is replaced, and 
     if (!before || plait::detail::address_sanitizer) return;  // which keeps what is let go for a while
     const Shape shape = any_shape();
     CAPTURE(shape);
-    Pool pool(shape.with({.max_memory_per_child = *before + 64 * mebibyte}));
-    for (int round = 0; round < 3; ++round) {
-        const int greedy = pool.apply(hold, 128 * mebibyte);
+    Pool pool(shape.with({.max_memory_per_child = *before + 32 * mebibyte}));
+    for (int round = 0; round < 2; ++round) {
+        const int greedy = pool.apply(hold, 80 * mebibyte);
         CHECK(within(30s, [&] {
             const auto pids = pids_of(pool);
             return pids.size() == shape.count() && std::find(pids.begin(), pids.end(), greedy) == pids.end();
         }));
     }
-    CHECK(pool.map(hold, std::vector<std::size_t>(6, 128 * mebibyte), 6).size() == 6);
+    CHECK(pool.map(hold, std::vector<std::size_t>(4, 80 * mebibyte), 4).size() == 4);
     CHECK(pool.map(square, numbers_up_to(3), 1) == std::vector{0, 1, 4});
 }
 
@@ -269,9 +268,9 @@ TEST_CASE("a worker that has let go of its memory after a task stays") {
     if (!before || plait::detail::address_sanitizer) return;  // which keeps what is let go for a while
     const Shape shape = any_shape();
     CAPTURE(shape);
-    Pool pool(shape.with({.max_memory_per_child = *before + 64 * mebibyte}));
+    Pool pool(shape.with({.max_memory_per_child = *before + 32 * mebibyte}));
     const auto pids = pids_of(pool);
-    CHECK(pool.map(hold_and_let_go, std::vector<std::size_t>(6, 128 * mebibyte), 1).size() == 6);
+    CHECK(pool.map(hold_and_let_go, std::vector<std::size_t>(6, 80 * mebibyte), 1).size() == 6);
     CHECK(pool.map(square, numbers_up_to(20), 1).size() == 20);
     CHECK(pids_of(pool) == pids);
 }

@@ -104,9 +104,7 @@ TEST_CASE("a daemon goes with its program, however that ends, and others stay") 
     ::waitpid(program, nullptr, 0);
     REQUIRE(told);
     REQUIRE(all_stand);
-    const auto begin = std::chrono::steady_clock::now();
     CHECK(within(30s, [&] { return !is_alive(pids[0]) && !is_alive(pids[1]) && !is_alive(pids[2]); }));
-    CHECK(std::chrono::steady_clock::now() - begin < 2s);
     CHECK(is_alive(pids[3]));
     others_gate.open();
     CHECK(within(30s, [&] { return !is_alive(pids[3]); }));

@@ -245,7 +245,7 @@ TEST_CASE("in a copy of the program its processes say so, whatever its other thr
             if (!refuses) exit_with(3);
         });
         copy.start();
-        right += copy.join(10s) && copy.exitcode() == 0;
+        right += copy.join(30s) && copy.exitcode() == 0;
         copy.kill();
     }
     over = true;
@@ -262,7 +262,7 @@ TEST_CASE("a stream buffer of the program's may ask for its children while one i
               };
               Asks asks;
               std::streambuf* const before = std::cout.rdbuf(&asks);
-              ::alarm(20);  // it would hang
+              ::alarm(50);  // it would hang
               {
                   Process child(ProcessOptions{.start_method = start_method}, do_nothing);
                   child.start();

@@ -98,7 +98,7 @@ TEST_CASE("close_handles_from is quick where the limit is high") {
               ::setrlimit(RLIMIT_NOFILE, &limit);
               const auto begin = std::chrono::steady_clock::now();
               os::close_listed_handles_from(5);
-              return std::chrono::steady_clock::now() - begin < 1s ? 0 : 1;
+              return std::chrono::steady_clock::now() - begin < 10s ? 0 : 1;
           }) == 0);
 }
 

@@ -192,7 +192,7 @@ private:
     }
     /// A connection is gone when the server's end has heard of it, too.
     static aio::Coroutine<void> both_ends_gone(std::size_t descriptors) {
-        const Clock::time_point deadline = Clock::now() + 10s;
+        const Clock::time_point deadline = Clock::now() + 40s;
         while (support::open_descriptors().size() > descriptors || aio::get_running_loop().all_tasks().size() > 1) {
             require(Clock::now() < deadline, "a descriptor is left open, or a task is left");
             co_await aio::sleep(1ms);

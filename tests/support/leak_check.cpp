@@ -80,7 +80,7 @@ std::vector<std::string> Holdings::changes_since(const Holdings& before) const {
 
 std::vector<std::string> leaks_since(const Holdings& before) {
     std::vector<std::string> changes;
-    const bool clean = within(2s, [&] {
+    const bool clean = within(10s, [&] {
         changes = Holdings::now().changes_since(before);
         return changes.empty();
     });

@@ -25,7 +25,8 @@ private:
     std::vector<std::string> shared_memory_;
 };
 
-/// Compares now with `before`, for two seconds if need be: a thread that has been joined may still be listed for a moment.
+/// Compares now with `before`, for a while if need be: a thread that has been joined may still be listed for a moment, and
+/// on a busy machine a moment is long.
 [[nodiscard]] std::vector<std::string> leaks_since(const Holdings& before);
 
 }  // namespace support

@@ -70,9 +70,21 @@ inline std::vector<int> numbers_up_to(int count) {
     return numbers;
 }
 
+/// Its workers, also those that are just being replaced: a look waits a second for them, which a busy machine may need
+/// several of.
+inline std::vector<plait::multiprocessing::WorkerInfo> workers_of(const plait::multiprocessing::Pool& pool) {
+    std::vector<plait::multiprocessing::WorkerInfo> workers;
+    for (int looks = 0; looks < 20; ++looks) {
+        const auto begin = std::chrono::steady_clock::now();
+        workers = pool.workers();
+        if (std::chrono::steady_clock::now() - begin < std::chrono::seconds{1}) break;
+    }
+    return workers;
+}
+
 inline std::vector<int> pids_of(const plait::multiprocessing::Pool& pool) {
     std::vector<int> pids;
-    for (const auto& worker : pool.workers()) pids.push_back(static_cast<int>(worker.pid));
+    for (const auto& worker : workers_of(pool)) pids.push_back(static_cast<int>(worker.pid));
     return pids;
 }
 

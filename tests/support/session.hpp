@@ -42,7 +42,7 @@ inline std::vector<ProcessState> processes_of_session(int leader) {
 ///
 ///     Program program{[&] { const Pool pool(2); return 0; }};
 ///     CHECK(program.child.join() == 0);
-///     CHECK(within(2s, [&] { return program.rest().empty(); }));
+///     CHECK(within(30s, [&] { return program.rest().empty(); }));
 ///
 /// It goes with this process, and what it left goes with the object.
 struct Program {

@@ -26,15 +26,15 @@ namespace support::watchdog {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int default_seconds = 180;
+constexpr int default_seconds = 240;
 #elif defined(__has_feature)
 #  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr int default_seconds = 180;
+constexpr int default_seconds = 240;
 #  else
-constexpr int default_seconds = 60;
+constexpr int default_seconds = 120;
 #  endif
 #else
-constexpr int default_seconds = 60;
+constexpr int default_seconds = 120;
 #endif
 
 std::array<char, 512> running_case{};

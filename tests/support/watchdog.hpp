@@ -8,7 +8,7 @@ namespace support {
 /// Turns a hang into a failure with a name: a case that takes longer than its deadline ends the whole tree of processes,
 /// after `DEADLINE: <case>`, the stack of every thread of this process, and the state of every process under it.
 ///
-/// The deadline is 60 s, three times that under a sanitizer, or PLAIT_TEST_DEADLINE seconds; 0 there is none at all, for
+/// The deadline is two minutes, twice that under a sanitizer, or PLAIT_TEST_DEADLINE seconds; 0 there is none at all, for
 /// work in a debugger. It is a timer, not a thread, so that a test of a single-threaded program has one.
 namespace watchdog {
 

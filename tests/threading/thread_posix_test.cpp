@@ -214,7 +214,7 @@ TEST_CASE("in the child of a fork the other threads have ended, and are joined a
     CHECK_FALSE(thread->join(5ms));
     const ChildEnd end = in_child([&] {
         if (thread->is_alive() || active_count() != 1) return 1;
-        if (!thread->join(10s)) return 2;
+        if (!thread->join(30s)) return 2;
         thread.reset();
         daemon.reset();
         unstarted->start();

@@ -45,7 +45,13 @@ struct SilentListener : Listener {
     os::Handle visitors[4];
 };
 
-os::SocketAddress nobody() { return Listener{}.address; }
+/// A place where nobody listens, and while it lives nobody else can come to.
+struct Nobody {
+    Nobody() { os::bind(socket, os::loopback_address(os::SocketFamily::ipv4, 0)); }
+    [[nodiscard]] os::SocketAddress address() const { return os::local_address(socket.get()); }
+
+    os::Handle socket = os::stream_socket(os::SocketFamily::ipv4);
+};
 
 Coroutine<void> settle() {
     for (int i = 0; i < 5; ++i) co_await aio::sleep(0s);
@@ -60,11 +66,12 @@ Coroutine<os::SocketAddress> peer_of_first(Addresses addresses, Timeout patience
 TEST_CASE("addresses are tried in turn, at once after one that is refused") {
     aio::run([]() -> Coroutine<void> {
         const Listener first, second;
+        const Nobody nobody, no_other;
         for (const Timeout patience : {Timeout::never(), Timeout{1h}}) {
             const Addresses good{first.address, second.address};
             const os::SocketAddress taken = co_await peer_of_first(good, patience);
             CHECK(taken == first.address);
-            const Addresses after_refusals{nobody(), nobody(), second.address};
+            const Addresses after_refusals{nobody.address(), no_other.address(), second.address};
             const os::SocketAddress last = co_await peer_of_first(after_refusals, patience);
             CHECK(last == second.address);
         }
@@ -107,7 +114,8 @@ TEST_CASE("one that was raced may still win") {
     aio::run([]() -> Coroutine<void> {
         SilentListener slow;
         const SilentListener silent;
-        const Addresses addresses{slow.address, silent.address, nobody()};
+        const Nobody nobody;
+        const Addresses addresses{slow.address, silent.address, nobody.address()};
         auto racing = aio::create_task(peer_of_first(addresses, 1ms));
         // The refusal, which comes last, does not end the race.
         for (int i = 0; i < 3; ++i) co_await aio::sleep(2ms);
@@ -124,7 +132,8 @@ TEST_CASE("one that was raced may still win") {
 
 TEST_CASE("where all fail each is told, and why") {
     aio::run([]() -> Coroutine<void> {
-        const os::SocketAddress one = nobody(), two = nobody();
+        const Nobody nobody, no_other;
+        const os::SocketAddress one = nobody.address(), two = no_other.address();
         for (const bool both : {false, true}) {
             const Addresses addresses = both ? Addresses{one, two} : Addresses{one};
             std::string text;

@@ -164,7 +164,9 @@ TEST_CASE("whatever is written into the memory, a row reads and writes nothing b
                     SharedFifo::Item item;
                     if (!row->fifo.peek(item)) break;
                     unsigned sum = 0;
-                    for (const std::byte byte : item.bytes) sum += static_cast<unsigned>(byte);
+                    // In every page of it.
+                    for (std::size_t at = 0; at < item.bytes.size(); at += 512)
+                        sum += static_cast<unsigned>(item.bytes[at]);
                     if (sum == 1) errors += 0;
                     row->fifo.take(item);
                 } catch (const std::exception&) {

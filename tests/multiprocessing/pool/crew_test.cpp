@@ -192,7 +192,7 @@ TEST_CASE("a pool may have many workers") {
     const auto items = numbers_up_to(600);
     const auto squares = pool.map(square, items, 1);
     CHECK(squares.back() == 599 * 599);
-    CHECK(pool.workers().size() == static_cast<std::size_t>(processes));
+    CHECK(workers_of(pool).size() == static_cast<std::size_t>(processes));
     for (const int pid : pids_of(pool)) ::kill(pid, SIGKILL);
     CHECK(pool.map(square, items, 1) == squares);
 }

@@ -67,7 +67,7 @@ struct plait::multiprocessing::Codec<Slow> {
     static void encode(Encoder& out, const Slow& slow) { out.write(slow.number); }
     static Slow decode(Decoder& in) {
         is_decoding = true;
-        static_cast<void>(within(60s, [] { return may_decode.load(); }));
+        static_cast<void>(within(90s, [] { return may_decode.load(); }));
         return {in.read<int>()};
     }
 };
@@ -177,28 +177,30 @@ TEST_CASE("a thread whose result takes long to be decoded holds up nobody else")
     may_decode = false;
     std::thread slow{[&] { static_cast<void>(pool.apply(make_slow, 1)); }};
     CHECK(within(30s, [&] { return is_decoding.load(); }));
-    const auto begin = std::chrono::steady_clock::now();
     int right = 0;
-    for (int i = 0; i < 1'000; ++i) right += pool.apply(square, i) == i * i;
-    CHECK(right == 1'000);
-    CHECK(std::chrono::steady_clock::now() - begin < 30s);
+    for (int i = 0; i < 500; ++i) right += pool.apply_async(square, i).get(30s) == i * i;
+    CHECK(right == 500);
     may_decode = true;
     slow.join();
 }
 
 TEST_CASE("a large call that is cancelled before it begins does not hold up the end") {
-    Pool pool(PoolOptions{.processes = 1, .start_method = any_start_method()});
-    Gate gate;
-    auto stands = pool.apply_async(pass_gate, gate.path());
-    REQUIRE(gate.reached());
-    auto large = pool.apply_async(echo, std::string(6'000'000, 'x'));
-    CHECK(large.cancel());
-    gate.open();
-    CHECK(stands.get(30s) == 1);
-    const auto begin = std::chrono::steady_clock::now();
-    pool.close();
-    CHECK(pool.join(30s));
-    CHECK(std::chrono::steady_clock::now() - begin < 4s);
+    const auto start_method = any_start_method();
+    // Five seconds are what a worker is left that does not end.
+    CHECK(is_quick(4s, [&] {
+        Pool pool(PoolOptions{.processes = 1, .start_method = start_method});
+        Gate gate;
+        auto stands = pool.apply_async(pass_gate, gate.path());
+        REQUIRE(gate.reached());
+        auto large = pool.apply_async(echo, std::string(6'000'000, 'x'));
+        CHECK(large.cancel());
+        gate.open();
+        CHECK(stands.get(30s) == 1);
+        const auto begin = std::chrono::steady_clock::now();
+        pool.close();
+        CHECK(pool.join(30s));
+        return begin;
+    }));
 }
 
 TEST_CASE("a task that each worker dies of before it can begin fails, and is not given out for ever") {
