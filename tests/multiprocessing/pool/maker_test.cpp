@@ -79,12 +79,17 @@ struct Program {
 
 }  // namespace
 
-TEST_CASE("when the program is killed its workers go, busy, idle and stopped ones") {
-    Program program(any_start_method());
-    REQUIRE(program.processes.size() == 4);
-    REQUIRE(program.gate.reached());
-    ::kill(program.pid, SIGKILL);
-    CHECK(within(30s, [&] { return none_lives(program.processes); }));
+TEST_CASE("when the program is killed its workers go within a second, busy, idle and stopped ones") {
+    const StartMethod start_method = any_start_method();
+    CHECK(is_quick(1s, [&] {
+        Program program(start_method);
+        REQUIRE(program.processes.size() == 4);
+        REQUIRE(program.gate.reached());
+        const auto begin = std::chrono::steady_clock::now();
+        ::kill(program.pid, SIGKILL);
+        REQUIRE(within(30s, [&] { return none_lives(program.processes); }));
+        return begin;
+    }));
 }
 
 TEST_CASE("when the program is killed its workers go, though a child of its own holds all it had open") {
